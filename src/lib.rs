@@ -1,0 +1,6 @@
+//! Rescind: a revocation list service for access tokens.
+//!
+//! The crate is one library with thin binaries over it. Arrows between its modules go one way:
+//! `cli` -> `controller` | `sidecar` -> `distribution`, `store`, `api`, `runtime` -> `token` -> `revocation`.
+
+pub mod revocation;

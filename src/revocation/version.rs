@@ -1,0 +1,112 @@
+//! Versions: which state of the log something was computed from.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+/// One history of the store. A store that went back in time starts a new one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch {
+    /// Grows with every epoch.
+    pub counter: u64,
+    /// Random; tells two histories apart that were started with one counter.
+    pub id: u128,
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({:08x})", self.counter, self.id >> 96)
+    }
+}
+
+/// A revision per watched type; revisions of different types are not comparable with each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Revisions {
+    /// The revision of the revocations.
+    pub revocations: u64,
+    /// The revision of the segments.
+    pub segments: u64,
+}
+
+/// A point in the log: epochs compare first, then each revision with its like.
+///
+/// Two versions of one counter with different ids, or with one revision ahead and the other behind, are not
+/// ordered: neither holds what the other does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version {
+    /// The history that the revisions belong to.
+    pub epoch: Epoch,
+    /// How far the history had come.
+    pub revisions: Revisions,
+}
+
+impl PartialOrd for Revisions {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        let by_type = [self.revocations.cmp(&other.revocations), self.segments.cmp(&other.segments)];
+        match by_type {
+            [a, b] if a == b => Some(a),
+            [Ordering::Equal, other] | [other, Ordering::Equal] => Some(other),
+            _ => None,
+        }
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        match self.epoch.counter.cmp(&other.epoch.counter) {
+            Ordering::Equal if self.epoch.id == other.epoch.id => {
+                self.revisions.partial_cmp(&other.revisions)
+            }
+            Ordering::Equal => None,
+            unequal => Some(unequal),
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.epoch.counter, self.revisions.revocations)?;
+        if self.revisions.segments > 0 {
+            write!(f, "+{}", self.revisions.segments)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(counter: u64, id: u128, revocations: u64, segments: u64) -> Version {
+        Version { epoch: Epoch { counter, id }, revisions: Revisions { revocations, segments } }
+    }
+
+    #[test]
+    fn a_later_epoch_is_later_whatever_its_revisions() {
+        assert!(version(2, 9, 1, 0) > version(1, 8, 100, 100));
+    }
+
+    #[test]
+    fn equal_counters_of_different_histories_are_not_ordered() {
+        assert_eq!(version(1, 1, 5, 0).partial_cmp(&version(1, 2, 4, 0)), None);
+    }
+
+    #[test]
+    fn every_component_must_be_at_least_as_high() {
+        assert_eq!(version(1, 1, 5, 1).partial_cmp(&version(1, 1, 4, 2)), None);
+        assert!(version(1, 1, 5, 2) > version(1, 1, 5, 1));
+        assert!(version(1, 1, 6, 2) > version(1, 1, 5, 1));
+        assert_eq!(version(1, 1, 5, 1).partial_cmp(&version(1, 1, 5, 1)), Some(Ordering::Equal));
+    }
+
+    #[test]
+    fn it_prints_as_epoch_and_revision() {
+        assert_eq!(version(1, 7, 184_467, 0).to_string(), "1/184467");
+        assert_eq!(version(1, 7, 5, 3).to_string(), "1/5+3");
+    }
+}

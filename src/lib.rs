@@ -3,4 +3,5 @@
 //! The crate is one library with thin binaries over it. Arrows between its modules go one way:
 //! `cli` -> `controller` | `sidecar` -> `distribution`, `store`, `api`, `runtime` -> `token` -> `revocation`.
 
+pub mod proto;
 pub mod revocation;

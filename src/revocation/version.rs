@@ -57,7 +57,7 @@ impl PartialOrd for Version {
                 self.revisions.partial_cmp(&other.revisions)
             }
             Ordering::Equal => None,
-            unequal => Some(unequal),
+            unequal @ (Ordering::Less | Ordering::Greater) => Some(unequal),
         }
     }
 }

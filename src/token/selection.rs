@@ -1,0 +1,127 @@
+//! From verified claims to the keys that a check looks up.
+
+use aws_lc_rs::digest;
+
+use crate::revocation::claims::{ClaimPath, ClaimValue, Claims};
+use crate::revocation::key::{HashKey, Key, ValueRef};
+use crate::revocation::selector::BuiltIn;
+
+use super::keys::VerifyingKey;
+use super::list_config::{IssuerConfig, ListConfig};
+
+/// How many keys one check may look up; a token with more is refused, never partly checked.
+pub const MAX_KEYS: usize = 1024;
+
+/// Says that a token has more values than can be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectionError {
+    /// An array has more than 256 elements.
+    #[error("an array of the token has more than 256 elements")]
+    TooManyElements,
+    /// More than 1,024 keys.
+    #[error("the token's values combine to more than 1,024 keys")]
+    TooManyKeys,
+}
+
+impl SelectionError {
+    /// Returns the code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::TooManyElements => "TOO_MANY_ELEMENTS",
+            Self::TooManyKeys => "TOO_MANY_KEYS",
+        }
+    }
+}
+
+/// Returns all keys of a list under which rows could deny a token.
+///
+/// `key` is what verified the token: configured key and thumbprint are looked up, never the header's text.
+///
+/// # Errors
+/// [`SelectionError`]: the answer is that nobody can vouch.
+pub fn keys(
+    list: &ListConfig,
+    issuer: &IssuerConfig,
+    claims: &Claims,
+    key: Option<&VerifyingKey>,
+    hash_key: &HashKey,
+) -> Result<Vec<Key>, SelectionError> {
+    let iss = issuer.issuer.as_str();
+    let mut keys = vec![hash_key.built_in_key(iss, BuiltIn::Everything, None)];
+    for selector in BuiltIn::ALL {
+        if let Some(path) = issuer.claim_names.of(selector) {
+            let found = values(claims, path)?;
+            keys.extend(found.into_iter().map(|value| hash_key.built_in_key(iss, selector, Some(value))));
+        }
+    }
+    if let Some(key) = key {
+        let names = [key.key_id.as_deref(), Some(key.thumbprint.as_str())];
+        let name_key = |name| hash_key.built_in_key(iss, BuiltIn::Key, Some(ValueRef::String(name)));
+        keys.extend(names.into_iter().flatten().map(name_key));
+    }
+    for selector in &list.selectors {
+        let columns = selector
+            .claims
+            .iter()
+            .map(|path| values(claims, path).map(|values| (path, values)))
+            .collect::<Result<Vec<_>, _>>()?;
+        declared(iss, &columns, hash_key, &mut keys)?;
+    }
+    (keys.len() <= MAX_KEYS).then_some(keys).ok_or(SelectionError::TooManyKeys)
+}
+
+/// Adds a key for every combination of the claims' values; none if a claim is absent.
+fn declared(
+    issuer: &str,
+    columns: &[(&ClaimPath, Vec<ValueRef<'_>>)],
+    hash_key: &HashKey,
+    keys: &mut Vec<Key>,
+) -> Result<(), SelectionError> {
+    let combinations =
+        columns.iter().try_fold(1usize, |product, (_, values)| product.checked_mul(values.len()));
+    let combinations = combinations.filter(|count| *count <= MAX_KEYS).ok_or(SelectionError::TooManyKeys)?;
+    for combination in 0..combinations {
+        let mut rest = combination;
+        let chosen = columns.iter().filter_map(|(path, values)| {
+            let value = values.get(rest % values.len())?;
+            rest /= values.len();
+            Some((*path, *value))
+        });
+        keys.push(hash_key.declared_key(issuer, &chosen.collect::<Vec<_>>()));
+    }
+    Ok(())
+}
+
+fn values<'a>(claims: &'a Claims, path: &ClaimPath) -> Result<Vec<ValueRef<'a>>, SelectionError> {
+    let found = claims.find(path).map_err(|_| SelectionError::TooManyElements)?;
+    let value = |value: &'a ClaimValue| match value {
+        ClaimValue::String(text) => Some(ValueRef::String(text)),
+        ClaimValue::Number(number) => Some(ValueRef::Number(number)),
+        ClaimValue::Boolean(truth) => Some(ValueRef::Boolean(*truth)),
+        ClaimValue::Null | ClaimValue::Array(_) | ClaimValue::Object(_) => None,
+    };
+    Ok(found.into_iter().filter_map(value).collect())
+}
+
+/// Returns the keys under which an opaque token of an issuer could be denied.
+#[must_use]
+pub fn opaque_keys(issuer: &str, token: &str, hash_key: &HashKey) -> [Key; 2] {
+    let hash = sha256(token.as_bytes());
+    [
+        hash_key.built_in_key(issuer, BuiltIn::Opaque, Some(ValueRef::Bytes(&hash))),
+        hash_key.built_in_key(issuer, BuiltIn::Everything, None),
+    ]
+}
+
+/// Returns the SHA-256 of bytes.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    let computed = digest::digest(&digest::SHA256, bytes);
+    hash.iter_mut().zip(computed.as_ref()).for_each(|(to, from)| *to = *from);
+    hash
+}
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     ];
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=build.rs");
-    let descriptors = protox::compile(files, [root])?;
+    let mut descriptors = protox::compile(files, [root])?;
+    // Comments of vendored files hold indented examples, which rustdoc would take for Rust and run.
+    for file in descriptors.file.iter_mut().filter(|file| file.package() != "rescind.v1") {
+        file.source_code_info = None;
+    }
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))?;
     tonic_prost_build::configure()

@@ -3,6 +3,8 @@
 //! The crate is one library with thin binaries over it. Arrows between its modules go one way:
 //! `cli` -> `controller` | `sidecar` -> `distribution`, `store`, `api`, `runtime` -> `token` -> `revocation`.
 
+pub mod api;
 pub mod proto;
 pub mod revocation;
+pub mod runtime;
 pub mod token;

@@ -1,0 +1,2 @@
+pub mod revocation;
+pub mod token_revocation_list;

@@ -1,0 +1,219 @@
+//! `Revocation`: one act of revoking.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::token_revocation_list::Condition;
+
+/// What is revoked. It can't be changed after creation, except that expiresAt may grow.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[kube(
+    group = "rescind.dev",
+    version = "v1alpha1",
+    kind = "Revocation",
+    plural = "revocations",
+    singular = "revocation",
+    shortname = "rvk",
+    category = "rescind",
+    namespaced,
+    status = "RevocationStatus",
+    derive = "PartialEq",
+    doc = "One act of revoking. Delete it to lift it.",
+    annotation("helm.sh/resource-policy", "keep"),
+    selectable = "spec.listName",
+    selectable = "spec.issuer",
+    selectable = "spec.reason",
+    printcolumn(name = "Target", type_ = "string", json_path = ".status.target", description = "What is revoked, as the controller understood it."),
+    printcolumn(name = "List", type_ = "string", json_path = ".spec.listName"),
+    printcolumn(name = "Cutoff", type_ = "string", json_path = ".status.cutoff", description = "In force, also where the revocation names none."),
+    printcolumn(name = "Enforced", type_ = "string", json_path = r#".status.conditions[?(@.type=="Enforced")].status"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Applied", type_ = "integer", json_path = ".status.enforcement.applied", priority = 1),
+    printcolumn(name = "Subscribers", type_ = "integer", json_path = ".status.enforcement.subscribers", priority = 1),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt", priority = 1),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".spec.message", priority = 1)
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("self.target == oldSelf.target").message("the target of a revocation can't be changed: create another one, and delete this one if it was wrong"),
+    validation = Rule::new("self.listName == oldSelf.listName && self.issuer == oldSelf.issuer && (has(self.cutoff) ? self.cutoff : '') == (has(oldSelf.cutoff) ? oldSelf.cutoff : '') && self.compareWith == oldSelf.compareWith").message("listName, issuer, cutoff and compareWith can't be changed: create another revocation, and delete this one if it was wrong"),
+    validation = Rule::new("!has(oldSelf.expiresAt) ? !has(self.expiresAt) : has(self.expiresAt) && timestamp(self.expiresAt) >= timestamp(oldSelf.expiresAt)").message("expiresAt may only move later; it can't be added, removed or moved earlier (delete the revocation to lift it)"),
+    validation = Rule::new("!has(self.target.everything) || has(self.cutoff)").message("a revocation of everything needs a cutoff: give a time, or Always to refuse later tokens too"),
+    validation = Rule::new("self.compareWith != 'SessionStart' || !has(self.cutoff) || self.cutoff != 'Always'").message("compareWith SessionStart needs a cutoff that is a time, not Always")
+)]
+pub struct RevocationSpec {
+    /// Name of the TokenRevocationList in the same namespace.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub list_name: String,
+    /// The token's iss, compared as the exact string.
+    #[schemars(length(min = 1, max = 512))]
+    pub issuer: String,
+    /// What is revoked. Exactly one member.
+    pub target: Target,
+    /// Tokens up to this time are refused (inclusive), or Always to refuse later ones too. Absent: the selector's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self == 'Always' || format.datetime().validate(self).orValue([]).size() == 0").message("cutoff is neither a time like 2026-11-21T10:00:00Z nor the word Always"))]
+    pub cutoff: Option<String>,
+    /// What the cutoff is compared with: the time of issue, or the start of the session.
+    #[serde(default)]
+    pub compare_with: CompareWith,
+    /// When a revocation of later tokens ends. It may only grow. It never shortens how long a cutoff is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("format.datetime().validate(self).orValue([]).size() == 0").message("expiresAt is not a time like 2026-12-01T00:00:00Z"))]
+    pub expires_at: Option<String>,
+    /// Why, in one CamelCase word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Z][A-Za-z0-9]*$"))]
+    pub reason: Option<String>,
+    /// For people. Never write a token or a secret here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = "^[^\\x00-\\x1f\\x7f]*$"))]
+    pub message: Option<String>,
+}
+
+/// What is revoked: exactly one member.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("[has(self.token), has(self.session), has(self.subject), has(self.client), has(self.key), has(self.opaqueTokenSha256), has(self.everything), has(self.selector)].filter(x, x).size() == 1").message("name exactly one of token, session, subject, client, key, opaqueTokenSha256, everything and selector")
+)]
+pub struct Target {
+    /// One token, by its jti.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub token: Option<String>,
+    /// One session, by its sid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub session: Option<String>,
+    /// All tokens of a sub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub subject: Option<String>,
+    /// All tokens of a client_id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub client: Option<String>,
+    /// All tokens verified by a key: its configured kid, or its RFC 7638 thumbprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub key: Option<String>,
+    /// SHA-256 of an opaque token, 64 lower-case hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 64, max = 64), regex(pattern = "^[0-9a-f]{64}$"))]
+    pub opaque_token_sha256: Option<String>,
+    /// Every token of the issuer. Only true is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self").message("everything can only be true"))]
+    pub everything: Option<bool>,
+    /// A selector that the list declares, with its values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<SelectorTarget>,
+}
+
+/// A declared selector with a value for each of its claims.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SelectorTarget {
+    /// Name of the selector.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// One entry per claim of the selector.
+    #[schemars(length(min = 1, max = 8))]
+    pub values: Vec<ClaimValue>,
+}
+
+/// A claim with the value that tokens must have there.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("!has(self.type) || self.type != 'Number' || self.value.matches('^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]{1,9})?$')").message("value is not a JSON number"),
+    validation = Rule::new("!has(self.type) || self.type != 'Boolean' || self.value == 'true' || self.value == 'false'").message("value is neither \"true\" nor \"false\"")
+)]
+pub struct ClaimValue {
+    /// Name of the claim, or a JSON Pointer.
+    #[schemars(length(min = 1, max = 256))]
+    pub claim: String,
+    /// The value, always written as a string ("7", "true").
+    #[schemars(length(min = 1, max = 1024))]
+    pub value: String,
+    /// JSON type of the claim in the token. Absent means String.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<ValueType>,
+}
+
+/// JSON types of claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ValueType {
+    /// A string.
+    String,
+    /// A number, compared by value.
+    Number,
+    /// A truth value.
+    Boolean,
+}
+
+/// What a cutoff is compared with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CompareWith {
+    /// The token's iat.
+    #[default]
+    IssueTime,
+    /// The start of the session, so that a renewed token can't slip past.
+    SessionStart,
+}
+
+/// What the controller has made of the revocation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevocationStatus {
+    /// Accepted, Enforced, Expired; Ready summarises.
+    #[serde(default = "unknown_conditions")]
+    #[schemars(length(max = 16))]
+    pub conditions: Vec<Condition>,
+    /// What is revoked, shortened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub target: Option<String>,
+    /// The cutoff in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub cutoff: Option<String>,
+    /// When the revocation can be forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub expires_at: Option<String>,
+    /// The first time of issue that passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub admits_from: Option<String>,
+    /// The version of the list that carries the revocation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub version: Option<String>,
+    /// How many sidecars have applied it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<EnforcementCounts>,
+}
+
+fn unknown_conditions() -> Vec<Condition> {
+    ["Accepted", "Enforced", "Ready"].map(Condition::unknown).to_vec()
+}
+
+/// How many sidecars have applied a revocation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnforcementCounts {
+    /// Sidecars that are known.
+    pub subscribers: i64,
+    /// Of them, those that have applied it.
+    pub applied: i64,
+    /// Of them, those that are away and too old to allow anything.
+    pub away: i64,
+    /// From the acknowledgement until it was enforced.
+    pub elapsed_milliseconds: i64,
+}

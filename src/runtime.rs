@@ -1,0 +1,7 @@
+//! What every process of the product runs on, whatever its purpose: tasks, clocks, listeners, logs, metrics.
+//!
+//! Nothing below here knows what the product does; the words of the domain stay out.
+
+pub mod clock;
+pub mod readiness;
+pub mod supervisor;

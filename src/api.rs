@@ -1,2 +1,18 @@
+//! The shape of the API: the kinds that people write, as manifests now and as custom resources on Kubernetes.
+//!
+//! One set of types serves the CRDs, the manifests of `rescind dev`, and the configuration in the stream, so
+//! that a field can't mean two things.
+
+pub mod compile;
+pub mod document;
+pub mod invalid;
+pub mod manifest;
+pub mod maxima;
 pub mod revocation;
+pub mod target;
 pub mod token_revocation_list;
+
+/// The API group.
+pub const GROUP: &str = "rescind.dev";
+/// The API version of all kinds.
+pub const API_VERSION: &str = "rescind.dev/v1alpha1";

@@ -1,5 +1,12 @@
 //! `Revocation`: one act of revoking.
 
+#![allow(
+    unreachable_pub,
+    clippy::duplicated_attributes,
+    missing_docs,
+    reason = "the derive macros write items of their own; what is written here is documented and reachable"
+)]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,13 +31,37 @@ use super::token_revocation_list::Condition;
     selectable = "spec.listName",
     selectable = "spec.issuer",
     selectable = "spec.reason",
-    printcolumn(name = "Target", type_ = "string", json_path = ".status.target", description = "What is revoked, as the controller understood it."),
+    printcolumn(
+        name = "Target",
+        type_ = "string",
+        json_path = ".status.target",
+        description = "What is revoked, as the controller understood it."
+    ),
     printcolumn(name = "List", type_ = "string", json_path = ".spec.listName"),
-    printcolumn(name = "Cutoff", type_ = "string", json_path = ".status.cutoff", description = "In force, also where the revocation names none."),
-    printcolumn(name = "Enforced", type_ = "string", json_path = r#".status.conditions[?(@.type=="Enforced")].status"#),
+    printcolumn(
+        name = "Cutoff",
+        type_ = "string",
+        json_path = ".status.cutoff",
+        description = "In force, also where the revocation names none."
+    ),
+    printcolumn(
+        name = "Enforced",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Enforced")].status"#
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Applied", type_ = "integer", json_path = ".status.enforcement.applied", priority = 1),
-    printcolumn(name = "Subscribers", type_ = "integer", json_path = ".status.enforcement.subscribers", priority = 1),
+    printcolumn(
+        name = "Applied",
+        type_ = "integer",
+        json_path = ".status.enforcement.applied",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Subscribers",
+        type_ = "integer",
+        json_path = ".status.enforcement.subscribers",
+        priority = 1
+    ),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt", priority = 1),
     printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".spec.message", priority = 1)

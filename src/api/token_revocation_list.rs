@@ -1,5 +1,12 @@
 //! `TokenRevocationList`: the unit of distribution, policy and permission.
 
+#![allow(
+    unreachable_pub,
+    clippy::duplicated_attributes,
+    missing_docs,
+    reason = "the derive macros write items of their own; what is written here is documented and reachable"
+)]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,10 +26,19 @@ use serde::{Deserialize, Serialize};
     derive = "PartialEq",
     doc = "A revocation list: whose tokens it is about, where requests carry them, and how old the knowledge of a sidecar may be.",
     annotation("helm.sh/resource-policy", "keep"),
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
     printcolumn(name = "Entries", type_ = "integer", json_path = ".status.entries"),
     printcolumn(name = "Subscribers", type_ = "integer", json_path = ".status.subscribers"),
-    printcolumn(name = "Bound", type_ = "integer", json_path = ".spec.freshness.boundSeconds", description = "Seconds."),
+    printcolumn(
+        name = "Bound",
+        type_ = "integer",
+        json_path = ".spec.freshness.boundSeconds",
+        description = "Seconds."
+    ),
     printcolumn(name = "Enforcement", type_ = "string", json_path = ".spec.enforcement", priority = 1),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -265,11 +281,7 @@ const fn five_minutes() -> u32 {
 
 impl Default for Freshness {
     fn default() -> Self {
-        Self {
-            bound_seconds: fifteen(),
-            maximum_seconds: five_minutes(),
-            policy: FreshnessPolicy::Strict,
-        }
+        Self { bound_seconds: fifteen(), maximum_seconds: five_minutes(), policy: FreshnessPolicy::Strict }
     }
 }
 

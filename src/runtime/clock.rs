@@ -46,10 +46,7 @@ impl ManualClock {
     /// Starts at the given reading.
     #[must_use]
     pub const fn new(start: Moment) -> Self {
-        Self {
-            boot_nanos: AtomicU64::new(start.boot_nanos),
-            wall_nanos: AtomicU64::new(start.wall_nanos),
-        }
+        Self { boot_nanos: AtomicU64::new(start.boot_nanos), wall_nanos: AtomicU64::new(start.wall_nanos) }
     }
 
     /// Lets time pass on both clocks.

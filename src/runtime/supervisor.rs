@@ -132,7 +132,10 @@ impl Supervisor {
         F: Future<Output = anyhow::Result<()>>,
     {
         self.spawn_thread(name, move || {
-            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async { make().await })
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?
+                .block_on(async { make().await })
         })
     }
 
@@ -209,10 +212,7 @@ impl Supervisor {
         }
     }
 
-    fn identify(
-        &mut self,
-        ended: Result<(Id, Outcome), JoinError>,
-    ) -> (String, Result<(), SupervisorError>) {
+    fn identify(&mut self, ended: Result<(Id, Outcome), JoinError>) -> (String, Result<(), SupervisorError>) {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let task = self.names.remove(&id).unwrap_or_default();
         let outcome = match ended {

@@ -7,4 +7,5 @@ pub mod api;
 pub mod proto;
 pub mod revocation;
 pub mod runtime;
+pub mod store;
 pub mod token;

@@ -3,5 +3,6 @@
 //! Nothing below here knows what the product does; the words of the domain stay out.
 
 pub mod clock;
+pub mod random;
 pub mod readiness;
 pub mod supervisor;

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::revocation::claims::{ClaimPath, Decimal};
 use crate::revocation::record::{CompareWith, Cutoff, RevocationSpec};
@@ -16,6 +17,7 @@ use super::revocation as api;
 /// The longest issuer and claim values, in characters.
 const MAX_ISSUER: usize = 512;
 const MAX_VALUE: usize = 1024;
+const START: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// Reads a revocation.
 ///
@@ -64,16 +66,27 @@ pub fn notes(reason: Option<&str>, message: Option<&str>) -> Result<(), Invalid>
 }
 
 fn read_time(field: &str, time: &str, or: &str) -> Result<UnixSeconds, Invalid> {
-    let parsed = time.parse::<Timestamp>().ok().and_then(|time| u64::try_from(time.as_second()).ok());
     let problem = || Invalid::new(field, format!("is not a time like 2026-11-21T10:00:00Z{or}"));
-    parsed.and_then(|seconds| UnixSeconds::new(seconds).ok()).ok_or_else(problem)
+    parse_seconds(time).and_then(|seconds| UnixSeconds::new(seconds).ok()).ok_or_else(problem)
+}
+
+/// Timestamps of the library end a day before the year 9999 does, so that every offset fits; civil times go to
+/// the end.
+fn parse_seconds(time: &str) -> Option<u64> {
+    let civil =
+        time.strip_suffix('Z').filter(|utc| utc.contains('T')).and_then(|utc| utc.parse::<DateTime>().ok());
+    let since = match civil {
+        Some(utc) => utc.duration_since(START),
+        None => time.parse::<Timestamp>().ok()?.as_duration(),
+    };
+    (!since.is_negative()).then(|| since.as_secs().unsigned_abs())
 }
 
 /// Writes a time as RFC 3339 has it, in UTC.
 #[must_use]
 pub fn write_time(time: UnixSeconds) -> String {
-    let timestamp = i64::try_from(time.get()).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-    timestamp.map(|time| time.to_string()).unwrap_or_default()
+    let since = i64::try_from(time.get()).map(SignedDuration::from_secs).unwrap_or_default();
+    format!("{}Z", START.saturating_add(since))
 }
 
 fn selection(target: &api::Target) -> Result<Selection, Invalid> {

@@ -6,6 +6,7 @@
 pub mod claims;
 pub mod delta;
 pub mod digest;
+pub mod expiry;
 pub mod filter;
 pub mod freshness;
 pub mod key;

@@ -1,6 +1,7 @@
 //! What a list declares, validated and ready for use: issuers, selectors, sources, bounds.
 
 use crate::revocation::claims::ClaimPath;
+use crate::revocation::expiry::Largest;
 use crate::revocation::freshness::Bounds;
 use crate::revocation::names::ListName;
 use crate::revocation::selector::BuiltIn;
@@ -84,6 +85,24 @@ pub struct IssuerConfig {
     pub claim_names: ClaimNames,
     /// Who verifies the signature.
     pub verification: Verification,
+}
+
+impl IssuerConfig {
+    /// Returns the largest maxima that were in force at any time since a second.
+    #[must_use]
+    pub fn largest_since(&self, since: UnixSeconds) -> Largest {
+        let past = self.history.iter().filter(|(until, _)| *until >= since).map(|(_, maxima)| *maxima);
+        past.chain([self.maxima]).fold(
+            Largest { token_lifetime_seconds: 0, session_lifetime_seconds: 0, clock_skew_seconds: 0 },
+            |largest, maxima| Largest {
+                token_lifetime_seconds: largest.token_lifetime_seconds.max(maxima.token_lifetime_seconds),
+                session_lifetime_seconds: largest
+                    .session_lifetime_seconds
+                    .max(maxima.session_lifetime_seconds),
+                clock_skew_seconds: largest.clock_skew_seconds.max(maxima.clock_skew_seconds),
+            },
+        )
+    }
 }
 
 /// Limits that bound how long a revocation must be kept.

@@ -1,0 +1,233 @@
+//! Which sidecars are known, what each has in use, and since when a version is enforced by all of them.
+//!
+//! Pure: the time is an argument. A sidecar is counted before it can turn fresh: its session is entered when it
+//! subscribes, and a proof is sent only afterwards.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::revocation::names::ListName;
+use crate::revocation::time::Moment;
+use crate::revocation::version::Version;
+
+/// Whether sidecars may live that an earlier process of this controller has told that they are fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Predecessor {
+    /// The store is new: there was none.
+    None,
+    /// There may have been one, until this process started.
+    Possible {
+        /// When this process started.
+        started: Moment,
+    },
+}
+
+/// Names a session within this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(u64);
+
+/// How far the enforcement of a version has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Whether no sidecar allows anything any more without knowing the version.
+    pub enforced: bool,
+    /// Sidecars that are known.
+    pub subscribers: u32,
+    /// Of them, those that have it in use.
+    pub applied: u32,
+    /// Of them, those that were not heard of for so long that they allow nothing.
+    pub away: u32,
+}
+
+/// A session as status reports show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionReport {
+    /// What the sidecar calls itself.
+    pub identity: String,
+    /// The replica that serves it.
+    pub replica: String,
+    /// The list.
+    pub list: ListName,
+    /// What it has in use.
+    pub acknowledged: Option<Version>,
+    /// How long ago its last ping came, in nanoseconds.
+    pub last_ping_age_nanos: u64,
+    /// Whether its stream is open.
+    pub connected: bool,
+}
+
+/// All sessions of a process, over all its replicas.
+#[derive(Debug)]
+pub struct Sessions {
+    predecessor: Predecessor,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    next: u64,
+    sessions: BTreeMap<SessionId, Session>,
+    windows: HashMap<ListName, u64>,
+}
+
+#[derive(Debug)]
+struct Session {
+    identity: String,
+    instance: u128,
+    replica: String,
+    lists: HashMap<ListName, Option<Version>>,
+    last_ping: Moment,
+    connected: bool,
+}
+
+impl Sessions {
+    /// Starts without sessions.
+    #[must_use]
+    pub fn new(predecessor: Predecessor) -> Self {
+        Self { predecessor, inner: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how long a sidecar that follows a list may go on without news. It never shrinks: an old
+    /// declaration may still be held somewhere.
+    pub fn note_window(&self, list: &ListName, window_nanos: u64) {
+        let mut inner = self.lock();
+        let window = inner.windows.entry(list.clone()).or_default();
+        *window = (*window).max(window_nanos);
+    }
+
+    /// Enters a session. `instance` is random and known to that sidecar process and to controllers alone.
+    pub fn open(&self, identity: &str, instance: u128, replica: &str, now: Moment) -> SessionId {
+        let mut inner = self.lock();
+        inner.prune(now);
+        inner.next += 1;
+        let id = SessionId(inner.next);
+        let (identity, replica) = (identity.to_owned(), replica.to_owned());
+        let session =
+            Session { identity, instance, replica, lists: HashMap::new(), last_ping: now, connected: true };
+        inner.sessions.insert(id, session);
+        id
+    }
+
+    /// Returns the number of open sessions.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.lock().sessions.values().filter(|session| session.connected).count()
+    }
+
+    /// Says that a session follows a list.
+    pub fn follow(&self, id: SessionId, list: &ListName) {
+        if let Some(session) = self.lock().sessions.get_mut(&id) {
+            session.lists.entry(list.clone()).or_insert(None);
+        }
+    }
+
+    /// Says what a session has in use.
+    pub fn acknowledge(&self, id: SessionId, list: &ListName, version: Version) {
+        if let Some(acknowledged) = self.lock().sessions.get_mut(&id).and_then(|s| s.lists.get_mut(list)) {
+            *acknowledged = Some(version);
+        }
+    }
+
+    /// Notes a ping.
+    pub fn ping(&self, id: SessionId, now: Moment) {
+        if let Some(session) = self.lock().sessions.get_mut(&id) {
+            session.last_ping = now;
+        }
+    }
+
+    /// Says that a proof was sent: sessions that the same sidecar process had before are over.
+    pub fn proven(&self, id: SessionId) {
+        let mut inner = self.lock();
+        let Some(instance) = inner.sessions.get(&id).map(|session| session.instance) else { return };
+        inner
+            .sessions
+            .retain(|other, session| *other >= id || session.connected || session.instance != instance);
+    }
+
+    /// Says that the sidecar uses this session for a list no more.
+    pub fn bye(&self, id: SessionId, list: &ListName) {
+        let mut inner = self.lock();
+        if let Some(session) = inner.sessions.get_mut(&id) {
+            session.lists.remove(list);
+        }
+    }
+
+    /// Ends a session. It stays counted until its sidecar can allow nothing any more.
+    pub fn close(&self, id: SessionId, now: Moment) {
+        let mut inner = self.lock();
+        if let Some(session) = inner.sessions.get_mut(&id) {
+            session.connected = false;
+        }
+        inner.prune(now);
+    }
+
+    /// Returns how far the enforcement of a version has come. `observed` is when it was first known here.
+    #[must_use]
+    pub fn progress(&self, list: &ListName, version: Version, observed: Moment, now: Moment) -> Progress {
+        let mut inner = self.lock();
+        inner.prune(now);
+        let window = inner.windows.get(list).copied();
+        let over = |since: Moment| window.is_some_and(|window| elapsed(since, now) > window);
+        let mut progress = Progress::default();
+        for session in inner.sessions.values() {
+            let Some(acknowledged) = session.lists.get(list) else { continue };
+            progress.subscribers += 1;
+            if acknowledged.is_some_and(|acknowledged| acknowledged >= version) {
+                progress.applied += 1;
+            } else if over(session.last_ping) {
+                progress.away += 1;
+            }
+        }
+        let all_known = match self.predecessor {
+            Predecessor::None => true,
+            Predecessor::Possible { started } => over(started),
+        };
+        let all_applied = progress.applied + progress.away == progress.subscribers;
+        // After the window, the bound itself says so: whoever allows has a proof that includes the version.
+        progress.enforced = (all_known && all_applied) || over(observed);
+        progress
+    }
+
+    /// Returns all sessions, for status reports.
+    #[must_use]
+    pub fn report(&self, now: Moment) -> Vec<SessionReport> {
+        let mut inner = self.lock();
+        inner.prune(now);
+        let of = |session: &Session| {
+            let reports = session.lists.iter().map(|(list, acknowledged)| SessionReport {
+                identity: session.identity.clone(),
+                replica: session.replica.clone(),
+                list: list.clone(),
+                acknowledged: *acknowledged,
+                last_ping_age_nanos: elapsed(session.last_ping, now),
+                connected: session.connected,
+            });
+            reports.collect::<Vec<_>>()
+        };
+        let mut reports: Vec<SessionReport> = inner.sessions.values().flat_map(of).collect();
+        reports.sort_by(|a, b| (&a.list, &a.identity).cmp(&(&b.list, &b.identity)));
+        reports
+    }
+}
+
+impl Inner {
+    /// Forgets sessions that have ended so long ago that their sidecars allow nothing any more.
+    fn prune(&mut self, now: Moment) {
+        let largest = self.windows.values().copied().max();
+        self.sessions.retain(|_, session| {
+            let over = largest.is_some_and(|window| elapsed(session.last_ping, now) > window);
+            session.connected || !(session.lists.is_empty() || over)
+        });
+    }
+}
+
+fn elapsed(since: Moment, now: Moment) -> u64 {
+    now.boot_nanos.saturating_sub(since.boot_nanos)
+}
+
+#[cfg(test)]
+mod tests;

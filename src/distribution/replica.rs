@@ -1,0 +1,439 @@
+//! A replica: follows the store, keeps a publisher per list, and proves freshness by its own heartbeats.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::revocation::names::ListName;
+use crate::revocation::record::Record;
+use crate::revocation::state::{State, Step};
+use crate::revocation::time::Moment;
+use crate::revocation::version::Version;
+use crate::runtime::clock::Clock;
+use crate::runtime::random::{Random, bytes};
+use crate::store::{
+    Beat, Event, Fetched, Follow, FollowError, Revocation, SealKey, Store, StoreError, StoredList, What,
+};
+
+use super::enforcement::Sessions;
+use super::publisher::{ListPublisher, PublishedConfig};
+use proof::{Outcome, Round};
+
+mod proof;
+
+/// The shortest time from the start of one round of proof to that of the next.
+const ROUND_INTERVAL: Duration = Duration::from_millis(200);
+/// A round that takes longer proves nothing, and another is tried.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
+/// After so many rounds without a proof, everything is fetched anew.
+const MAX_MISSED_ROUNDS: u32 = 3;
+
+/// Says why a replica stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log could not be followed.
+    #[error(transparent)]
+    Follow(#[from] FollowError),
+}
+
+/// What a replica shares with its streams.
+pub struct Hub {
+    name: String,
+    lists: RwLock<HashMap<ListName, Arc<Mutex<ListPublisher>>>>,
+    news: watch::Sender<News>,
+    pings: AtomicU64,
+    wanted: Notify,
+    seal_key: SealKey,
+    sessions: Arc<Sessions>,
+    rounds: AtomicU64,
+}
+
+/// What the streams wait for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct News {
+    /// Grows with every change.
+    pub serial: u64,
+    /// How many pings the last proof covers.
+    pub proven: u64,
+    /// The state is complete up to here; none before the first fetch.
+    pub complete: Option<Version>,
+    /// When it was found to be.
+    pub observed: Moment,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub")
+            .field("name", &self.name)
+            .field("news", &*self.news.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// Makes the hub of a replica that has fetched nothing yet.
+    #[must_use]
+    pub fn new(name: &str, seal_key: SealKey, sessions: Arc<Sessions>) -> Arc<Self> {
+        let never = Moment { boot_nanos: 0, wall_nanos: 0 };
+        let (news, _) = watch::channel(News { serial: 0, proven: 0, complete: None, observed: never });
+        Arc::new(Self {
+            name: name.to_owned(),
+            lists: RwLock::default(),
+            news,
+            pings: AtomicU64::new(0),
+            wanted: Notify::new(),
+            seal_key,
+            sessions,
+            rounds: AtomicU64::new(0),
+        })
+    }
+
+    /// Returns the name of the replica.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the sessions of the process.
+    #[must_use]
+    pub const fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    /// Returns the key under which versions are sealed.
+    #[must_use]
+    pub fn seal_key(&self) -> SealKey {
+        self.seal_key.clone()
+    }
+
+    /// Returns a receiver of news.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    /// Counts a ping and asks for a round of proof; returns the number of pings so far.
+    pub fn ping(&self) -> u64 {
+        let serial = self.pings.fetch_add(1, Ordering::SeqCst) + 1;
+        self.wanted.notify_one();
+        serial
+    }
+
+    /// Returns the number of pings so far.
+    #[must_use]
+    pub fn pings(&self) -> u64 {
+        self.pings.load(Ordering::SeqCst)
+    }
+
+    /// Returns the number of rounds of proof that were completed.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+
+    /// Lends a list's publisher; tells whether there is one.
+    pub fn with(&self, list: &ListName, use_it: &mut dyn FnMut(&mut ListPublisher)) -> bool {
+        let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
+        let found = lists.get(list).cloned();
+        drop(lists);
+        found.is_some_and(|publisher| {
+            use_it(&mut lock(&publisher));
+            true
+        })
+    }
+
+    /// Lends every list's publisher, in the order of their names.
+    pub fn for_each(&self, mut use_it: impl FnMut(&ListName, &ListPublisher)) {
+        let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = lists.iter().map(|(name, list)| (name.clone(), Arc::clone(list))).collect();
+        drop(lists);
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        for (name, publisher) in all {
+            use_it(&name, &lock(&publisher));
+        }
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut News)) {
+        self.news.send_modify(|news| {
+            news.serial += 1;
+            change(news);
+        });
+    }
+}
+
+fn lock(publisher: &Mutex<ListPublisher>) -> MutexGuard<'_, ListPublisher> {
+    publisher.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a replica needs from outside.
+#[derive(Clone)]
+pub struct Environment {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where nonces come from.
+    pub random: Arc<dyn Random>,
+}
+
+/// Follows a store until it is told to stop.
+pub struct Replica {
+    hub: Arc<Hub>,
+    store: Arc<dyn Store>,
+    environment: Environment,
+    id: u64,
+}
+
+impl Replica {
+    /// Makes a replica for a hub.
+    #[must_use]
+    pub fn new(hub: Arc<Hub>, store: Arc<dyn Store>, environment: Environment) -> Self {
+        let id = u64::from_le_bytes(bytes(&*environment.random));
+        Self { hub, store, environment, id }
+    }
+
+    /// Runs until `shutdown`.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] if the store fails: nothing can be vouched for any more.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), ReplicaError> {
+        loop {
+            let mut follow = self.fetch().await?;
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                again = self.follow(&mut follow) => match again {
+                    Again::Fetch(why) => tracing::warn!(replica = self.hub.name, why, "fetching everything anew"),
+                    Again::Stop(error) => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// Builds everything aside, then swaps it in.
+    async fn fetch(&self) -> Result<Box<dyn Follow>, ReplicaError> {
+        let lists = self.store.lists().await?;
+        let fetched = self.store.fetch().await?;
+        let built = lists.iter().filter_map(|list| self.build(list, &fetched)).collect();
+        let follow = self.store.follow(fetched.version).await?;
+        *self.hub.lists.write().unwrap_or_else(PoisonError::into_inner) = built;
+        let observed = self.environment.clock.now();
+        self.hub.tell(|news| {
+            news.complete = Some(fetched.version);
+            news.observed = observed;
+        });
+        Ok(follow)
+    }
+
+    fn build(&self, list: &StoredList, fetched: &Fetched) -> Option<(ListName, Arc<Mutex<ListPublisher>>)> {
+        let name = list.document.name().ok()?;
+        let config = match PublishedConfig::new(list) {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(list = %name, %error, "the list's declaration can't be used; nothing is published");
+                return None;
+            }
+        };
+        self.hub.sessions.note_window(&name, config.bounds.window_nanos());
+        let own = fetched.revocations.iter().filter(|revocation| revocation.list == name);
+        let records = own.filter_map(|revocation| derive(revocation, list));
+        let state = State::of(list.hash_key, records);
+        let publisher =
+            ListPublisher::new(state, fetched.version, fetched.horizon, config, self.hub.seal_key());
+        Some((name, Arc::new(Mutex::new(publisher))))
+    }
+
+    async fn follow(&self, follow: &mut Box<dyn Follow>) -> Again {
+        let mut round: Option<Round> = None;
+        let mut work = Work::None;
+        let mut next_start = tokio::time::Instant::now();
+        let mut missed = 0;
+        let mut proven = self.hub.news.borrow().proven;
+        loop {
+            let open = self.hub.pings() > proven;
+            tokio::select! {
+                event = follow.next() => match event {
+                    Ok(event) => {
+                        if let Some(round) = &mut round {
+                            round.observe(&event);
+                        }
+                        self.apply(&event);
+                    }
+                    Err(error @ (FollowError::Compacted { .. } | FollowError::NotOfThisHistory { .. })) => {
+                        tracing::warn!(%error, "following has to start anew");
+                        return Again::Fetch("the log does not reach back");
+                    }
+                    Err(error @ FollowError::Failed { .. }) => return Again::Stop(error.into()),
+                },
+                outcome = &mut work => {
+                    work = Work::None;
+                    match outcome {
+                        Ok((lists, version)) => {
+                            if let Some(round) = &mut round {
+                                round.written(lists, version);
+                            }
+                        }
+                        Err(Some(error @ StoreError::Failed { .. })) => return Again::Stop(error.into()),
+                        // A write that failed or timed out proves nothing: another round, with another nonce.
+                        Err(error) => {
+                            tracing::warn!(?error, "a round of proof failed");
+                            round = None;
+                            missed += 1;
+                        }
+                    }
+                }
+                () = self.hub.wanted.notified(), if !open => {}
+                () = tokio::time::sleep_until(next_start), if open && round.is_none() => {
+                    next_start = tokio::time::Instant::now() + ROUND_INTERVAL;
+                    let started = self.start_round();
+                    work = self.write(started.beat());
+                    round = Some(started);
+                }
+            }
+            match round.as_ref().map(Round::outcome) {
+                Some(Outcome::Proven { serial }) => {
+                    let declared = round.take().map(Round::into_lists).unwrap_or_default();
+                    if self.adopt(declared) == Adopted::NewList {
+                        return Again::Fetch("a list was declared");
+                    }
+                    (proven, missed) = (serial, 0);
+                    self.hub.rounds.fetch_add(1, Ordering::Relaxed);
+                    self.hub.tell(|news| news.proven = serial);
+                }
+                Some(Outcome::TimeTravel) => return Again::Fetch("a heartbeat was below what had been seen"),
+                Some(Outcome::Open) | None => {}
+            }
+            if missed >= MAX_MISSED_ROUNDS {
+                return Again::Fetch("several rounds of proof failed");
+            }
+        }
+    }
+
+    fn start_round(&self) -> Round {
+        let seen = self.hub.news.borrow().complete;
+        let beat = Beat { replica: self.id, nonce: u128::from_le_bytes(bytes(&*self.environment.random)) };
+        Round::start(beat, self.hub.pings(), seen)
+    }
+
+    /// The list of declarations begins after the nonce was made, as the heartbeat does.
+    fn write(&self, beat: Beat) -> Work {
+        let store = Arc::clone(&self.store);
+        Work::Running(Box::pin(async move {
+            let both = async {
+                let lists = store.lists().await?;
+                Ok((lists, store.beat(beat).await?))
+            };
+            match tokio::time::timeout(ROUND_TIMEOUT, both).await {
+                Ok(outcome) => outcome.map_err(Some),
+                Err(_) => Err(None),
+            }
+        }))
+    }
+
+    fn apply(&self, event: &Event) {
+        self.advance(event);
+        let observed = self.environment.clock.now();
+        self.hub.tell(|news| {
+            news.complete = Some(event.version);
+            news.observed = observed;
+        });
+    }
+
+    fn advance(&self, event: &Event) {
+        let lists = self.hub.lists.read().unwrap_or_else(PoisonError::into_inner);
+        for (name, publisher) in lists.iter() {
+            let mut publisher = lock(publisher);
+            match &event.what {
+                What::Added(revocation) if revocation.list == *name => {
+                    let hash_key = *publisher.state().hash_key();
+                    match Record::derive(revocation.id, &revocation.spec, revocation.created, &hash_key) {
+                        Ok(record) => _ = publisher.apply(Step::Put(record), event.version),
+                        Err(error) => tracing::error!(%error, id = %revocation.id, "a revocation has no row"),
+                    }
+                }
+                What::Removed { id, list } if list == name => {
+                    _ = publisher.apply(Step::Remove(*id), event.version)
+                }
+                What::Horizon(horizon) => publisher.raise_horizon(*horizon),
+                What::Added(_) | What::Removed { .. } | What::Heartbeat(_) => {}
+            }
+            publisher.advance(event.version);
+        }
+    }
+
+    /// Takes the declarations that a round has read. A list that is gone is published no more: its sidecars go
+    /// stale, and nothing is lifted.
+    fn adopt(&self, stored: Vec<StoredList>) -> Adopted {
+        let mut adopted = Adopted::Known;
+        let mut lists = self.hub.lists.write().unwrap_or_else(PoisonError::into_inner);
+        let names: Vec<ListName> = stored.iter().filter_map(|list| list.document.name().ok()).collect();
+        lists.retain(|name, _| names.contains(name));
+        for list in stored {
+            let Ok(name) = list.document.name() else { continue };
+            let mut publisher = lists.get(&name).map(|publisher| lock(publisher));
+            let generation = publisher.as_ref().map(|publisher| publisher.config().generation);
+            if generation >= Some(list.document.metadata.generation) {
+                continue;
+            }
+            match (PublishedConfig::new(&list), &mut publisher) {
+                (Ok(config), Some(publisher)) => {
+                    self.hub.sessions.note_window(&name, config.bounds.window_nanos());
+                    publisher.set_config(config);
+                }
+                (Ok(_), None) => adopted = Adopted::NewList,
+                (Err(error), _) => tracing::error!(list = %name, %error, "a new declaration can't be used"),
+            }
+        }
+        adopted
+    }
+}
+
+fn derive(revocation: &Revocation, list: &StoredList) -> Option<Record> {
+    let derived = Record::derive(revocation.id, &revocation.spec, revocation.created, &list.hash_key);
+    if let Err(error) = &derived {
+        tracing::error!(%error, id = %revocation.id, "a revocation has no row");
+    }
+    derived.ok()
+}
+
+/// Whether a round has read a list that is not published yet.
+#[derive(PartialEq, Eq)]
+enum Adopted {
+    Known,
+    NewList,
+}
+
+/// Why following ended.
+enum Again {
+    Fetch(&'static str),
+    Stop(ReplicaError),
+}
+
+type Written = Result<(Vec<StoredList>, Version), Option<StoreError>>;
+
+/// The write of a round, if there is one.
+enum Work {
+    None,
+    Running(futures::future::BoxFuture<'static, Written>),
+}
+
+impl Future for Work {
+    type Output = Written;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Written> {
+        match &mut *self {
+            Self::None => std::task::Poll::Pending,
+            Self::Running(work) => work.as_mut().poll(context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

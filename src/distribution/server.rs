@@ -1,0 +1,265 @@
+//! The gRPC service at a replica: moves messages between streams and their pure state.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, StreamingService};
+use tonic::{Request, Response, Status, Streaming};
+use tower::Service;
+
+use crate::proto::v1;
+use crate::runtime::clock::Clock;
+
+use super::MAX_SUBSCRIBER_MESSAGE_BYTES;
+use super::enforcement::SessionId;
+use super::frame::{Frame, FrameCodec};
+use super::replica::Hub;
+use super::subscriber::{ProtocolError, Reaction, Subscriber};
+
+/// How many streams a replica serves unless told otherwise.
+pub const MAX_STREAMS: usize = 10_000;
+/// A stream that has not sent a ping for so long is ended: its sidecar is gone, or has moved.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Frames on their way into the transport; their bytes are shared.
+const FRAMES_IN_FLIGHT: usize = 4;
+/// On shutdown, sidecars move at a random moment within this time.
+pub const DRAIN_WITHIN: Duration = Duration::from_secs(3);
+
+/// The service `rescind.v1.Distribution`.
+#[derive(Clone)]
+pub struct DistributionServer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    hub: Arc<Hub>,
+    clock: Arc<dyn Clock>,
+    draining: CancellationToken,
+    streams: TaskTracker,
+    max_streams: usize,
+}
+
+impl std::fmt::Debug for DistributionServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DistributionServer").field("hub", &self.shared.hub).finish_non_exhaustive()
+    }
+}
+
+impl DistributionServer {
+    /// Serves a hub. When `draining` is cancelled, streams are told to move, and new ones are refused.
+    #[must_use]
+    pub fn new(
+        hub: Arc<Hub>,
+        clock: Arc<dyn Clock>,
+        draining: CancellationToken,
+        max_streams: usize,
+    ) -> Self {
+        let streams = TaskTracker::new();
+        Self { shared: Arc::new(Shared { hub, clock, draining, streams, max_streams }) }
+    }
+
+    /// Waits until every stream has ended.
+    pub async fn drained(&self) {
+        self.shared.streams.close();
+        self.shared.streams.wait().await;
+    }
+
+    fn follow(
+        &self,
+        inbound: Streaming<v1::SubscriberMessage>,
+    ) -> Result<ReceiverStream<Result<Frame, Status>>, Status> {
+        if self.shared.draining.is_cancelled() {
+            return Err(Status::unavailable("this replica is about to end: go to another"));
+        }
+        if self.shared.streams.len() >= self.shared.max_streams {
+            return Err(Status::resource_exhausted(
+                "this replica serves as many streams as it takes: go to another",
+            ));
+        }
+        let (frames, outbound) = mpsc::channel(FRAMES_IN_FLIGHT);
+        let stream = Stream::new(Arc::clone(&self.shared), frames);
+        // The tracker owns the task; it ends with its stream.
+        #[allow(clippy::disallowed_methods, reason = "owned by the tracker, which `drained` waits for")]
+        tokio::spawn(self.shared.streams.track_future(stream.run(inbound)));
+        Ok(ReceiverStream::new(outbound))
+    }
+}
+
+impl NamedService for DistributionServer {
+    const NAME: &'static str = "rescind.v1.Distribution";
+}
+
+impl Service<http::Request<Body>> for DistributionServer {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let server = self.clone();
+        Box::pin(async move {
+            if request.uri().path() != "/rescind.v1.Distribution/Follow" {
+                return Ok(Status::unimplemented("no such method").into_http());
+            }
+            let mut grpc = Grpc::new(FrameCodec).max_decoding_message_size(MAX_SUBSCRIBER_MESSAGE_BYTES);
+            Ok(grpc.streaming(FollowMethod(server), request).await)
+        })
+    }
+}
+
+struct FollowMethod(DistributionServer);
+
+impl StreamingService<v1::SubscriberMessage> for FollowMethod {
+    type Response = Frame;
+    type ResponseStream = ReceiverStream<Result<Frame, Status>>;
+    type Future = std::future::Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<v1::SubscriberMessage>>) -> Self::Future {
+        std::future::ready(self.0.follow(request.into_inner()).map(Response::new))
+    }
+}
+
+/// One stream at work.
+struct Stream {
+    shared: Arc<Shared>,
+    frames: mpsc::Sender<Result<Frame, Status>>,
+    subscriber: Subscriber,
+    session: Option<SessionId>,
+    outbox: VecDeque<Frame>,
+}
+
+impl Stream {
+    fn new(shared: Arc<Shared>, frames: mpsc::Sender<Result<Frame, Status>>) -> Self {
+        let subscriber = Subscriber::new(shared.hub.seal_key());
+        Self { shared, frames, subscriber, session: None, outbox: VecDeque::new() }
+    }
+
+    async fn run(mut self, inbound: Streaming<v1::SubscriberMessage>) {
+        let outcome = self.serve(inbound).await;
+        if let Some(session) = self.session {
+            self.shared.hub.sessions().close(session, self.shared.clock.now());
+        }
+        if let Err(status) = outcome {
+            tracing::info!(replica = self.shared.hub.name(), %status, "a stream ended");
+            // The sidecar may be gone: then nobody wants to know.
+            drop(self.frames.try_send(Err(status)));
+        }
+    }
+
+    async fn serve(&mut self, mut inbound: Streaming<v1::SubscriberMessage>) -> Result<(), Status> {
+        let shared = Arc::clone(&self.shared);
+        let mut news = shared.hub.news();
+        let mut told_to_move = false;
+        let idle = tokio::time::sleep(IDLE_TIMEOUT);
+        tokio::pin!(idle);
+        loop {
+            if self.outbox.is_empty() {
+                self.fill(news.borrow_and_update().proven);
+            }
+            tokio::select! {
+                message = inbound.message() => match message? {
+                    Some(message) => {
+                        idle.as_mut().reset(tokio::time::Instant::now() + IDLE_TIMEOUT);
+                        self.receive(message)?;
+                    }
+                    None => return Ok(()),
+                },
+                permit = self.frames.clone().reserve_owned(), if !self.outbox.is_empty() => {
+                    let Ok(permit) = permit else { return Ok(()) };
+                    if let Some(frame) = self.outbox.pop_front() {
+                        permit.send(Ok(frame));
+                    }
+                }
+                changed = news.changed(), if self.outbox.is_empty() => {
+                    changed.map_err(|_| Status::unavailable("this replica has ended"))?;
+                }
+                () = shared.draining.cancelled(), if !told_to_move => {
+                    told_to_move = true;
+                    self.outbox.push_back(draining());
+                }
+                () = &mut idle => return Err(Status::deadline_exceeded("no message for too long")),
+            }
+        }
+    }
+
+    /// Only an empty outbox is filled: a slow sidecar makes nobody wait, and skips over what it missed.
+    fn fill(&mut self, proven: u64) {
+        let hub = Arc::clone(&self.shared.hub);
+        let frames = self.subscriber.next_frames(proven, &mut |list, use_it| {
+            hub.with(list, use_it);
+        });
+        let proves = frames.iter().any(|frame| {
+            matches!(frame, Frame::Own(message) if matches!(message.message, Some(v1::publisher_message::Message::Pong(_))))
+        });
+        if let (true, Some(session)) = (proves, self.session) {
+            hub.sessions().proven(session);
+        }
+        self.outbox.extend(frames);
+    }
+
+    fn receive(&mut self, message: v1::SubscriberMessage) -> Result<(), Status> {
+        let hub = Arc::clone(&self.shared.hub);
+        let sessions = hub.sessions();
+        let is_ping = matches!(message.message, Some(v1::subscriber_message::Message::Ping(_)));
+        // A ping is counted after it was received and before any round that answers it begins.
+        let serial = if is_ping { hub.ping() } else { hub.pings() };
+        let reaction = self.subscriber.receive(message, serial)?;
+        if let Reaction::Hello { identity, instance } = &reaction {
+            let now = self.shared.clock.now();
+            self.session = Some(sessions.open(identity, *instance, hub.name(), now));
+            return Ok(());
+        }
+        let Some(session) = self.session else { return Ok(()) };
+        match reaction {
+            Reaction::Hello { .. } => {}
+            Reaction::Subscribed(list) => sessions.follow(session, &list),
+            Reaction::Acknowledged(versions) => {
+                versions.iter().for_each(|(list, version)| sessions.acknowledge(session, list, *version));
+            }
+            Reaction::Ping(versions) => {
+                sessions.ping(session, self.shared.clock.now());
+                versions.iter().for_each(|(list, version)| sessions.acknowledge(session, list, *version));
+            }
+            Reaction::Bye(list) => sessions.bye(session, &list),
+            Reaction::Refused { list, detail } => {
+                tracing::warn!(%list, detail, "a sidecar refused an update; it gets a snapshot");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn draining() -> Frame {
+    let within_milliseconds = u32::try_from(DRAIN_WITHIN.as_millis()).unwrap_or(u32::MAX);
+    let message = v1::publisher_message::Message::Draining(v1::Draining { within_milliseconds });
+    Frame::Own(v1::PublisherMessage { message: Some(message) })
+}
+
+impl From<ProtocolError> for Status {
+    fn from(error: ProtocolError) -> Self {
+        let text = error.to_string();
+        match error {
+            ProtocolError::Compact => Self::unimplemented(text),
+            ProtocolError::TooManyLists => Self::resource_exhausted(text),
+            ProtocolError::Refused { .. } => Self::failed_precondition(text),
+            ProtocolError::Hello
+            | ProtocolError::NotUnderstood
+            | ProtocolError::Convert(_)
+            | ProtocolError::Name(_)
+            | ProtocolError::Reference { .. }
+            | ProtocolError::NeverSent { .. } => Self::invalid_argument(text),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! One followed list: what is held of it, and how each kind of message changes that.
+
+use std::sync::Arc;
+
+use crate::api::document::ListDocument;
+use crate::proto::v1;
+use crate::proto::v1::NackReason;
+use crate::revocation::freshness::Knowledge;
+use crate::revocation::key::HashKey;
+use crate::revocation::list::{ListError, RevocationList};
+use crate::revocation::time::{Moment, UnixSeconds};
+use crate::token::selection::sha256;
+
+use super::{SharedConfig, Update};
+use crate::distribution::KEY_SCHEME;
+use crate::distribution::assembly::{Assembly, AssemblyError, check_features};
+use crate::distribution::convert::{
+    ConvertError, Sealed, array, delta_from_wire, digest_from_wire, digest_to_wire, horizon_from_wire,
+    version_from_wire, version_to_wire,
+};
+use crate::distribution::view::ListView;
+
+/// A list as its sidecar follows it.
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub(super) view: ListView,
+    /// The version of the last change in use, as it was sealed.
+    pub(super) held: Option<Sealed>,
+    /// A declaration that came, and takes effect with the proof that names it.
+    pending: Option<Pending>,
+    /// The key of the hashes, by the last declaration.
+    hash_key: Option<HashKey>,
+    assembly: Option<Assembly>,
+    resync: Resync,
+}
+
+/// Whether a snapshot was asked for. Until it comes, deltas and proofs that were under way say nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resync {
+    No,
+    Awaited,
+}
+
+#[derive(Debug)]
+struct Pending {
+    generation: u64,
+    config: SharedConfig,
+}
+
+/// Why an update was refused, and how much that says of what is held.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) reason: NackReason,
+    pub(super) why: String,
+    integrity: Integrity,
+}
+
+/// What a refusal says of the list that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Integrity {
+    /// It is as good as before.
+    Unaffected,
+    /// A digest or a sequence did not match: nothing may be concluded from it until a resync.
+    InDoubt,
+}
+
+impl Refusal {
+    fn new(reason: NackReason, error: &impl ToString) -> Self {
+        Self { reason, why: error.to_string(), integrity: Integrity::Unaffected }
+    }
+
+    const fn in_doubt(mut self) -> Self {
+        self.integrity = Integrity::InDoubt;
+        self
+    }
+}
+
+impl From<AssemblyError> for Refusal {
+    fn from(error: AssemblyError) -> Self {
+        let reason = match error {
+            AssemblyError::RequiredFeature { .. } | AssemblyError::KeyScheme { .. } => {
+                NackReason::NotUnderstood
+            }
+            AssemblyError::TooLarge { .. }
+            | AssemblyError::NotAsAnnounced { .. }
+            | AssemblyError::Convert(_) => NackReason::Malformed,
+        };
+        Self::new(reason, &error)
+    }
+}
+
+impl From<ConvertError> for Refusal {
+    fn from(error: ConvertError) -> Self {
+        Self::new(NackReason::Malformed, &error)
+    }
+}
+
+impl From<ListError> for Refusal {
+    fn from(error: ListError) -> Self {
+        let reason = match error {
+            ListError::Gap { .. } | ListError::Backwards { .. } => NackReason::Gap,
+            ListError::DigestMismatch { .. } => NackReason::Digest,
+            ListError::MalformedEntry { .. } | ListError::Filter(_) | ListError::FilterMisses { .. } => {
+                NackReason::Malformed
+            }
+        };
+        Self::new(reason, &error)
+    }
+}
+
+impl Followed {
+    pub(super) const fn new(view: ListView) -> Self {
+        Self { view, held: None, pending: None, hash_key: None, assembly: None, resync: Resync::No }
+    }
+
+    /// Starts a stream. What is held is a place to resume from, unless it is in doubt.
+    pub(super) fn subscribe(&mut self, reference: u32) -> v1::Subscribe {
+        self.assembly = None;
+        self.resync = Resync::No;
+        let good = self.view.knowledge != Knowledge::Corrupt;
+        let list = self.view.list.as_ref().filter(|_| good);
+        let held = list.and_then(|list| Some((self.held?, list.digest())));
+        v1::Subscribe {
+            r#ref: reference,
+            namespace: self.view.name.namespace().to_owned(),
+            name: self.view.name.name().to_owned(),
+            mode: v1::Mode::Exact.into(),
+            version: held.as_ref().map(|(held, _)| version_to_wire(held)),
+            digest: held.map(|(_, digest)| digest_to_wire(digest)).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn config(&mut self, wire: &v1::Config) -> Result<Update, Refusal> {
+        let refuse = |why: &dyn ToString| Refusal::new(NackReason::Config, &why.to_string());
+        if wire.key_scheme != KEY_SCHEME {
+            return Err(AssemblyError::KeyScheme { scheme: wire.key_scheme }.into());
+        }
+        if sha256(&wire.document)[..] != wire.document_sha256[..] {
+            return Err(refuse(&"the declaration does not have the digest that came with it"));
+        }
+        let document = ListDocument::parse(&wire.document).map_err(|error| refuse(&error))?;
+        let config = document.config().map_err(|error| refuse(&error))?;
+        if config.name != self.view.name || document.metadata.generation != wire.generation {
+            return Err(refuse(&"the declaration is of another list or generation than announced"));
+        }
+        if wire.generation < self.view.generation {
+            return Err(refuse(&"the declaration is older than the one in force"));
+        }
+        self.hash_key = Some(HashKey::new(array("config.hash_key", &wire.hash_key)?));
+        self.pending = Some(Pending { generation: wire.generation, config: Arc::new(config) });
+        Ok(Update::Config { generation: wire.generation })
+    }
+
+    pub(super) fn snapshot_header(&mut self, header: &v1::SnapshotHeader) -> Result<Update, Refusal> {
+        self.assembly = None;
+        self.assembly = Some(Assembly::start(header)?);
+        Ok(Update::Partial)
+    }
+
+    /// Parts of a snapshot that was refused already are skipped; its refusal is on its way.
+    pub(super) fn snapshot_filter(&mut self, part: &v1::SnapshotFilter) -> Result<Update, Refusal> {
+        let Some(mut assembly) = self.assembly.take() else { return Ok(Update::Partial) };
+        assembly.add_filter(&part.chunk)?;
+        self.assembly = Some(assembly);
+        Ok(Update::Partial)
+    }
+
+    pub(super) fn snapshot_entries(&mut self, part: &v1::SnapshotEntries) -> Result<Update, Refusal> {
+        let Some(mut assembly) = self.assembly.take() else { return Ok(Update::Partial) };
+        assembly.add_entries(part.entries.as_ref())?;
+        self.assembly = Some(assembly);
+        Ok(Update::Partial)
+    }
+
+    pub(super) fn snapshot_end(&mut self, end: v1::SnapshotEnd) -> Result<Update, Refusal> {
+        let Some(assembly) = self.assembly.take() else { return Ok(Update::Partial) };
+        let Some(hash_key) = self.hash_key else {
+            return Err(Refusal::new(NackReason::Config, &"a snapshot came before its declaration"));
+        };
+        let (snapshot, sealed, horizon) = assembly.finish(end)?;
+        let (list, same_history) = match &self.view.list {
+            Some(held) => {
+                let same = held.version().epoch == snapshot.version.epoch;
+                (held.replace(hash_key, &snapshot)?, same)
+            }
+            None => (RevocationList::from_snapshot(hash_key, &snapshot)?, true),
+        };
+        let entries = list.len();
+        // Whatever discards state discards its proof: after a resync, and in another history.
+        if self.view.knowledge == Knowledge::Corrupt || !same_history {
+            self.view.knowledge = Knowledge::NeverProven;
+            self.view.proven = None;
+        }
+        self.hold(list, sealed, horizon);
+        self.resync = Resync::No;
+        Ok(Update::Snapshot { entries })
+    }
+
+    pub(super) fn delta(&mut self, wire: v1::Delta) -> Result<Update, Refusal> {
+        if self.resync == Resync::Awaited {
+            return Ok(Update::Partial);
+        }
+        check_features(&wire.required_features)?;
+        let read = delta_from_wire(wire)?;
+        let Some(held) = &self.view.list else {
+            return Err(Refusal::new(NackReason::Gap, &"a delta came before any snapshot"));
+        };
+        let list = held.apply(&read.delta).map_err(|error| Refusal::from(error).in_doubt())?;
+        self.hold(list, read.to, read.horizon);
+        Ok(Update::Delta)
+    }
+
+    fn hold(&mut self, list: RevocationList, sealed: Sealed, horizon: UnixSeconds) {
+        self.view.list = Some(Arc::new(list));
+        self.view.horizon = self.view.horizon.max(Some(horizon));
+        self.held = Some(sealed);
+    }
+
+    /// Takes a proof; `sent` is the moment at which the ping that it answers was sent.
+    pub(super) fn proof(&mut self, wire: v1::ListProof, sent: Moment) -> Result<(), Refusal> {
+        if self.resync == Resync::Awaited {
+            return Ok(());
+        }
+        let proven = version_from_wire("list_proof.version", wire.version)?;
+        let last_change = version_from_wire("list_proof.last_change", wire.last_change)?;
+        let digest = digest_from_wire("list_proof.digest", &wire.digest)?;
+        let horizon = horizon_from_wire(wire.horizon)?;
+        let Some(list) = &self.view.list else {
+            return Err(Refusal::new(NackReason::Gap, &"a proof came before any snapshot"));
+        };
+        if list.version() != last_change.version {
+            let error = ListError::Gap { delta_from: last_change.version, held: list.version() };
+            return Err(Refusal::from(error).in_doubt());
+        }
+        if list.digest() != digest {
+            let error = ListError::DigestMismatch { computed: list.digest(), announced: digest };
+            return Err(Refusal::from(error).in_doubt());
+        }
+        if self.view.proven.is_some_and(|before| !(proven.version >= before)) {
+            let why = format!("the proof is of version {}, below one that was proven before", proven.version);
+            return Err(Refusal::new(NackReason::Gap, &why));
+        }
+        self.adopt_config(wire.config_generation)?;
+        self.view.proven = Some(proven.version);
+        self.view.horizon = self.view.horizon.max(Some(horizon));
+        self.view.knowledge = Knowledge::FreshAsOf(sent);
+        // What an earlier process left was good for denials until now. Of another history it stays: that one may
+        // have forgotten what was acknowledged.
+        self.view.denials =
+            self.view.denials.take().filter(|old| old.version().epoch != proven.version.epoch);
+        Ok(())
+    }
+
+    /// A declaration takes effect with the proof that names it, so that no policy comes before the revocations
+    /// that it would expose.
+    fn adopt_config(&mut self, generation: u64) -> Result<(), Refusal> {
+        if let Some(pending) = self.pending.take_if(|pending| pending.generation == generation) {
+            self.view.config = Some(pending.config);
+            self.view.generation = generation;
+        }
+        if self.view.generation == generation && self.view.config.is_some() {
+            return Ok(());
+        }
+        let why = format!("the proof is under declaration {generation}, which has not come");
+        Err(Refusal::new(NackReason::Config, &why))
+    }
+
+    /// Notes a refusal; tells whether the view changed.
+    pub(super) fn refused(&mut self, refusal: &Refusal) -> bool {
+        self.assembly = None;
+        self.resync = Resync::Awaited;
+        if refusal.integrity == Integrity::InDoubt {
+            self.view.knowledge = Knowledge::Corrupt;
+            self.view.proven = None;
+            return true;
+        }
+        false
+    }
+}

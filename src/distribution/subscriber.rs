@@ -1,0 +1,417 @@
+//! One stream at a replica: what its sidecar has said, and what it is to be sent next.
+//!
+//! Pure: [`server`](super::server) moves the messages.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+
+use crate::proto::v1;
+use crate::proto::v1::publisher_message::Message as Out;
+use crate::proto::v1::subscriber_message::Message as In;
+use crate::revocation::digest::Digest;
+use crate::revocation::names::{ListName, NameError};
+use crate::revocation::version::Version;
+use crate::store::SealKey;
+
+use super::MAX_LISTS;
+use super::convert::{
+    ConvertError, Sealed, digest_from_wire, digest_to_wire, version_from_wire, version_to_wire,
+};
+use super::frame::Frame;
+use super::publisher::{ListPublisher, Plan, Standing};
+
+/// How many refusals without a success in between end a stream.
+const MAX_NACKS: u32 = 3;
+const MAX_IDENTITY_BYTES: usize = 256;
+/// How many pings of one stream may be open.
+const MAX_PINGS: usize = 8;
+
+/// Says why a stream is ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// The first message must be Hello, and only the first.
+    #[error("Hello must come first, and only once")]
+    Hello,
+    /// A message that this version does not know.
+    #[error("a message is not understood: update this controller")]
+    NotUnderstood,
+    /// A value makes no sense.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// No name of a list.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A reference that is zero, unknown, or in use.
+    #[error("reference {reference} is zero, unknown, or in use already")]
+    Reference {
+        /// The reference.
+        reference: u32,
+    },
+    /// More lists than one stream carries.
+    #[error("more than {MAX_LISTS} lists in one stream")]
+    TooManyLists,
+    /// The filter alone is not served.
+    #[error("compact mode is not served by this version: subscribe with mode exact")]
+    Compact,
+    /// An acknowledgement of what was never sent.
+    #[error("version {version} was acknowledged and never sent")]
+    NeverSent {
+        /// The version.
+        version: Version,
+    },
+    /// The sidecar refuses again and again.
+    #[error("the sidecar has refused {MAX_NACKS} updates in a row: {detail}")]
+    Refused {
+        /// What it said last.
+        detail: String,
+    },
+}
+
+/// What the shell has to do after a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// The sidecar has introduced itself.
+    Hello {
+        /// What it calls itself.
+        identity: String,
+        /// Its random name for itself.
+        instance: u128,
+    },
+    /// It follows a list.
+    Subscribed(ListName),
+    /// It has versions in use.
+    Acknowledged(Vec<(ListName, Version)>),
+    /// It has refused an update, which is sent again as a snapshot.
+    Refused {
+        /// The list.
+        list: ListName,
+        /// What it said.
+        detail: String,
+    },
+    /// It wants a proof; its acknowledgements come with it.
+    Ping(Vec<(ListName, Version)>),
+    /// It no longer uses this stream for a list.
+    Bye(ListName),
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct Subscriber {
+    seal_key: SealKey,
+    greeted: bool,
+    /// The highest version that the sidecar held of any list.
+    highest: Option<Version>,
+    following: Vec<Following>,
+    pings: VecDeque<PendingPing>,
+}
+
+#[derive(Debug)]
+struct Following {
+    reference: u32,
+    list: ListName,
+    /// What the sidecar says that it holds, until it is decided what that is worth.
+    held: Option<(Version, Digest)>,
+    /// The serial number of pings when it subscribed: a proof above it is newer than the subscription.
+    subscribed_at: u64,
+    /// The highest version that it may have held: a snapshot must not be below.
+    floor: Option<Version>,
+    /// What it has after everything that was sent.
+    position: Option<Version>,
+    acknowledged: Option<Version>,
+    generation: Option<u64>,
+    nacks: u32,
+    behind: Behind,
+}
+
+/// Whether the sidecar has seen more than this replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behind {
+    No,
+    Told,
+}
+
+#[derive(Debug)]
+struct PendingPing {
+    nonce: bytes::Bytes,
+    serial: u64,
+    /// What had been sent of each list when the ping came; no proof before it is acknowledged.
+    sent: Vec<(u32, Version)>,
+}
+
+impl Subscriber {
+    /// Starts a stream.
+    #[must_use]
+    pub const fn new(seal_key: SealKey) -> Self {
+        Self { seal_key, greeted: false, highest: None, following: Vec::new(), pings: VecDeque::new() }
+    }
+
+    /// Takes a message. `serial` is the number of pings that the replica has received, this one included.
+    ///
+    /// # Errors
+    /// [`ProtocolError`]: the stream has to end.
+    pub fn receive(
+        &mut self,
+        message: v1::SubscriberMessage,
+        serial: u64,
+    ) -> Result<Reaction, ProtocolError> {
+        let message = message.message.ok_or(ProtocolError::NotUnderstood)?;
+        if self.greeted == matches!(message, In::Hello(_)) {
+            return Err(ProtocolError::Hello);
+        }
+        match message {
+            In::Hello(hello) => self.hello(hello),
+            In::Subscribe(subscribe) => self.subscribe(subscribe, serial),
+            In::Ack(ack) => {
+                let acknowledged = self.acknowledge(ack)?;
+                Ok(Reaction::Acknowledged(acknowledged.into_iter().collect()))
+            }
+            In::Nack(nack) => self.nack(nack),
+            In::Ping(ping) => self.receive_ping(ping, serial),
+            In::Bye(bye) => {
+                let index = self.index(bye.r#ref)?;
+                Ok(Reaction::Bye(self.following.remove(index).list))
+            }
+        }
+    }
+
+    fn hello(&mut self, hello: v1::Hello) -> Result<Reaction, ProtocolError> {
+        self.greeted = true;
+        if hello.highest_version.is_some() {
+            let sealed = version_from_wire("hello.highest_version", hello.highest_version)?;
+            self.highest = self.is_ours(&sealed).then_some(sealed.version);
+        }
+        let (name, instance) = hello.identity.rsplit_once('#').unwrap_or((&hello.identity, ""));
+        if hello.identity.len() > MAX_IDENTITY_BYTES || name.chars().any(char::is_control) {
+            return Err(ConvertError::Value { field: "hello.identity" }.into());
+        }
+        let instance = u128::from_str_radix(instance, 16)
+            .map_err(|_| ConvertError::Value { field: "hello.identity" })?;
+        Ok(Reaction::Hello { identity: name.to_owned(), instance })
+    }
+
+    fn subscribe(&mut self, subscribe: v1::Subscribe, serial: u64) -> Result<Reaction, ProtocolError> {
+        let reference = subscribe.r#ref;
+        if reference == 0 || self.following.iter().any(|following| following.reference == reference) {
+            return Err(ProtocolError::Reference { reference });
+        }
+        if self.following.len() >= MAX_LISTS {
+            return Err(ProtocolError::TooManyLists);
+        }
+        match v1::Mode::try_from(subscribe.mode) {
+            Ok(v1::Mode::Exact) => {}
+            Ok(v1::Mode::Compact) => return Err(ProtocolError::Compact),
+            Ok(v1::Mode::Unspecified) | Err(_) => return Err(ProtocolError::NotUnderstood),
+        }
+        let list = ListName::new(&subscribe.namespace, &subscribe.name)?;
+        let held = match subscribe.version {
+            None => None,
+            Some(version) => {
+                let sealed = version_from_wire("subscribe.version", Some(version))?;
+                let digest = digest_from_wire("subscribe.digest", &subscribe.digest)?;
+                // A version that no controller has sealed is none: the sidecar starts anew.
+                self.is_ours(&sealed).then_some((sealed.version, digest))
+            }
+        };
+        self.following.push(Following {
+            reference,
+            list: list.clone(),
+            held,
+            subscribed_at: serial,
+            floor: self.highest,
+            position: None,
+            acknowledged: None,
+            generation: None,
+            nacks: 0,
+            behind: Behind::No,
+        });
+        Ok(Reaction::Subscribed(list))
+    }
+
+    fn is_ours(&self, sealed: &Sealed) -> bool {
+        self.seal_key.verifies(&sealed.version, &sealed.seal)
+    }
+
+    fn index(&self, reference: u32) -> Result<usize, ProtocolError> {
+        let found = self.following.iter().position(|following| following.reference == reference);
+        found.ok_or(ProtocolError::Reference { reference })
+    }
+
+    /// Notes what the sidecar has in use. While it is not decided what it holds (a resume, or a resync after a
+    /// refusal), what it says of it counts for nothing.
+    fn acknowledge(&mut self, ack: v1::Ack) -> Result<Option<(ListName, Version)>, ProtocolError> {
+        let sealed = version_from_wire("ack.version", ack.version)?;
+        let (reference, version) = (ack.r#ref, sealed.version);
+        let ours = self.is_ours(&sealed);
+        let following = self.following.iter_mut().find(|following| following.reference == reference);
+        let following = following.ok_or(ProtocolError::Reference { reference })?;
+        if !ours
+            || following.position.is_some_and(|position| {
+                !matches!(version.partial_cmp(&position), Some(Ordering::Less | Ordering::Equal))
+            })
+        {
+            return Err(ProtocolError::NeverSent { version });
+        }
+        if following.position.is_none() {
+            return Ok(None);
+        }
+        following.acknowledged = Some(version);
+        following.nacks = 0;
+        Ok(Some((following.list.clone(), version)))
+    }
+
+    fn nack(&mut self, nack: v1::Nack) -> Result<Reaction, ProtocolError> {
+        let index = self.index(nack.r#ref)?;
+        let detail: String = nack.detail.chars().filter(|c| !c.is_control()).take(256).collect();
+        let Some(following) = self.following.get_mut(index) else { return Err(ProtocolError::NotUnderstood) };
+        following.nacks += 1;
+        if following.nacks >= MAX_NACKS {
+            return Err(ProtocolError::Refused { detail });
+        }
+        following.floor = following.position.take().or(following.floor);
+        following.acknowledged = None;
+        following.held = None;
+        following.generation = None;
+        Ok(Reaction::Refused { list: following.list.clone(), detail })
+    }
+
+    fn receive_ping(&mut self, ping: v1::Ping, serial: u64) -> Result<Reaction, ProtocolError> {
+        if ping.nonce.len() != 16 {
+            return Err(
+                ConvertError::Length { field: "ping.nonce", found: ping.nonce.len(), expected: 16 }.into()
+            );
+        }
+        if ping.acknowledged.len() > MAX_LISTS {
+            return Err(ProtocolError::TooManyLists);
+        }
+        let acknowledged: Vec<_> =
+            ping.acknowledged.into_iter().map(|ack| self.acknowledge(ack)).collect::<Result<_, _>>()?;
+        let sent =
+            self.following.iter().filter_map(|following| Some((following.reference, following.position?)));
+        let pending = PendingPing { nonce: ping.nonce, serial, sent: sent.collect() };
+        // The oldest stays, or a round that takes longer than the next ping would never answer any.
+        if self.pings.len() >= MAX_PINGS {
+            self.pings.pop_back();
+        }
+        self.pings.push_back(pending);
+        Ok(Reaction::Ping(acknowledged.into_iter().flatten().collect()))
+    }
+
+    /// Returns the lists that the stream follows.
+    pub fn lists(&self) -> impl Iterator<Item = &ListName> {
+        self.following.iter().map(|following| &following.list)
+    }
+
+    /// Returns what is to be sent now. `proven` is the number of pings that the last proof covers; `lookup` lends
+    /// a list's publisher.
+    pub fn next_frames(
+        &mut self,
+        proven: u64,
+        lookup: &mut dyn FnMut(&ListName, &mut dyn FnMut(&mut ListPublisher)),
+    ) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        let mut proofs = Vec::new();
+        for following in &mut self.following {
+            let list = following.list.clone();
+            lookup(&list, &mut |publisher| {
+                if let Some(standing) = following.catch_up(publisher, proven, &mut frames) {
+                    proofs.push(proof(following.reference, &standing, publisher));
+                }
+            });
+        }
+        if let Some(nonce) = self.answerable(proven) {
+            frames.push(own(Out::Pong(v1::Pong { nonce, proofs })));
+        }
+        frames
+    }
+
+    /// Takes the newest ping for which a proof that began after it is complete, and everything sent before it
+    /// is in use. Older ones are answered by it too.
+    fn answerable(&mut self, proven: u64) -> Option<bytes::Bytes> {
+        let in_use = |(reference, sent): &(u32, Version)| {
+            let following = self.following.iter().find(|following| following.reference == *reference);
+            following.is_none_or(|f| f.position.is_none() || f.acknowledged.is_some_and(|ack| ack >= *sent))
+        };
+        let answers = |ping: &PendingPing| ping.serial <= proven && ping.sent.iter().all(in_use);
+        let newest = self.pings.iter().rposition(answers)?;
+        self.pings.drain(..=newest).next_back().map(|ping| ping.nonce)
+    }
+}
+
+impl Following {
+    /// Adds what leads to the last change; returns where the list stands if the sidecar will stand there too.
+    fn catch_up(
+        &mut self,
+        publisher: &mut ListPublisher,
+        proven: u64,
+        frames: &mut Vec<Frame>,
+    ) -> Option<Standing> {
+        if let Some((version, digest)) = self.held {
+            let standing = publisher.standing();
+            let reached =
+                standing.complete >= version || standing.complete.epoch.counter > version.epoch.counter;
+            if !reached {
+                self.tell_behind(proven, frames);
+                return None;
+            }
+            self.held = None;
+            self.resume(publisher, version, digest, frames);
+        }
+        if self.generation != Some(publisher.config().generation) {
+            self.generation = Some(publisher.config().generation);
+            frames
+                .push(Frame::Shared { reference: self.reference, message: publisher.config().frame.clone() });
+        }
+        while let Plan::Send { frames: shared, reaches } = publisher.plan(self.position, self.floor) {
+            self.send(&shared, reaches, frames);
+        }
+        Some(publisher.standing())
+    }
+
+    fn resume(
+        &mut self,
+        publisher: &ListPublisher,
+        version: Version,
+        digest: Digest,
+        frames: &mut Vec<Frame>,
+    ) {
+        let Some(plan) = publisher.resume(version, digest) else { return };
+        self.acknowledged = Some(version);
+        self.position = Some(version);
+        if let Plan::Send { frames: bridge, reaches } = plan {
+            self.send(&bridge, reaches, frames);
+        }
+    }
+
+    fn send(&mut self, shared: &[super::frame::Shared], reaches: Version, frames: &mut Vec<Frame>) {
+        let reference = self.reference;
+        frames.extend(shared.iter().map(|message| Frame::Shared { reference, message: message.clone() }));
+        self.position = Some(reaches);
+    }
+
+    /// A replica that has not seen what the sidecar has may only be late: a proof that began after the
+    /// subscription decides.
+    fn tell_behind(&mut self, proven: u64, frames: &mut Vec<Frame>) {
+        if proven > self.subscribed_at && self.behind == Behind::No {
+            self.behind = Behind::Told;
+            frames.push(own(Out::Behind(v1::Behind { r#ref: self.reference })));
+        }
+    }
+}
+
+const fn own(message: Out) -> Frame {
+    Frame::Own(v1::PublisherMessage { message: Some(message) })
+}
+
+fn proof(reference: u32, standing: &Standing, publisher: &ListPublisher) -> v1::ListProof {
+    v1::ListProof {
+        r#ref: reference,
+        version: Some(version_to_wire(&publisher.seal(standing.complete))),
+        digest: digest_to_wire(standing.digest),
+        config_generation: standing.config_generation,
+        horizon: standing.horizon.get(),
+        last_change: Some(version_to_wire(&publisher.seal(standing.last_change))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,14 @@
 //!
 //! Nothing below here knows what the product does; the words of the domain stay out.
 
+pub mod admin_http;
 pub mod clock;
+pub mod dial;
+pub mod host_guard;
+pub mod http_serve;
+pub mod listen;
+pub mod metrics;
 pub mod random;
 pub mod readiness;
 pub mod supervisor;
+pub mod tls;

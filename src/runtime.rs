@@ -3,6 +3,8 @@
 //! Nothing below here knows what the product does; the words of the domain stay out.
 
 pub mod clock;
+pub mod host_guard;
+pub mod metrics;
 pub mod random;
 pub mod readiness;
 pub mod supervisor;

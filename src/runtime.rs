@@ -4,6 +4,8 @@
 
 pub mod clock;
 pub mod host_guard;
+pub mod http_serve;
+pub mod listen;
 pub mod metrics;
 pub mod random;
 pub mod readiness;

@@ -1,0 +1,267 @@
+//! Serves HTTP/1.1 on a listener, within bounds, until it is asked to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::listen::{Listener, Stream};
+
+/// What one server grants to its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Time for the head of a request. A connection that is idle for as long is closed too.
+    pub header_timeout: Duration,
+    /// Room for the head of a request, per connection; at least 8 KiB.
+    pub max_header_bytes: usize,
+    /// Connections at one time; others wait in the queue of the kernel.
+    pub max_connections: usize,
+}
+
+impl Default for Limits {
+    /// 10 s, 64 KiB, 1024 connections.
+    fn default() -> Self {
+        Self { header_timeout: Duration::from_secs(10), max_header_bytes: 64 * 1024, max_connections: 1024 }
+    }
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every request that had begun was answered.
+    Completely,
+    /// Some connections were cut off when the time to drain was over.
+    CutOff {
+        /// Their number.
+        connections: usize,
+    },
+}
+
+/// Serves `router` until `shutdown` is cancelled, then answers what has begun for at most `drain`.
+///
+/// The [`Peer`](super::listen::Peer) is in the extensions of every request. The listener is closed before
+/// the drain. Dropping the future cuts every connection off. Works on every kind of runtime.
+pub async fn serve(
+    mut listener: Listener,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+    drain: Duration,
+) -> Drained {
+    let server = Server { router, limits, shutdown };
+    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = server.shutdown.cancelled() => break,
+            Some(ended) = connections.join_next() => report(ended),
+            Some((stream, place)) = next(&mut listener, &places) => {
+                connections.spawn(server.clone().connection(stream, place));
+            }
+        }
+    }
+    drop(listener);
+    let all = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout(drain, all).await.is_ok() {
+        return Drained::Completely;
+    }
+    let connections = connections.len();
+    tracing::warn!(connections, "connections were cut off: their requests were not answered in time");
+    Drained::CutOff { connections }
+}
+
+/// Waits for a place first: a connection that can't be served is left to the queue of the kernel.
+async fn next(listener: &mut Listener, places: &Arc<Semaphore>) -> Option<(Stream, OwnedSemaphorePermit)> {
+    // Fails only if the semaphore is closed, which nobody does.
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    Some((listener.accept().await, place))
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection ended by a panic");
+    }
+}
+
+#[derive(Clone)]
+struct Server {
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    async fn connection(self, stream: Stream, _place: OwnedSemaphorePermit) {
+        let peer = stream.peer();
+        let router = self.router.map_request(move |mut request: http::Request<_>| {
+            request.extensions_mut().insert(peer);
+            request
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_timeout)
+            // Below its minimum hyper panics.
+            .max_buf_size(self.limits.max_header_bytes.max(8 * 1024))
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, %peer, "a connection ended early");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::extract::Extension;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::super::listen::{Address, Peer, bind};
+    use super::*;
+
+    const DRAIN: Duration = Duration::from_secs(5);
+    const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+    struct Running {
+        address: SocketAddr,
+        shutdown: CancellationToken,
+        /// Lets slow requests end.
+        gate: Arc<Semaphore>,
+        /// Has a permit for every slow request that has begun.
+        begun: Arc<Semaphore>,
+        server: JoinSet<Drained>,
+    }
+
+    fn start(limits: Limits) -> Running {
+        let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let slow = {
+            let (gate, begun) = (Arc::clone(&gate), Arc::clone(&begun));
+            move || async move {
+                begun.add_permits(1);
+                gate.acquire().await.unwrap().forget();
+                "late"
+            }
+        };
+        let peer = |Extension(peer): Extension<Peer>| async move { peer.to_string() };
+        let router = Router::new().route("/slow", get(slow)).route("/peer", get(peer));
+        let listener = bind(&"127.0.0.1:0".parse().unwrap(), 0).unwrap();
+        let Address::Tcp(address) = *listener.address() else { panic!("not TCP") };
+        let shutdown = CancellationToken::new();
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener, router, limits, shutdown.clone(), DRAIN));
+        Running { address, shutdown, gate, begun, server }
+    }
+
+    impl Running {
+        async fn send(&self, bytes: &[u8]) -> TcpStream {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            stream.write_all(bytes).await.unwrap();
+            stream
+        }
+
+        async fn slow_request_has_begun(&self) {
+            self.begun.acquire().await.unwrap().forget();
+        }
+
+        async fn end(mut self) -> Drained {
+            self.server.join_next().await.unwrap().unwrap()
+        }
+    }
+
+    async fn rest_of(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn handlers_learn_who_asks() {
+        let running = start(Limits::default());
+        let stream = running.send(b"GET /peer HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        let expected = stream.local_addr().unwrap().to_string();
+        let response = rest_of(stream).await;
+        assert!(response.starts_with("HTTP/1.1 200") && response.ends_with(&expected), "{response}");
+    }
+
+    #[tokio::test]
+    async fn what_has_begun_is_answered_and_nothing_new_is_taken() {
+        let running = start(Limits::default());
+        let (idle, busy) = (running.send(b"").await, running.send(SLOW).await);
+        running.slow_request_has_begun().await;
+        running.shutdown.cancel();
+        assert_eq!(rest_of(idle).await, "");
+        assert!(TcpStream::connect(running.address).await.is_err());
+        running.gate.add_permits(1);
+        let response = rest_of(busy).await;
+        assert!(response.contains("connection: close") && response.ends_with("late"), "{response}");
+        assert_eq!(running.end().await, Drained::Completely);
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_cut_off() {
+        let running = start(Limits::default());
+        let _busy = running.send(SLOW).await;
+        running.slow_request_has_begun().await;
+        tokio::time::pause();
+        running.shutdown.cancel();
+        assert_eq!(running.end().await, Drained::CutOff { connections: 1 });
+    }
+
+    #[tokio::test]
+    async fn a_head_that_never_ends_is_not_waited_for() {
+        let running = start(Limits::default());
+        let (busy, lazy) = (running.send(SLOW).await, running.send(b"GET / HTTP/1.1\r\nhost:").await);
+        running.slow_request_has_begun().await;
+        tokio::time::pause();
+        assert_eq!(rest_of(lazy).await, "");
+        // A slow answer is no reason to close.
+        running.gate.add_permits(1);
+        assert!(rest_of(busy).await.ends_with("late"));
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_large_is_refused() {
+        let running = start(Limits { max_header_bytes: 8 * 1024, ..Limits::default() });
+        let head = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", "x".repeat(8 * 1024));
+        let response = rest_of(running.send(head.as_bytes()).await).await;
+        assert!(response.starts_with("HTTP/1.1 431"), "{response}");
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_bound_wait_for_a_place() {
+        let running = start(Limits { max_connections: 1, ..Limits::default() });
+        let first = running.send(SLOW).await;
+        running.slow_request_has_begun().await;
+        let second = running.send(SLOW).await;
+        tokio::task::yield_now().await;
+        assert_eq!(running.begun.available_permits(), 0);
+        drop(first);
+        running.slow_request_has_begun().await;
+        running.gate.add_permits(1);
+        running.shutdown.cancel();
+        assert!(rest_of(second).await.ends_with("late"));
+        assert_eq!(running.end().await, Drained::Completely);
+    }
+}

@@ -2,7 +2,9 @@
 //!
 //! Nothing below here knows what the product does; the words of the domain stay out.
 
+pub mod admin_http;
 pub mod clock;
+pub mod dial;
 pub mod host_guard;
 pub mod http_serve;
 pub mod listen;
@@ -10,3 +12,4 @@ pub mod metrics;
 pub mod random;
 pub mod readiness;
 pub mod supervisor;
+pub mod tls;

@@ -1,0 +1,124 @@
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls_pki_types::ServerName;
+use tempfile::TempDir;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::*;
+
+/// A directory with the files of an authority, and of those that it certified.
+pub(in crate::runtime) struct Files {
+    directory: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Files {
+    pub(in crate::runtime) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let files = Self { directory: tempfile::tempdir().unwrap(), issuer: Issuer::new(params, key) };
+        files.write("ca.crt", &certificate);
+        files
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(in crate::runtime) fn authority(&self) -> PathBuf {
+        self.directory.path().join("ca.crt")
+    }
+
+    pub(in crate::runtime) fn identity(&self, host: &str) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Identity {
+            certificates: self.write(&format!("{host}.crt"), &certificate.pem()),
+            key: self.write(&format!("{host}.key"), &key.serialize_pem()),
+        }
+    }
+}
+
+/// Shakes hands and exchanges a byte each way: only then has a client of TLS 1.3 been let in.
+async fn talk(server: Arc<ServerConfig>, client: Arc<ClientConfig>) -> io::Result<Vec<u8>> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (near, far) = tokio::io::duplex(4096);
+    let serve = async {
+        let mut stream = TlsAcceptor::from(server).accept(far).await?;
+        stream.write_u8(1).await?;
+        stream.read_u8().await
+    };
+    let ask = async {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = TlsConnector::from(client).connect(name, near).await?;
+        stream.read_u8().await?;
+        stream.write_u8(2).await?;
+        stream.flush().await?;
+        Ok(stream.get_ref().1.alpn_protocol().unwrap_or_default().to_vec())
+    };
+    let (asked, served) = tokio::join!(ask, serve);
+    served.and(asked)
+}
+
+#[tokio::test]
+async fn both_ends_agree_on_http2_if_the_authority_is_trusted() {
+    let (files, others) = (Files::new(), Files::new());
+    let server = server(&files.identity("localhost"), &Clients::Anonymous).unwrap();
+    let trusting = client(&files.authority(), None).unwrap();
+    assert_eq!(talk(Arc::clone(&server), trusting).await.unwrap(), ALPN_HTTP2);
+    let distrusting = client(&others.authority(), None).unwrap();
+    assert!(talk(server, distrusting).await.is_err());
+}
+
+#[tokio::test]
+async fn a_client_without_the_certificate_that_is_asked_for_is_not_let_in() {
+    let (files, others) = (Files::new(), Files::new());
+    let clients = Clients::CertifiedBy(files.authority());
+    let server = server(&files.identity("localhost"), &clients).unwrap();
+    let connect = |identity: Option<Identity>| {
+        talk(Arc::clone(&server), client(&files.authority(), identity.as_ref()).unwrap())
+    };
+    assert!(connect(None).await.is_err());
+    assert!(connect(Some(others.identity("client"))).await.is_err());
+    assert_eq!(connect(Some(files.identity("client"))).await.unwrap(), ALPN_HTTP2);
+}
+
+fn check(files: &Files, identity: &Identity, expected: &str) {
+    let error = server(identity, &Clients::Anonymous).unwrap_err().to_string();
+    let expected = expected.replace("DIR", &files.directory.path().display().to_string());
+    assert!(error.starts_with(&expected), "{error}\n{expected}");
+}
+
+#[test]
+fn every_error_names_the_file_and_what_is_wrong_with_it() {
+    let files = Files::new();
+    let good = files.identity("localhost");
+    let other = files.identity("other");
+    let with_certificates = |certificates| Identity { certificates, ..good.clone() };
+    let with_key = |key| Identity { key, ..good.clone() };
+    let path = files.directory.path();
+
+    check(&files, &with_certificates(path.join("gone")), "can't read DIR/gone: No such file");
+    check(&files, &with_certificates(good.key.clone()), "DIR/localhost.key holds no certificate;");
+    check(&files, &with_key(path.join("gone")), "can't read DIR/gone: No such file");
+    check(&files, &with_key(good.certificates.clone()), "DIR/localhost.crt holds no private key;");
+    let mismatch = "the private key in DIR/other.key does not belong to the certificate in DIR/localhost.crt";
+    check(&files, &with_key(other.key), mismatch);
+    let cut = files.write("cut", "-----BEGIN CERTIFICATE-----\nAAAA\n");
+    check(&files, &with_certificates(cut), "DIR/cut is not well-formed PEM: missing section end");
+    let garbage = files.write("garbage", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    check(&files, &with_certificates(garbage.clone()), "DIR/garbage can't be used: ");
+    let bad_key = files.write("bad.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    check(&files, &with_key(bad_key), "DIR/bad.key can't be used: ");
+
+    for error in [
+        client(&garbage, None).unwrap_err(),
+        server(&good, &Clients::CertifiedBy(garbage.clone())).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("garbage can't be used: "), "{error}");
+    }
+}

@@ -12,4 +12,5 @@ pub mod metrics;
 pub mod random;
 pub mod readiness;
 pub mod supervisor;
+pub mod telemetry;
 pub mod tls;

@@ -263,11 +263,7 @@ impl Replica {
                         }
                         self.apply(&event);
                     }
-                    Err(error @ (FollowError::Compacted { .. } | FollowError::NotOfThisHistory { .. })) => {
-                        tracing::warn!(%error, "following has to start anew");
-                        return Again::Fetch("the log does not reach back");
-                    }
-                    Err(error @ FollowError::Failed { .. }) => return Again::Stop(error.into()),
+                    Err(error) => return after(error),
                 },
                 outcome = &mut work => {
                     work = Work::None;
@@ -296,13 +292,10 @@ impl Replica {
             }
             match round.as_ref().map(Round::outcome) {
                 Some(Outcome::Proven { serial }) => {
-                    let declared = round.take().map(Round::into_lists).unwrap_or_default();
-                    if self.adopt(declared) == Adopted::NewList {
+                    (proven, missed) = (serial, 0);
+                    if self.complete(round.take(), serial) == Adopted::NewList {
                         return Again::Fetch("a list was declared");
                     }
-                    (proven, missed) = (serial, 0);
-                    self.hub.rounds.fetch_add(1, Ordering::Relaxed);
-                    self.hub.tell(|news| news.proven = serial);
                 }
                 Some(Outcome::TimeTravel) => return Again::Fetch("a heartbeat was below what had been seen"),
                 Some(Outcome::Open) | None => {}
@@ -311,6 +304,14 @@ impl Replica {
                 return Again::Fetch("several rounds of proof failed");
             }
         }
+    }
+
+    /// Takes what a proven round has read, then lets the streams answer its pings.
+    fn complete(&self, round: Option<Round>, serial: u64) -> Adopted {
+        let adopted = self.adopt(round.map(Round::into_lists).unwrap_or_default());
+        self.hub.rounds.fetch_add(1, Ordering::Relaxed);
+        self.hub.tell(|news| news.proven = serial);
+        adopted
     }
 
     fn start_round(&self) -> Round {
@@ -414,6 +415,14 @@ enum Again {
 }
 
 type Written = Result<(Vec<StoredList>, Version), Option<StoreError>>;
+
+fn after(error: FollowError) -> Again {
+    match error {
+        FollowError::Compacted { .. } => Again::Fetch("the log does not reach back"),
+        FollowError::NotOfThisHistory { .. } => Again::Fetch("the store's history is another one"),
+        FollowError::Failed { .. } => Again::Stop(error.into()),
+    }
+}
 
 /// The write of a round, if there is one.
 enum Work {

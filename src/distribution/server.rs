@@ -244,7 +244,7 @@ impl Stream {
 fn draining() -> Frame {
     let within_milliseconds = u32::try_from(DRAIN_WITHIN.as_millis()).unwrap_or(u32::MAX);
     let message = v1::publisher_message::Message::Draining(v1::Draining { within_milliseconds });
-    Frame::Own(v1::PublisherMessage { message: Some(message) })
+    Frame::Own(Box::new(v1::PublisherMessage { message: Some(message) }))
 }
 
 impl From<ProtocolError> for Status {

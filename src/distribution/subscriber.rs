@@ -67,6 +67,9 @@ pub enum ProtocolError {
     },
 }
 
+/// Lends a list's publisher, if there is one.
+pub type Lookup<'a> = dyn FnMut(&ListName, &mut dyn FnMut(&mut ListPublisher)) + 'a;
+
 /// What the shell has to do after a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reaction {
@@ -303,11 +306,7 @@ impl Subscriber {
 
     /// Returns what is to be sent now. `proven` is the number of pings that the last proof covers; `lookup` lends
     /// a list's publisher.
-    pub fn next_frames(
-        &mut self,
-        proven: u64,
-        lookup: &mut dyn FnMut(&ListName, &mut dyn FnMut(&mut ListPublisher)),
-    ) -> Vec<Frame> {
+    pub fn next_frames(&mut self, proven: u64, lookup: &mut Lookup<'_>) -> Vec<Frame> {
         let mut frames = Vec::new();
         let mut proofs = Vec::new();
         for following in &mut self.following {
@@ -398,8 +397,8 @@ impl Following {
     }
 }
 
-const fn own(message: Out) -> Frame {
-    Frame::Own(v1::PublisherMessage { message: Some(message) })
+fn own(message: Out) -> Frame {
+    Frame::Own(Box::new(v1::PublisherMessage { message: Some(message) }))
 }
 
 fn proof(reference: u32, standing: &Standing, publisher: &ListPublisher) -> v1::ListProof {

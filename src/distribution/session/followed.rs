@@ -1,5 +1,6 @@
 //! One followed list: what is held of it, and how each kind of message changes that.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::api::document::ListDocument;
@@ -236,7 +237,10 @@ impl Followed {
             let error = ListError::DigestMismatch { computed: list.digest(), announced: digest };
             return Err(Refusal::from(error).in_doubt());
         }
-        if self.view.proven.is_some_and(|before| !(proven.version >= before)) {
+        let below = |before| {
+            proven.version != before && proven.version.partial_cmp(&before) != Some(Ordering::Greater)
+        };
+        if self.view.proven.is_some_and(below) {
             let why = format!("the proof is of version {}, below one that was proven before", proven.version);
             return Err(Refusal::new(NackReason::Gap, &why));
         }

@@ -4,7 +4,9 @@
 //! `cli` -> `controller` | `sidecar` -> `distribution`, `store`, `api`, `runtime` -> `token` -> `revocation`.
 
 pub mod api;
+pub mod controller;
 pub mod distribution;
+pub mod metrics;
 pub mod proto;
 pub mod revocation;
 pub mod runtime;

@@ -5,6 +5,7 @@
 pub mod admin_http;
 pub mod clock;
 pub mod dial;
+pub mod grpc_serve;
 pub mod host_guard;
 pub mod http_serve;
 pub mod listen;

@@ -33,6 +33,7 @@ use admin::Admin;
 use bearer::Bearer;
 
 pub mod admin;
+pub mod args;
 mod bearer;
 pub mod expiry;
 mod metrics;

@@ -7,6 +7,7 @@ pub mod api;
 pub mod controller;
 pub mod distribution;
 pub mod metrics;
+pub mod process;
 pub mod proto;
 pub mod revocation;
 pub mod runtime;

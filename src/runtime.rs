@@ -3,6 +3,7 @@
 //! Nothing below here knows what the product does; the words of the domain stay out.
 
 pub mod admin_http;
+pub mod child;
 pub mod clock;
 pub mod dial;
 pub mod grpc_serve;

@@ -20,7 +20,7 @@ use super::convert::{
 use super::frame::Frame;
 use super::publisher::{ListPublisher, Plan, Standing};
 
-/// How many refusals without a success in between end a stream.
+/// How many refusals without a success in between end a stream; of declarations, how many at all.
 const MAX_NACKS: u32 = 3;
 const MAX_IDENTITY_BYTES: usize = 256;
 /// How many pings of one stream may be open.
@@ -123,6 +123,8 @@ struct Following {
     acknowledged: Option<Version>,
     generation: Option<u64>,
     nacks: u32,
+    /// How many declarations it refused; a snapshot that it takes does not make up for them.
+    config_nacks: u32,
     behind: Behind,
 }
 
@@ -225,6 +227,7 @@ impl Subscriber {
             acknowledged: None,
             generation: None,
             nacks: 0,
+            config_nacks: 0,
             behind: Behind::No,
         });
         Ok(Reaction::Subscribed(list))
@@ -240,22 +243,17 @@ impl Subscriber {
     }
 
     /// Notes what the sidecar has in use. While it is not decided what it holds (a resume, or a resync after a
-    /// refusal), what it says of it counts for nothing.
+    /// refusal), what it says of it counts for nothing; nor does a version that this store has not sealed: the
+    /// sidecar still holds a list of another one, until the snapshot that replaces it has arrived.
     fn acknowledge(&mut self, ack: v1::Ack) -> Result<Option<(ListName, Version)>, ProtocolError> {
         let sealed = version_from_wire("ack.version", ack.version)?;
         let (reference, version) = (ack.r#ref, sealed.version);
         let ours = self.is_ours(&sealed);
         let following = self.following.iter_mut().find(|following| following.reference == reference);
         let following = following.ok_or(ProtocolError::Reference { reference })?;
-        if !ours
-            || following.position.is_some_and(|position| {
-                !matches!(version.partial_cmp(&position), Some(Ordering::Less | Ordering::Equal))
-            })
-        {
+        let Some(position) = following.position.filter(|_| ours) else { return Ok(None) };
+        if !matches!(version.partial_cmp(&position), Some(Ordering::Less | Ordering::Equal)) {
             return Err(ProtocolError::NeverSent { version });
-        }
-        if following.position.is_none() {
-            return Ok(None);
         }
         following.acknowledged = Some(version);
         following.nacks = 0;
@@ -267,7 +265,8 @@ impl Subscriber {
         let detail: String = nack.detail.chars().filter(|c| !c.is_control()).take(256).collect();
         let Some(following) = self.following.get_mut(index) else { return Err(ProtocolError::NotUnderstood) };
         following.nacks += 1;
-        if following.nacks >= MAX_NACKS {
+        following.config_nacks += u32::from(nack.reason == i32::from(v1::NackReason::Config));
+        if following.nacks.max(following.config_nacks) >= MAX_NACKS {
             return Err(ProtocolError::Refused { detail });
         }
         following.floor = following.position.take().or(following.floor);
@@ -337,23 +336,26 @@ impl Subscriber {
 }
 
 impl Following {
-    /// Adds what leads to the last change; returns where the list stands if the sidecar will stand there too.
+    /// Adds what leads to the last change; returns where the list stands if the sidecar will stand there too. A
+    /// replica below what the sidecar may hold has nothing for it.
     fn catch_up(
         &mut self,
         publisher: &mut ListPublisher,
         proven: u64,
         frames: &mut Vec<Frame>,
     ) -> Option<Standing> {
-        if let Some((version, digest)) = self.held {
-            let standing = publisher.standing();
+        if self.position.is_none() {
+            let complete = publisher.standing().complete;
             let reached =
-                standing.complete >= version || standing.complete.epoch.counter > version.epoch.counter;
-            if !reached {
+                |version: Version| complete >= version || complete.epoch.counter > version.epoch.counter;
+            let mut may_hold = self.held.map(|(version, _)| version).into_iter().chain(self.floor);
+            if !may_hold.all(reached) {
                 self.tell_behind(proven, frames);
                 return None;
             }
-            self.held = None;
-            self.resume(publisher, version, digest, frames);
+            if let Some((version, digest)) = self.held.take() {
+                self.resume(publisher, version, digest, frames);
+            }
         }
         if self.generation != Some(publisher.config().generation) {
             self.generation = Some(publisher.config().generation);
@@ -363,7 +365,8 @@ impl Following {
         while let Plan::Send { frames: shared, reaches } = publisher.plan(self.position, self.floor) {
             self.send(&shared, reaches, frames);
         }
-        Some(publisher.standing())
+        // Its name for the state may be another than ours, at or above the last change.
+        self.position.map(|position| Standing { last_change: position, ..publisher.standing() })
     }
 
     fn resume(

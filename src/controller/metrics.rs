@@ -16,6 +16,14 @@ use crate::runtime::metrics::Exposition;
 /// Makes the exposition of a controller.
 pub(super) fn exposition(hubs: Arc<[Arc<Hub>]>) -> Exposition {
     let mut registry = registry("controller");
+    if let Some(hub) = hubs.first() {
+        registry.register_with_unit(
+            "propagation",
+            "Time from when a change was known to a replica until a sidecar had it in use",
+            Unit::Seconds,
+            hub.sessions().propagation().clone(),
+        );
+    }
     registry.register_collector(Box::new(Replicas { hubs }));
     Exposition::new(registry)
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use tokio::sync::watch;
 
 use crate::revocation::names::ListName;
@@ -64,6 +65,7 @@ pub struct Sessions {
     predecessor: Predecessor,
     inner: Mutex<Inner>,
     changes: watch::Sender<u64>,
+    propagation: Histogram,
 }
 
 #[derive(Debug, Default)]
@@ -87,13 +89,24 @@ impl Sessions {
     /// Starts without sessions.
     #[must_use]
     pub fn new(predecessor: Predecessor) -> Self {
-        Self { predecessor, inner: Mutex::default(), changes: watch::Sender::new(0) }
+        Self {
+            predecessor,
+            inner: Mutex::default(),
+            changes: watch::Sender::new(0),
+            propagation: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+        }
     }
 
     /// Returns a receiver that wakes when a sidecar has acknowledged, or gone.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Returns the times from when a change was known to a replica until a sidecar had it in use, in seconds.
+    #[must_use]
+    pub const fn propagation(&self) -> &Histogram {
+        &self.propagation
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

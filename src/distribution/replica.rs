@@ -1,6 +1,6 @@
 //! A replica: follows the store, keeps a publisher per list, and proves freshness by its own heartbeats.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -31,6 +31,8 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(200);
 const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 /// After so many rounds without a proof, everything is fetched anew.
 const MAX_MISSED_ROUNDS: u32 = 3;
+/// Changes whose time is kept, to measure how long they take to a sidecar.
+const MAX_RECENT: usize = 1024;
 
 /// Says why a replica stopped.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,7 @@ pub struct Hub {
     seal_key: SealKey,
     sessions: Arc<Sessions>,
     rounds: AtomicU64,
+    recent: Mutex<VecDeque<(Version, Moment)>>,
 }
 
 /// What the streams wait for.
@@ -92,6 +95,7 @@ impl Hub {
             seal_key,
             sessions,
             rounds: AtomicU64::new(0),
+            recent: Mutex::default(),
         })
     }
 
@@ -136,6 +140,25 @@ impl Hub {
     #[must_use]
     pub fn rounds(&self) -> u64 {
         self.rounds.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a sidecar has a version in use.
+    pub fn acknowledged(&self, version: Version, now: Moment) {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = recent.iter().rev().find(|(change, _)| *change == version).map(|(_, known)| *known);
+        drop(recent);
+        if let Some(known) = known {
+            let nanos = now.boot_nanos.saturating_sub(known.boot_nanos);
+            self.sessions.propagation().observe(Duration::from_nanos(nanos).as_secs_f64());
+        }
+    }
+
+    fn changed(&self, version: Version, now: Moment) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= MAX_RECENT {
+            recent.pop_front();
+        }
+        recent.push_back((version, now));
     }
 
     /// Lends a list's publisher; tells whether there is one.
@@ -338,6 +361,9 @@ impl Replica {
     fn apply(&self, event: &Event) {
         self.advance(event);
         let observed = self.environment.clock.now();
+        if matches!(event.what, What::Added(_) | What::Removed { .. }) {
+            self.hub.changed(event.version, observed);
+        }
         self.hub.tell(|news| {
             news.complete = Some(event.version);
             news.observed = observed;

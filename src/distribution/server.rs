@@ -240,6 +240,8 @@ impl Stream {
             Reaction::Hello { .. } => {}
             Reaction::Subscribed(list) => sessions.follow(session, &list),
             Reaction::Acknowledged(versions) => {
+                let now = self.shared.clock.now();
+                versions.iter().for_each(|(_, version)| hub.acknowledged(*version, now));
                 versions.iter().for_each(|(list, version)| sessions.acknowledge(session, list, *version));
             }
             Reaction::Ping(versions) => {

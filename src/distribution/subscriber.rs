@@ -2,7 +2,6 @@
 //!
 //! Pure: [`server`](super::server) moves the messages.
 
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use crate::proto::v1;
@@ -120,6 +119,8 @@ struct Following {
     floor: Option<Version>,
     /// What it has after everything that was sent.
     position: Option<Version>,
+    /// What was proven to it last: with its position it holds all up to here.
+    proven: Option<Version>,
     acknowledged: Option<Version>,
     generation: Option<u64>,
     nacks: u32,
@@ -224,6 +225,7 @@ impl Subscriber {
             subscribed_at: serial,
             floor: self.highest,
             position: None,
+            proven: None,
             acknowledged: None,
             generation: None,
             nacks: 0,
@@ -252,7 +254,7 @@ impl Subscriber {
         let following = self.following.iter_mut().find(|following| following.reference == reference);
         let following = following.ok_or(ProtocolError::Reference { reference })?;
         let Some(position) = following.position.filter(|_| ours) else { return Ok(None) };
-        if !matches!(version.partial_cmp(&position), Some(Ordering::Less | Ordering::Equal)) {
+        if ![Some(position), following.proven].into_iter().flatten().any(|most| version <= most) {
             return Err(ProtocolError::NeverSent { version });
         }
         following.acknowledged = Some(version);
@@ -271,6 +273,7 @@ impl Subscriber {
         }
         following.floor = following.position.take().or(following.floor);
         following.acknowledged = None;
+        following.proven = None;
         following.held = None;
         following.generation = None;
         Ok(Reaction::Refused { list: following.list.clone(), detail })
@@ -308,15 +311,22 @@ impl Subscriber {
     pub fn next_frames(&mut self, proven: u64, lookup: &mut Lookup<'_>) -> Vec<Frame> {
         let mut frames = Vec::new();
         let mut proofs = Vec::new();
-        for following in &mut self.following {
+        let mut complete = Vec::new();
+        for (index, following) in self.following.iter_mut().enumerate() {
             let list = following.list.clone();
             lookup(&list, &mut |publisher| {
                 if let Some(standing) = following.catch_up(publisher, proven, &mut frames) {
                     proofs.push(proof(following.reference, &standing, publisher));
+                    complete.push((index, standing.complete));
                 }
             });
         }
         if let Some(nonce) = self.answerable(proven) {
+            for (index, version) in complete {
+                if let Some(following) = self.following.get_mut(index) {
+                    following.proven = Some(version);
+                }
+            }
             frames.push(own(Out::Pong(v1::Pong { nonce, proofs })));
         }
         frames

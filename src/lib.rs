@@ -8,5 +8,6 @@ pub mod distribution;
 pub mod proto;
 pub mod revocation;
 pub mod runtime;
+pub mod sidecar;
 pub mod store;
 pub mod token;

@@ -45,6 +45,7 @@ enum Resync {
 struct Pending {
     generation: u64,
     config: SharedConfig,
+    document: Arc<[u8]>,
 }
 
 /// Why an update was refused, and how much that says of what is held.
@@ -147,7 +148,11 @@ impl Followed {
             return Err(refuse(&"the declaration is older than the one in force"));
         }
         self.hash_key = Some(HashKey::new(array("config.hash_key", &wire.hash_key)?));
-        self.pending = Some(Pending { generation: wire.generation, config: Arc::new(config) });
+        self.pending = Some(Pending {
+            generation: wire.generation,
+            config: Arc::new(config),
+            document: Arc::from(&wire.document[..]),
+        });
         Ok(Update::Config { generation: wire.generation })
     }
 
@@ -256,6 +261,7 @@ impl Followed {
     fn adopt_config(&mut self, generation: u64) -> Result<(), Refusal> {
         if let Some(pending) = self.pending.take_if(|pending| pending.generation == generation) {
             self.view.config = Some(pending.config);
+            self.view.document = Some(pending.document);
             self.view.generation = generation;
         }
         if self.view.generation == generation && self.view.config.is_some() {

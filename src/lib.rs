@@ -11,5 +11,6 @@ pub mod process;
 pub mod proto;
 pub mod revocation;
 pub mod runtime;
+pub mod sidecar;
 pub mod store;
 pub mod token;

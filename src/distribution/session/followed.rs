@@ -57,6 +57,7 @@ pub(super) enum Proof {
 struct Pending {
     generation: u64,
     config: SharedConfig,
+    document: Arc<[u8]>,
 }
 
 /// Why an update was refused, and how much that says of what is held.
@@ -168,7 +169,11 @@ impl Followed {
         // A replica that served nobody reads the newest declaration in its first round: until then it sends an
         // older one, which no proof may name any more.
         if wire.generation >= self.view.generation {
-            self.pending = Some(Pending { generation: wire.generation, config: Arc::new(config) });
+            self.pending = Some(Pending {
+                generation: wire.generation,
+                config: Arc::new(config),
+                document: Arc::from(&wire.document[..]),
+            });
         }
         Ok(Update::Config { generation: wire.generation })
     }
@@ -289,6 +294,7 @@ impl Followed {
     fn adopt_config(&mut self, generation: u64) -> Result<(), Refusal> {
         if let Some(pending) = self.pending.take_if(|pending| pending.generation == generation) {
             self.view.config = Some(pending.config);
+            self.view.document = Some(pending.document);
             self.view.generation = generation;
         }
         if self.view.generation == generation && self.view.config.is_some() {

@@ -9,9 +9,12 @@ use clap::{Args, ValueEnum};
 
 use crate::controller::{self, args::ControllerArgs};
 use crate::runtime::clock::SystemClock;
+use crate::runtime::listen::Address;
 use crate::runtime::random::SystemRandomness;
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::telemetry::{self, Format};
+use crate::sidecar::args::SidecarArgs;
+use crate::sidecar::compose;
 
 /// How long everything may take to end after the request to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
@@ -54,9 +57,8 @@ pub fn controller(args: ControllerArgs, log: LogArgs) -> ExitCode {
                 random: Arc::new(SystemRandomness::new()),
             };
             let bound = controller::start(args.config()?, environment, supervisor).await?;
-            let listeners: Vec<String> = bound.listeners.iter().map(ToString::to_string).collect();
             tracing::info!(
-                streams = listeners.join(" "),
+                streams = shown(&bound.listeners),
                 admin = %bound.admin,
                 health = bound.health.map(|address| address.to_string()),
                 "listening"
@@ -64,6 +66,34 @@ pub fn controller(args: ControllerArgs, log: LogArgs) -> ExitCode {
             Ok(())
         }))
     }))
+}
+
+/// Runs a sidecar until a signal, and returns the exit code of the process.
+#[must_use]
+pub fn sidecar(args: SidecarArgs, log: LogArgs) -> ExitCode {
+    // The stream and the probes need one thread; checks have runtimes of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    report(runtime.map_err(Into::into).and_then(|runtime| {
+        runtime.block_on(supervised("rescind-sidecar", log, async |supervisor| {
+            let environment = compose::Environment {
+                clock: Arc::new(SystemClock),
+                random: Arc::new(SystemRandomness::new()),
+            };
+            let bound = compose::start(args.config()?, environment, supervisor)?;
+            tracing::info!(
+                grpc = shown(&bound.grpc),
+                http = shown(&bound.http),
+                claims = bound.claims.map(|address| address.to_string()),
+                health = bound.health.map(|address| address.to_string()),
+                "listening"
+            );
+            Ok(())
+        }))
+    }))
+}
+
+fn shown(addresses: &[Address]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// Starts what is to run, then runs it until a signal.

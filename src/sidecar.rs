@@ -9,11 +9,18 @@
 //! proxy's buffers, under their limits.
 
 pub mod answer;
+pub mod args;
+pub mod check_service;
 pub mod checker;
+pub mod claims_service;
+pub mod compose;
+mod disk;
 pub mod ext_authz;
 pub mod forward_auth;
+pub mod metrics;
 pub mod outcome;
 pub mod request;
+pub mod snapshot_file;
 
 #[cfg(test)]
 pub(crate) mod test_support;

@@ -1,3 +1,6 @@
 //! The command line.
 
 pub mod demo;
+pub mod dev;
+mod folder;
+mod sample;

@@ -17,6 +17,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Demo(DemoArgs),
+    Dev(rescind::cli::dev::DevArgs),
     Controller {
         #[command(flatten)]
         args: ControllerArgs,
@@ -33,7 +34,16 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Demo(args) => tokio::runtime::Runtime::new().unwrap().block_on(demo::run(&args, &mut std::io::stdout())),
+        Command::Demo(args) => {
+            tokio::runtime::Runtime::new().unwrap().block_on(demo::run(&args, &mut std::io::stdout()))
+        }
+        Command::Dev(args) => {
+            let done = tokio::runtime::Runtime::new()
+                .unwrap()
+                .block_on(rescind::cli::dev::run(args, &mut std::io::stdout()));
+            done.unwrap();
+            ExitCode::SUCCESS
+        }
         Command::Controller { args, log } => process::controller(args, log),
         Command::Sidecar { args, log } => process::sidecar(args, log),
     }

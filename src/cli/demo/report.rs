@@ -57,10 +57,17 @@ impl<'a> Report<'a> {
     ///
     /// # Errors
     /// A sentence if what was seen is not what was expected.
-    pub(super) fn step(&mut self, name: &str, expected: &str, seen: &str, took: Duration) -> anyhow::Result<()> {
+    pub(super) fn step(
+        &mut self,
+        name: &str,
+        expected: &str,
+        seen: &str,
+        took: Duration,
+    ) -> anyhow::Result<()> {
         let held = expected == seen;
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let step = Step { name: name.into(), expected: expected.into(), seen: seen.into(), milliseconds, held };
+        let step =
+            Step { name: name.into(), expected: expected.into(), seen: seen.into(), milliseconds, held };
         self.tell(&step);
         self.steps.push(step);
         anyhow::ensure!(held, "{name}: expected {expected}, and saw {seen}");

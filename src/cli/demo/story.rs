@@ -6,13 +6,14 @@ use anyhow::Context;
 use rustix::process::Signal;
 use tokio::time::Instant;
 
+use crate::cli::sample::{ISSUER, LIST};
 use crate::proto::v1;
 use crate::proto::v1::cutoff::Cutoff;
 use crate::proto::v1::target::Target;
 use crate::runtime::clock::{Clock, SystemClock};
 
 use super::ask;
-use super::lab::{BOUND, ISSUER, LIST, Lab};
+use super::lab::{BOUND, Lab};
 use super::report::Report;
 
 /// Longer than anything takes when all is well.
@@ -68,7 +69,8 @@ async fn ban(lab: &Lab, report: &mut Report<'_>) -> anyhow::Result<()> {
         revoke(lab, report, "ban subject mallory", Target::Subject("mallory".into()), Some(always)).await?;
     let before = lab.token("mallory", "m")?;
     until(lab, report, "the sidecar refuses mallory", &before, 401).await?;
-    now(lab, report, "a token that was issued after the ban is refused", &lab.token("mallory", "m")?, 401).await?;
+    now(lab, report, "a token that was issued after the ban is refused", &lab.token("mallory", "m")?, 401)
+        .await?;
     let started = Instant::now();
     let lift = v1::LiftRequest { list: banned.list, name: banned.name, ..v1::LiftRequest::default() };
     let lifted = lab.admin()?.lift(lift).await.map(|_| "lifted");
@@ -138,7 +140,12 @@ async fn enforced(lab: &Lab, report: &mut Report<'_>, revoked: &v1::Revocation) 
     }
     let what = format!("{} of {} sidecars", last.applied, last.subscribers);
     let what = if last.enforced { what } else { "not enforced".to_owned() };
-    report.step("it is enforced, which the controller knows for a fact", "1 of 1 sidecars", &what, started.elapsed())
+    report.step(
+        "it is enforced, which the controller knows for a fact",
+        "1 of 1 sidecars",
+        &what,
+        started.elapsed(),
+    )
 }
 
 fn seen(outcome: Result<&str, tonic::Status>) -> String {
@@ -150,14 +157,26 @@ fn seen_any(outcome: &anyhow::Result<&str>) -> String {
 }
 
 /// Asks once.
-async fn now(lab: &Lab, report: &mut Report<'_>, name: &str, token: &str, expected: u16) -> anyhow::Result<()> {
+async fn now(
+    lab: &Lab,
+    report: &mut Report<'_>,
+    name: &str,
+    token: &str,
+    expected: u16,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     let status = ask::status(lab.sidecar_http, token).await?;
     report.step(name, &expected.to_string(), &status.to_string(), started.elapsed())
 }
 
 /// Asks until the answer is the expected one.
-async fn until(lab: &Lab, report: &mut Report<'_>, name: &str, token: &str, expected: u16) -> anyhow::Result<()> {
+async fn until(
+    lab: &Lab,
+    report: &mut Report<'_>,
+    name: &str,
+    token: &str,
+    expected: u16,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     let status = wait_for(lab, token, expected).await?;
     report.step(name, &expected.to_string(), &status.to_string(), started.elapsed())

@@ -9,11 +9,14 @@
 //! proxy's buffers, under their limits.
 
 pub mod answer;
+pub mod check_service;
 pub mod checker;
+pub mod claims_service;
 pub mod ext_authz;
 pub mod forward_auth;
 pub mod outcome;
 pub mod request;
+pub mod snapshot_file;
 
 #[cfg(test)]
 pub(crate) mod test_support;

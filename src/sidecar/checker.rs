@@ -112,8 +112,13 @@ impl Check<'_> {
                 (self.bare_token(token, source), Strip::Nothing, Vec::new())
             }
             Credential::Claims { claims, key_id } => {
-                let evidence = Evidence { claims, origin: Origin::Caller { key_id: *key_id } };
-                (self.evidence(&evidence), Strip::Nothing, Vec::new())
+                let verdict = match claims {
+                    Ok(claims) => {
+                        self.evidence(&Evidence { claims, origin: Origin::Caller { key_id: *key_id } })
+                    }
+                    Err(rejection) => self.refuse(Verdict::Rejected(*rejection)),
+                };
+                (verdict, Strip::Nothing, Vec::new())
             }
         };
         let best_effort = self.standings();
@@ -308,17 +313,18 @@ impl Checker {
     #[must_use]
     pub fn check(&self, transport: Transport, request: &Request<'_>) -> Outcome {
         let (views, now) = self.look();
-        self.check_at(transport, request, &views, now)
+        self.observe(transport, &request.policy, || check(&views, request, now))
     }
 
     /// Decides about one request of several that are to be answered from one view.
-    pub(super) fn check_at(
+    pub(super) fn check_with(
         &self,
         transport: Transport,
         request: &Request<'_>,
         views: &[Arc<ListView>],
-        now: Moment,
     ) -> Outcome {
+        // Read for each: the age is that at the decision, however long the others took.
+        let now = self.clock.now();
         self.observe(transport, &request.policy, || check(views, request, now))
     }
 

@@ -55,8 +55,8 @@ pub enum Credential<'a> {
     },
     /// Claims that the caller has verified itself.
     Claims {
-        /// The claims.
-        claims: &'a Claims,
+        /// The claims, or why they are none.
+        claims: Result<&'a Claims, Rejection>,
         /// The `kid` or thumbprint of the key that verified them; none if it is not known.
         key_id: Option<&'a str>,
     },

@@ -4,6 +4,7 @@
 //! `cli` -> `controller` | `sidecar` -> `distribution`, `store`, `api`, `runtime` -> `token` -> `revocation`.
 
 pub mod api;
+pub mod cli;
 pub mod distribution;
 pub mod proto;
 pub mod revocation;

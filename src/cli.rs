@@ -1,6 +1,201 @@
-//! The command line.
+//! The commands of the binary `rescind`.
+//!
+//! Each command is a file with its arguments and a method `run`, which returns how it ended. To add one: a file,
+//! a variant of [`Command`], and an arm of [`dispatch`]. Nothing here writes to a stream of the process but
+//! through [`Console`], which conceals tokens; and nothing but [`main`] turns a failure into words and a code.
 
+use std::ffi::OsString;
+use std::future::Future;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+pub use self::console::Console;
+pub use self::context::Context;
+pub use self::failure::{Exit, Failure};
+use self::input::{InputError, looks_like_token};
+use crate::controller::args::ControllerArgs;
+use crate::process::{self, LogArgs};
+use crate::runtime::clock::{Clock, SystemClock};
+use crate::sidecar::args::SidecarArgs;
+
+mod ask;
+mod check;
+mod client;
+mod completion;
+pub mod console;
+mod context;
 pub mod demo;
 pub mod dev;
+mod explain;
+mod failure;
 mod folder;
+pub mod format;
+pub mod input;
+mod issuer;
+mod key;
+mod list;
+mod revoke;
 mod sample;
+mod selector;
+pub mod server;
+mod session;
+mod status;
+mod subject;
+mod table;
+mod time;
+mod token;
+mod undo;
+mod version;
+mod view;
+mod wait;
+
+/// Takes tokens back: every workload refuses them within a stated bound
+#[derive(Parser, Debug)]
+#[command(
+    name = "rescind",
+    version,
+    after_help = "Exit codes: 0 enforced or done, 1 refused, failed or used wrongly, 2 accepted but not enforced in time.
+
+Examples:
+  rescind subject alice --reason LostDevice
+  rescind token < token.txt
+  rescind status
+
+`rescind COMMAND --help` has more."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Token(token::Token),
+    Subject(subject::Subject),
+    Session(session::Session),
+    Client(client::Client),
+    Key(key::Key),
+    Issuer(issuer::Issuer),
+    Selector(selector::Selector),
+    List(list::List),
+    Undo(undo::Undo),
+    Status(status::Status),
+    Check(check::Check),
+    Explain(explain::Explain),
+    Demo(demo::DemoArgs),
+    Dev(dev::DevArgs),
+    /// Runs a controller, as rescind-controller does
+    #[command(hide = true)]
+    Controller {
+        #[command(flatten)]
+        args: ControllerArgs,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+    /// Runs a sidecar, as rescind-sidecar does
+    #[command(hide = true)]
+    Sidecar {
+        #[command(flatten)]
+        args: SidecarArgs,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+    Version(version::Version),
+    Completion(completion::Completion),
+}
+
+/// Runs the command that the arguments name, the program's own name first.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>, mut console: Console) -> ExitCode {
+    run(arguments, &mut console, &SystemClock).into()
+}
+
+/// Runs a command on streams and a clock of the caller's choice.
+///
+/// It blocks, and starts a runtime of its own where it needs one: never call it from within a runtime.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, console: &mut Console, clock: &dyn Clock) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.iter().any(|argument| looks_like_token(argument)) {
+        console.error(&InputError::OnCommandLine);
+        return Exit::Failed;
+    }
+    let command = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.command,
+        Err(error) => return explain_usage(&error, console),
+    };
+    let ended = dispatch(command, &mut Context { console, clock });
+    ended.unwrap_or_else(|failure| {
+        console.error(&failure);
+        Exit::Failed
+    })
+}
+
+/// Calls the command. Those that call a server run on a small runtime; the others choose for themselves.
+fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, Failure> {
+    match command {
+        Command::Token(command) => block_on(command.run(context)),
+        Command::Subject(command) => block_on(command.run(context)),
+        Command::Session(command) => block_on(command.run(context)),
+        Command::Client(command) => block_on(command.run(context)),
+        Command::Key(command) => block_on(command.run(context)),
+        Command::Issuer(command) => block_on(command.run(context)),
+        Command::Selector(command) => block_on(command.run(context)),
+        Command::List(command) => block_on(command.run(context)),
+        Command::Undo(command) => block_on(command.run(context)),
+        Command::Status(command) => block_on(command.run(context)),
+        Command::Check(command) => block_on(command.run(context)),
+        Command::Explain(command) => block_on(command.run(context)),
+        // These show tokens of their own making, and write for as long as they run: past the console.
+        Command::Demo(args) => Ok(on_all_cores()?.block_on(demo::run(&args, &mut std::io::stdout()))),
+        Command::Dev(args) => {
+            on_all_cores()?.block_on(dev::run(args, &mut std::io::stdout()))?;
+            Ok(Exit::Done)
+        }
+        Command::Controller { args, log } => Ok(process::controller(args, log).map(|()| Exit::Done)?),
+        Command::Sidecar { args, log } => Ok(process::sidecar(args, log).map(|()| Exit::Done)?),
+        Command::Version(command) => command.run(context),
+        Command::Completion(command) => command.run(context),
+    }
+}
+
+fn on_all_cores() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start a runtime")
+}
+
+fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("can't start a runtime")?.block_on(command)
+}
+
+/// Shows help on standard output, and wrong usage on standard error. The parser's own code for wrong usage is 2,
+/// which means something else here.
+fn explain_usage(error: &clap::Error, console: &mut Console) -> Exit {
+    let text = error.render();
+    let paint = |surface| match surface {
+        console::Surface::Coloured => text.ansi().to_string(),
+        console::Surface::Plain | console::Surface::Monochrome => text.to_string(),
+    };
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let text = paint(console.out_surface());
+            match console.print(&text) {
+                Ok(()) => Exit::Done,
+                Err(error) => {
+                    console.error(&error);
+                    Exit::Failed
+                }
+            }
+        }
+        _ => {
+            let text = paint(console.err_surface());
+            console.note(&text);
+            Exit::Failed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

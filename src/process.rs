@@ -46,49 +46,47 @@ impl From<LogFormat> for Format {
     }
 }
 
-/// Runs a controller until a signal, and returns the exit code of the process.
-#[must_use]
-pub fn controller(args: ControllerArgs, log: LogArgs) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    report(runtime.map_err(Into::into).and_then(|runtime| {
-        runtime.block_on(supervised("rescind-controller", log, async |supervisor| {
-            let environment = controller::Environment {
-                clock: Arc::new(SystemClock),
-                random: Arc::new(SystemRandomness::new()),
-            };
-            let bound = controller::start(args.config()?, environment, supervisor).await?;
-            tracing::info!(
-                streams = shown(&bound.listeners),
-                admin = %bound.admin,
-                health = bound.health.map(|address| address.to_string()),
-                "listening"
-            );
-            Ok(())
-        }))
+/// Runs a controller until a signal.
+///
+/// # Errors
+/// A sentence about what can't be had, or what failed.
+pub fn controller(args: ControllerArgs, log: LogArgs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(supervised("rescind-controller", log, async |supervisor| {
+        let environment = controller::Environment {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandomness::new()),
+        };
+        let bound = controller::start(args.config()?, environment, supervisor).await?;
+        tracing::info!(
+            streams = shown(&bound.listeners),
+            admin = %bound.admin,
+            health = bound.health.map(|address| address.to_string()),
+            "listening"
+        );
+        Ok(())
     }))
 }
 
-/// Runs a sidecar until a signal, and returns the exit code of the process.
-#[must_use]
-pub fn sidecar(args: SidecarArgs, log: LogArgs) -> ExitCode {
+/// Runs a sidecar until a signal.
+///
+/// # Errors
+/// A sentence about what can't be had, or what failed.
+pub fn sidecar(args: SidecarArgs, log: LogArgs) -> anyhow::Result<()> {
     // The stream and the probes need one thread; checks have runtimes of their own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    report(runtime.map_err(Into::into).and_then(|runtime| {
-        runtime.block_on(supervised("rescind-sidecar", log, async |supervisor| {
-            let environment = compose::Environment {
-                clock: Arc::new(SystemClock),
-                random: Arc::new(SystemRandomness::new()),
-            };
-            let bound = compose::start(args.config()?, environment, supervisor)?;
-            tracing::info!(
-                grpc = shown(&bound.grpc),
-                http = shown(&bound.http),
-                claims = bound.claims.map(|address| address.to_string()),
-                health = bound.health.map(|address| address.to_string()),
-                "listening"
-            );
-            Ok(())
-        }))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(supervised("rescind-sidecar", log, async |supervisor| {
+        let environment =
+            compose::Environment { clock: Arc::new(SystemClock), random: Arc::new(SystemRandomness::new()) };
+        let bound = compose::start(args.config()?, environment, supervisor)?;
+        tracing::info!(
+            grpc = shown(&bound.grpc),
+            http = shown(&bound.http),
+            claims = bound.claims.map(|address| address.to_string()),
+            health = bound.health.map(|address| address.to_string()),
+            "listening"
+        );
+        Ok(())
     }))
 }
 
@@ -112,8 +110,9 @@ async fn supervised(
     outcome
 }
 
-/// Says what went wrong, in one line.
-fn report(outcome: anyhow::Result<()>) -> ExitCode {
+/// Says what went wrong, in one line, and returns the exit code of the process.
+#[must_use]
+pub fn report(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -21,5 +21,5 @@ const AFTER_HELP: &str = "Example:
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    process::controller(cli.controller, cli.log)
+    process::report(process::controller(cli.controller, cli.log))
 }

@@ -21,5 +21,5 @@ const AFTER_HELP: &str = "Example:
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    process::sidecar(cli.sidecar, cli.log)
+    process::report(process::sidecar(cli.sidecar, cli.log))
 }

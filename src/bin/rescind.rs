@@ -1,50 +1,9 @@
-//! The command `rescind`.
+//! The command line: talks to controllers and sidecars, and runs both for a demonstration.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use rescind::cli::demo::{self, DemoArgs};
-use rescind::controller::args::ControllerArgs;
-use rescind::process::{self, LogArgs};
-use rescind::sidecar::args::SidecarArgs;
-
-#[derive(Parser)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Demo(DemoArgs),
-    Dev(rescind::cli::dev::DevArgs),
-    Controller {
-        #[command(flatten)]
-        args: ControllerArgs,
-        #[command(flatten)]
-        log: LogArgs,
-    },
-    Sidecar {
-        #[command(flatten)]
-        args: SidecarArgs,
-        #[command(flatten)]
-        log: LogArgs,
-    },
-}
+use rescind::cli::{self, Console};
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Demo(args) => {
-            tokio::runtime::Runtime::new().unwrap().block_on(demo::run(&args, &mut std::io::stdout()))
-        }
-        Command::Dev(args) => {
-            let done = tokio::runtime::Runtime::new()
-                .unwrap()
-                .block_on(rescind::cli::dev::run(args, &mut std::io::stdout()));
-            done.unwrap();
-            ExitCode::SUCCESS
-        }
-        Command::Controller { args, log } => process::controller(args, log),
-        Command::Sidecar { args, log } => process::sidecar(args, log),
-    }
+    cli::main(std::env::args_os(), Console::of_process())
 }

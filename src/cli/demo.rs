@@ -4,10 +4,10 @@
 //! plays the story, and says what it saw.
 
 use std::io::{IsTerminal, Write};
-use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
+use super::failure::Exit;
 use lab::Lab;
 use report::{Report, Style};
 
@@ -32,7 +32,7 @@ pub enum DemoOutput {
 }
 
 /// Runs the demonstration; succeeds only if every step held.
-pub async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> ExitCode {
+pub async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> Exit {
     let style = match args.output {
         Some(DemoOutput::Json) => Style::Json,
         None if std::io::stdout().is_terminal() => Style::Pretty,

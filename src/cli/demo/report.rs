@@ -1,10 +1,11 @@
 //! Tells the story: in colours on a terminal, plain in a pipe, as one object for machines.
 
 use std::io::Write;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
+
+use crate::cli::Exit;
 
 /// How the story is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl<'a> Report<'a> {
     }
 
     /// Ends the story.
-    pub(super) fn finish(mut self, outcome: anyhow::Result<()>) -> ExitCode {
+    pub(super) fn finish(mut self, outcome: anyhow::Result<()>) -> Exit {
         let held = outcome.is_ok();
         let error = outcome.err().map(|error| format!("{error:?}"));
         match (self.style, &error) {
@@ -108,6 +109,6 @@ impl<'a> Report<'a> {
             (_, None) => self.line(&format!("\nAll {} steps held.", self.steps.len())),
             (_, Some(error)) => self.line(&format!("\nThe demonstration failed: {error}")),
         }
-        if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if held { Exit::Done } else { Exit::Failed }
     }
 }

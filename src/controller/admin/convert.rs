@@ -9,6 +9,7 @@ use crate::proto::v1;
 use crate::proto::v1::claim_value::Value;
 use crate::proto::v1::cutoff::Cutoff as WireCutoff;
 use crate::proto::v1::target::Target as WireTarget;
+use crate::revocation::expiry::forgotten_from;
 use crate::revocation::names::RecordId;
 use crate::revocation::record::{CompareWith, Cutoff, RevocationSpec};
 use crate::revocation::row::admits_from;
@@ -44,8 +45,10 @@ pub(super) fn spec(
         None => None,
         Some(Some(WireCutoff::Always(true))) => Some("Always".to_owned()),
         Some(Some(WireCutoff::UnixSeconds(seconds))) => Some(target::write_time(time("cutoff", seconds)?)),
-        Some(Some(WireCutoff::Always(false)) | None) => {
-            return Err(Status::invalid_argument("cutoff: give a time, or always, or leave it out"));
+        // The clock of the controller, for the caller's may be wrong.
+        Some(Some(WireCutoff::Now(true))) => Some(target::write_time(now.wall().floor())),
+        Some(Some(WireCutoff::Always(false) | WireCutoff::Now(false)) | None) => {
+            return Err(Status::invalid_argument("cutoff: give a time, or now, or always, or leave it out"));
         }
     };
     let expires_at = match request.expires_at_unix_seconds {
@@ -207,7 +210,12 @@ pub(super) fn stored(revocation: &Revocation, list: Option<&ListConfig>) -> v1::
         Some(Cutoff::Always) => (Some(WireCutoff::Always(true)), 0),
         None => (None, 0),
     };
+    let forgotten = issuer.and_then(|issuer| {
+        let largest = issuer.largest_since(revocation.created);
+        forgotten_from(spec, revocation.created, &largest)
+    });
     v1::Revocation {
+        forgotten_at_unix_seconds: forgotten.map_or(0, UnixSeconds::get),
         list: revocation.list.to_string(),
         name: revocation.name.clone(),
         uid: revocation.id.to_string(),

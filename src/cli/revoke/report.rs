@@ -1,0 +1,174 @@
+//! What a revoking command says about its revocation.
+
+use serde::Serialize;
+
+use super::super::console::{Console, Tone, printable};
+use super::super::format::{Format, Machine, OutputError};
+use super::super::view::View;
+use super::super::wait::{self, Waited};
+use crate::api::revocation::{self as api, EnforcementCounts};
+use crate::api::target::write_time;
+use crate::api::token_revocation_list::{Condition, ConditionStatus};
+use crate::proto::v1;
+use crate::revocation::selector::Selection;
+use crate::revocation::time::UnixSeconds;
+
+/// The one object of a machine's answer.
+#[derive(Serialize)]
+struct Answer<'a> {
+    revocation: api::Revocation,
+    warnings: &'a [String],
+}
+
+/// Writes for people what was accepted, before waiting: the name must be known whatever happens next.
+pub(super) fn accepted(
+    view: &View,
+    is_dry_run: bool,
+    format: Option<Format>,
+    console: &mut Console,
+) -> Result<(), OutputError> {
+    let name = if view.name.is_empty() { "revocation" } else { &view.name };
+    let mut lines = vec![match is_dry_run {
+        true => format!("{name} would be accepted; nothing is stored (dry run)"),
+        false => format!("{name} accepted"),
+    }];
+    let mut line = |label: &str, text: &str| {
+        if !text.is_empty() {
+            lines.push(format!("  {label:<12} {}", printable(text)));
+        }
+    };
+    line("target", &view.target());
+    line("list", &view.list.to_string());
+    line("issuer", &view.spec.target.issuer);
+    line("cutoff", &cutoff(view));
+    line("admits from", &admits_from(view));
+    if format == Some(Format::Wide) {
+        line("expires", &view.expires().map_or_else(|| "never".to_owned(), write_time));
+        line("version", &view.version);
+        line("uid", &view.uid);
+        line("reason", view.reason.as_deref().unwrap_or_default());
+        line("message", view.message.as_deref().unwrap_or_default());
+    }
+    if let Some(note) = session_note(view) {
+        lines.push(format!("  {}", console.out_surface().paint(Tone::Faint, note)));
+    }
+    Ok(console.print(&(lines.join("\n") + "\n"))?)
+}
+
+fn cutoff(view: &View) -> String {
+    use crate::revocation::record::CompareWith;
+    match view.spec.compare_with {
+        CompareWith::SessionStart => format!("{} (session start)", view.cutoff()),
+        CompareWith::IssueTime if view.is_always() => "Always (tokens issued later, too)".to_owned(),
+        CompareWith::IssueTime => format!("{} (issue time)", view.cutoff()),
+    }
+}
+
+fn admits_from(view: &View) -> String {
+    match (view.admits_from, view.spec.expires_at) {
+        (Some(time), _) => format!("{} (tokens issued then or later pass)", write_time(time)),
+        (None, Some(end)) if view.is_always() => format!("never, until it ends at {}", write_time(end)),
+        (None, _) if view.is_always() => "never, until it is undone or expires".to_owned(),
+        (None, _) => String::new(),
+    }
+}
+
+/// Says what a revocation does not do, and in which order things must be done at the issuer.
+fn session_note(view: &View) -> Option<&'static str> {
+    let renews = "The issuer's own session lives on and can get new tokens, which pass: \
+                  lock the account at the issuer first, then revoke.";
+    let refused = "The issuer's own session lives on; its new tokens are refused while this stands.";
+    match &view.spec.target.selection {
+        // Nobody signs with it any longer, or there is no session behind it.
+        Selection::Key(_) | Selection::Opaque(_) => None,
+        // A renewed token has a `jti` of its own.
+        Selection::Token(_) => Some(renews),
+        Selection::Session(_)
+        | Selection::Subject(_)
+        | Selection::Client(_)
+        | Selection::Everything
+        | Selection::Declared { .. } => Some(if view.is_always() { refused } else { renews }),
+    }
+}
+
+/// Writes what is left to say when waiting is over.
+pub(super) fn conclude(
+    view: &View,
+    warnings: &[String],
+    waited: Option<&Waited>,
+    format: Option<Format>,
+    console: &mut Console,
+) -> Result<(), OutputError> {
+    let machine = match format {
+        Some(Format::Json) => Machine::Json,
+        Some(Format::Yaml) => Machine::Yaml,
+        Some(Format::Name) => return Ok(console.print(&format!("revocation/{}\n", view.name))?),
+        Some(Format::Wide) | None => {
+            let Some(Waited::Enforced(report)) = waited else { return Ok(()) };
+            let text = console.out_surface().paint(Tone::Good, &wait::enforced(report));
+            return Ok(console.print(&format!("{text}\n"))?);
+        }
+    };
+    machine.print(&Answer { revocation: object(view, waited), warnings }, console)
+}
+
+fn object(view: &View, waited: Option<&Waited>) -> api::Revocation {
+    let mut object = view.object();
+    let Some(status) = &mut object.status else { return object };
+    // A dry run has no version: it was not accepted.
+    if view.version.is_empty() {
+        return object;
+    }
+    let condition = |type_: &str, status, reason: &str, message: &str, at| Condition {
+        type_: type_.to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: write_time(at),
+        observed_generation: None,
+    };
+    let (enforced, reason, message, at) = enforcement(view, waited);
+    status.conditions = vec![
+        condition(
+            "Accepted",
+            ConditionStatus::True,
+            "Stored",
+            "It is stored and takes effect.",
+            view.created,
+        ),
+        condition("Enforced", enforced, reason, &message, at),
+        condition("Ready", enforced, reason, &message, at),
+    ];
+    status.enforcement = match waited {
+        Some(Waited::Enforced(report) | Waited::TimedOut(Some(report))) => Some(enforcement_counts(report)),
+        Some(Waited::TimedOut(None) | Waited::Refused(_)) | None => None,
+    };
+    object
+}
+
+fn enforcement(view: &View, waited: Option<&Waited>) -> (ConditionStatus, &'static str, String, UnixSeconds) {
+    let created = view.created;
+    match waited {
+        Some(Waited::Enforced(report)) => {
+            let at = created.saturating_add(report.elapsed_milliseconds.div_ceil(1_000));
+            (ConditionStatus::True, "Applied", wait::counts(report), at)
+        }
+        Some(Waited::TimedOut(Some(report))) => {
+            (ConditionStatus::False, "Waiting", wait::counts(report), created)
+        }
+        Some(Waited::TimedOut(None)) => {
+            (ConditionStatus::Unknown, "Waiting", "no sidecar has reported".to_owned(), created)
+        }
+        Some(Waited::Refused(error)) => (ConditionStatus::Unknown, "NotTold", error.to_string(), created),
+        None => (ConditionStatus::Unknown, "NotAwaited", "Nobody has waited.".to_owned(), created),
+    }
+}
+
+fn enforcement_counts(report: &v1::EnforcementProgress) -> EnforcementCounts {
+    EnforcementCounts {
+        subscribers: report.subscribers.into(),
+        applied: report.applied.into(),
+        away: report.away.into(),
+        elapsed_milliseconds: i64::try_from(report.elapsed_milliseconds).unwrap_or(i64::MAX),
+    }
+}

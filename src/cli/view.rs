@@ -1,0 +1,172 @@
+//! Reads the server's descriptions of revocations into the types of the core, and writes them as the objects
+//! that `kubectl` would show.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::ObjectMeta;
+
+use super::console::printable;
+use crate::api::revocation as api;
+use crate::api::target::{describe, typed, write, write_time};
+use crate::proto::v1;
+use crate::proto::v1::claim_value::Value;
+use crate::proto::v1::cutoff::Cutoff as WireCutoff;
+use crate::proto::v1::target::Target as WireTarget;
+use crate::revocation::names::ListName;
+use crate::revocation::record::{CompareWith, Cutoff, RevocationSpec};
+use crate::revocation::selector::{ClaimMatch, Selection, Target};
+use crate::revocation::time::UnixSeconds;
+
+/// Says what in an answer makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the server's answer is not understood: {what}; its version may be another one than that of this command"
+)]
+pub struct BadAnswer {
+    /// The part.
+    pub what: &'static str,
+}
+
+/// A revocation as a server described it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct View {
+    pub(super) list: ListName,
+    pub(super) name: String,
+    pub(super) uid: String,
+    /// The cutoff is the one in force, also where its author chose none.
+    pub(super) spec: RevocationSpec,
+    pub(super) reason: Option<String>,
+    pub(super) message: Option<String>,
+    pub(super) created: UnixSeconds,
+    pub(super) version: String,
+    /// The first issue time that passes; none where none does.
+    pub(super) admits_from: Option<UnixSeconds>,
+    /// When it is forgotten by itself; none where it stays, or where the server does not say.
+    pub(super) forgotten_at: Option<UnixSeconds>,
+}
+
+impl TryFrom<Option<v1::Revocation>> for View {
+    type Error = BadAnswer;
+
+    fn try_from(wire: Option<v1::Revocation>) -> Result<Self, BadAnswer> {
+        let wire = wire.ok_or(BadAnswer { what: "it names no revocation" })?;
+        let compare_with = match wire.compare_with() {
+            v1::CompareWith::Unspecified | v1::CompareWith::IssueTime => CompareWith::IssueTime,
+            v1::CompareWith::SessionStart => CompareWith::SessionStart,
+        };
+        let selection = selection(wire.target)?;
+        Ok(Self {
+            list: wire.list.parse().map_err(|_| BadAnswer { what: "the name of the list" })?,
+            name: wire.name,
+            uid: wire.uid,
+            spec: RevocationSpec {
+                target: Target { issuer: wire.issuer, selection },
+                cutoff: wire.cutoff.map(cutoff).transpose()?,
+                compare_with,
+                expires_at: time(wire.expires_at_unix_seconds)?,
+            },
+            reason: Some(wire.reason).filter(|text| !text.is_empty()),
+            message: Some(wire.message).filter(|text| !text.is_empty()),
+            created: UnixSeconds::new(wire.created_unix_seconds).map_err(|_| OUT_OF_RANGE)?,
+            version: wire.version,
+            admits_from: time(wire.admits_from_unix_seconds)?,
+            forgotten_at: time(wire.forgotten_at_unix_seconds)?,
+        })
+    }
+}
+
+const OUT_OF_RANGE: BadAnswer = BadAnswer { what: "a time after the year 9999" };
+
+/// Zero is how the protocol writes that there is none.
+fn time(seconds: u64) -> Result<Option<UnixSeconds>, BadAnswer> {
+    (seconds > 0).then(|| UnixSeconds::new(seconds).map_err(|_| OUT_OF_RANGE)).transpose()
+}
+
+fn cutoff(wire: v1::Cutoff) -> Result<Cutoff, BadAnswer> {
+    match wire.cutoff {
+        Some(WireCutoff::Always(true)) => Ok(Cutoff::Always),
+        Some(WireCutoff::UnixSeconds(seconds)) => {
+            UnixSeconds::new(seconds).map(Cutoff::At).map_err(|_| OUT_OF_RANGE)
+        }
+        Some(WireCutoff::Always(false) | WireCutoff::Now(_)) | None => Err(BadAnswer { what: "the cutoff" }),
+    }
+}
+
+fn selection(wire: Option<v1::Target>) -> Result<Selection, BadAnswer> {
+    const BAD: BadAnswer = BadAnswer { what: "the target" };
+    match wire.and_then(|wire| wire.target).ok_or(BAD)? {
+        WireTarget::Token(value) => Ok(Selection::Token(value)),
+        WireTarget::Session(value) => Ok(Selection::Session(value)),
+        WireTarget::Subject(value) => Ok(Selection::Subject(value)),
+        WireTarget::Client(value) => Ok(Selection::Client(value)),
+        WireTarget::Key(value) => Ok(Selection::Key(value)),
+        WireTarget::Everything(true) => Ok(Selection::Everything),
+        WireTarget::OpaqueSha256(hash) => hash.as_ref().try_into().map(Selection::Opaque).map_err(|_| BAD),
+        WireTarget::Selector(selector) => {
+            let values = selector.values.into_iter().map(claim_match).collect::<Option<_>>();
+            values.map(|values| Selection::Declared { name: selector.name, values }).ok_or(BAD)
+        }
+        // A server that handed a token back must not make us print it.
+        WireTarget::Everything(false) | WireTarget::PresentedToken(_) => Err(BAD),
+    }
+}
+
+fn claim_match(wire: v1::ClaimValue) -> Option<ClaimMatch> {
+    let (type_, text) = match wire.value? {
+        Value::String(text) => (api::ValueType::String, text),
+        Value::Number(text) => (api::ValueType::Number, text),
+        Value::Boolean(truth) => (api::ValueType::Boolean, truth.to_string()),
+    };
+    Some(ClaimMatch { claim: wire.claim.parse().ok()?, value: typed(Some(type_), &text).ok()? })
+}
+
+impl View {
+    /// Describes the target for people.
+    pub(super) fn target(&self) -> String {
+        printable(&describe(&self.spec.target.selection))
+    }
+
+    /// Writes the cutoff in force.
+    pub(super) fn cutoff(&self) -> String {
+        match self.spec.cutoff {
+            Some(Cutoff::Always) => "Always".to_owned(),
+            Some(Cutoff::At(time)) => write_time(time),
+            None => String::new(),
+        }
+    }
+
+    /// Returns `true` if tokens issued later are refused too.
+    pub(super) fn is_always(&self) -> bool {
+        self.spec.cutoff == Some(Cutoff::Always)
+    }
+
+    /// Returns when it stops to deny: its author's end, or else when no token is left that it could deny.
+    pub(super) fn expires(&self) -> Option<UnixSeconds> {
+        self.forgotten_at.or_else(|| self.spec.expires_at.filter(|_| self.is_always()))
+    }
+
+    /// Writes the object. Its conditions and counts are for those who have waited to fill in.
+    pub(super) fn object(&self) -> api::Revocation {
+        let (reason, message) = (self.reason.as_deref(), self.message.as_deref());
+        let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let created = i64::try_from(self.created.get()).ok().filter(|seconds| *seconds > 0);
+        api::Revocation {
+            metadata: ObjectMeta {
+                name: text(&self.name),
+                namespace: text(self.list.namespace()),
+                uid: text(&self.uid),
+                creation_timestamp: created.and_then(|at| Timestamp::from_second(at).ok()).map(Time),
+                ..ObjectMeta::default()
+            },
+            spec: write(self.list.name(), &self.spec, reason, message),
+            status: Some(api::RevocationStatus {
+                target: Some(describe(&self.spec.target.selection)),
+                cutoff: text(&self.cutoff()),
+                expires_at: self.expires().map(write_time),
+                admits_from: self.admits_from.map(write_time),
+                version: text(&self.version),
+                ..api::RevocationStatus::default()
+            }),
+        }
+    }
+}

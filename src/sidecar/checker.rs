@@ -23,6 +23,7 @@ use crate::token::rejection::Rejection;
 use crate::token::route::{Mode, Preflight, RoutePolicy, TokenPolicy};
 use crate::token::rules::Now;
 
+use self::complaints::Complaints;
 use self::evidence::{Evidence, Origin};
 use self::findings::{Findings, conclude};
 use self::panel::{Force, Panel, token_time};
@@ -32,6 +33,7 @@ use self::steps::Steps;
 use super::outcome::{Decision, Effort, Observer, Outcome, Strip, Transport, Verdict, Why};
 use super::request::{Credential, Method, Request};
 
+mod complaints;
 mod evidence;
 mod findings;
 mod lookup;
@@ -182,7 +184,11 @@ impl Check<'_> {
         });
         let otherwise = self.found(found);
         let enforced = sources.all.get(..sources.enforced).unwrap_or_default();
-        (otherwise, lines.strip(&sources.all), lines.to_clear(enforced))
+        let strip = match self.request.policy.token {
+            TokenPolicy::Required => Strip::Nothing,
+            TokenPolicy::Optional | TokenPolicy::Lenient => lines.strip(&sources.all),
+        };
+        (otherwise, strip, lines.refused_cookies(enforced))
     }
 
     fn found(&mut self, found: Found<'_>) -> Verdict {
@@ -275,7 +281,9 @@ impl Check<'_> {
         if self.request.policy.audience.is_some() {
             return self.refuse(Verdict::Rejected(Rejection::WrongAudience));
         }
-        self.look_up_opaque(issuer, token);
+        if !self.look_up_opaque(issuer, token) {
+            return self.refuse(Verdict::Rejected(Rejection::UnknownIssuer));
+        }
         Verdict::NotListed
     }
 }
@@ -286,6 +294,7 @@ pub struct Checker {
     views: Views,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
+    complaints: Arc<Complaints>,
 }
 
 impl std::fmt::Debug for Checker {
@@ -298,7 +307,7 @@ impl Checker {
     /// Checks against these views; `observer` sees every outcome.
     #[must_use]
     pub fn new(views: Views, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Self {
-        Self { views, clock, observer }
+        Self { views, clock, observer, complaints: Arc::default() }
     }
 
     /// Returns the views and the time, in this order.
@@ -342,7 +351,7 @@ impl Checker {
 
     /// Answers a request whose policy is not understood.
     pub(super) fn bad_policy(&self, transport: Transport, error: &dyn std::fmt::Display) -> Outcome {
-        tracing::warn!(%error, transport = transport.name(), "a policy is not understood: answered with 503");
+        self.complaints.warn(transport, &error.to_string());
         self.observe(transport, &RoutePolicy::default(), Outcome::bad_policy)
     }
 
@@ -364,8 +373,8 @@ impl Checker {
         span.record("reason", outcome.reason);
         span.record("shadow", outcome.shadow);
         if outcome.verdict == Verdict::Unknown(Why::BadPolicy) && *policy != RoutePolicy::default() {
-            tracing::warn!(parent: &span, ?policy, "a policy can't be followed: it names a list that this sidecar does \
-                not follow, or asks for preflight=allow where the method can't be trusted");
+            let why = "it names a list that is not followed here, or preflight=allow where no method can be trusted";
+            self.complaints.warn(transport, &format!("{why}: {policy:?}"));
         }
         self.observer.checked(transport, &outcome);
         outcome

@@ -41,7 +41,6 @@ struct Shared {
 }
 
 /// Returns the routes: `/auth` with any method, the route's policy as its query.
-#[must_use]
 pub fn router(checker: Checker, style: Style) -> Router {
     let shared = Arc::new(Shared { checker, style });
     // Not `get`: some proxies ask with the method of the request.

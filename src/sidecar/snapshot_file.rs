@@ -193,9 +193,13 @@ fn append(bytes: &mut Vec<u8>, message: &impl Message) {
 /// # Errors
 /// [`SnapshotFileError`]: the sidecar starts with nothing, which refuses everything.
 pub fn load(path: &Path, name: &ListName) -> Result<ListView, SnapshotFileError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => SnapshotFileError::Missing { path: path.to_owned() },
-        _ => SnapshotFileError::Io { path: path.to_owned(), source },
+    let failed = |source: io::Error| {
+        let path = path.to_owned();
+        if source.kind() == io::ErrorKind::NotFound {
+            SnapshotFileError::Missing { path }
+        } else {
+            SnapshotFileError::Io { path, source }
+        }
     };
     let file = File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();

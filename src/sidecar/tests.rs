@@ -124,7 +124,13 @@ fn table_of_states() -> Vec<Case> {
                 (State::Corrupt, _) => unknown("CORRUPT"),
             };
             let clean = view(config.clone(), state, &[]);
-            cases.push(case(format!("{name}, no hit"), &[clean.clone()], bearer(), &[], without.clone()));
+            cases.push(case(
+                format!("{name}, no hit"),
+                std::slice::from_ref(&clean),
+                bearer(),
+                &[],
+                without.clone(),
+            ));
             let opaque = Presents::Cookie("session", "abc".into());
             let opaque_expected = Expected {
                 word: if without.word == "active" { "not-listed" } else { without.word },

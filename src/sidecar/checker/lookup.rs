@@ -47,11 +47,12 @@ impl Check<'_> {
         }
     }
 
-    /// Looks an opaque token up in all lists that declare its issuer.
-    pub(super) fn look_up_opaque(&mut self, issuer: &str, token: &str) {
+    /// Looks an opaque token up in all lists that declare its issuer; tells whether there is one.
+    pub(super) fn look_up_opaque(&mut self, issuer: &str, token: &str) -> bool {
         // Its times are unknown, and so any row denies it.
         let times = TokenTimes::default();
-        for list in &self.declaring(issuer) {
+        let declaring = self.declaring(issuer);
+        for list in &declaring {
             let found = self.first_hit(list, times, |hash_key| {
                 let [by_hash, everything] = opaque_keys(issuer, token, hash_key);
                 Ok(vec![
@@ -61,6 +62,7 @@ impl Check<'_> {
             });
             self.note_hit(list, found);
         }
+        !declaring.is_empty()
     }
 
     fn note_hit(&mut self, list: &Declaring<'_>, found: Result<Option<Hit<'_>>, SelectionError>) {

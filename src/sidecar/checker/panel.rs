@@ -132,7 +132,7 @@ impl<'a> Asked<'a> {
         let complete = view.list.is_some() && config.is_some();
         let knowledge = match view.knowledge {
             Knowledge::FreshAsOf(_) if !complete => Knowledge::NeverProven,
-            known => known,
+            known @ (Knowledge::NeverProven | Knowledge::Corrupt | Knowledge::FreshAsOf(_)) => known,
         };
         let bounds = config.map_or_else(Bounds::default, |config| config.freshness);
         let asked = request.policy.max_age_milliseconds.map(|age| age.saturating_mul(1_000_000));

@@ -39,7 +39,7 @@ impl<'a> Lines<'a> {
     /// Finds the token; also tells what lists in shadow would have refused.
     ///
     /// A place that only lists in shadow declare may hold a token, but never makes a request refused.
-    pub(super) fn find(&self, sources: &'a Sources<'_>) -> (Found<'a>, Option<Verdict>) {
+    pub(super) fn find(self, sources: &'a Sources<'_>) -> (Found<'a>, Option<Verdict>) {
         let enforced = sources.all.get(..sources.enforced).unwrap_or_default();
         let found = self.find_in(&sources.all);
         match found {
@@ -51,7 +51,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn find_in(&self, sources: &'a [TokenSource]) -> Found<'a> {
+    fn find_in(self, sources: &'a [TokenSource]) -> Found<'a> {
         let found = Found::from(sources::find(self.authorization, self.cookies, sources));
         if !self.may_be_folded() {
             return found;
@@ -70,16 +70,16 @@ impl<'a> Lines<'a> {
         if same { found } else { Found::Refused(Verdict::Ambiguous) }
     }
 
-    fn may_be_folded(&self) -> bool {
+    fn may_be_folded(self) -> bool {
         self.cookies.iter().any(|line| line.contains(&b','))
     }
 
-    fn unfolded(&self) -> Vec<&'a [u8]> {
+    fn unfolded(self) -> Vec<&'a [u8]> {
         self.cookies.iter().flat_map(|line| line.split(|byte| *byte == b',')).collect()
     }
 
     /// Returns what remains when every token is taken off, in whichever way the lines are read.
-    pub(super) fn strip(&self, sources: &[TokenSource]) -> Strip {
+    pub(super) fn strip(self, sources: &[TokenSource]) -> Strip {
         let cookie = sources::without_tokens(self.cookies, sources);
         let apart = if self.may_be_folded() { self.unfolded() } else { Vec::new() };
         let hidden = sources::without_tokens(&apart, sources);
@@ -91,7 +91,7 @@ impl<'a> Lines<'a> {
     }
 
     /// Returns the cookies that carry something and that their source wants dropped.
-    pub(super) fn to_clear(&self, sources: &[TokenSource]) -> Vec<String> {
+    pub(super) fn refused_cookies(self, sources: &[TokenSource]) -> Vec<String> {
         let carries = |source: &&TokenSource| {
             let alone = std::slice::from_ref(*source);
             sources::find(&[], self.cookies, alone) != Presented::Absent

@@ -245,9 +245,9 @@ fn denials_are_looked_up_under_their_own_hash_key() {
     let old = list_under(HashKey::new([77; 16]), &[(alice(), always())]);
     let restarted = ListView { denials: Some(Arc::new(old)), ..view(config("shop"), State::NeverFresh, &[]) };
     let revoked = denied(Verdict::Revoked(RowKind::Always));
-    assert_eq!(short(&of_token(&[restarted.clone()], &token())), revoked);
+    assert_eq!(short(&of_token(std::slice::from_ref(&restarted), &token())), revoked);
     let both = ListView { knowledge: State::Fresh.knowledge(), ..restarted };
-    assert_eq!(short(&of_token(&[both.clone()], &token())), revoked);
+    assert_eq!(short(&of_token(std::slice::from_ref(&both), &token())), revoked);
     assert_eq!(short(&of_token(&[both], &token_with(json!({"sub": "bob"})))), ACTIVE);
 }
 

@@ -191,7 +191,7 @@ fn to_struct(value: &Value) -> prost_types::Value {
     let kind = match value {
         Value::String(text) => Kind::StringValue(text.clone()),
         Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
-        other => panic!("{other}"),
+        other @ (Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => panic!("{other}"),
     };
     prost_types::Value { kind: Some(kind) }
 }

@@ -436,10 +436,10 @@ fn at_or_above(version: Version, seen: Version) -> bool {
 }
 
 fn refused(error: StoreError) -> Again {
-    match error {
-        StoreError::Failed { .. } => Again::Stop(error.into()),
-        _ => Again::Fetch("the store refused a read"),
+    if matches!(error, StoreError::Failed { .. }) {
+        return Again::Stop(error.into());
     }
+    Again::Fetch("the store refused a read")
 }
 
 fn after(error: FollowError) -> Again {

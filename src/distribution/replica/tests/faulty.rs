@@ -104,10 +104,11 @@ impl Store for Faulty {
         self.beats.fetch_add(1, Ordering::SeqCst);
         let fault = self.fault.borrow().clone();
         Box::pin(async move {
-            match fault {
-                Fault::BeatsRefused | Fault::Stale(_) => return Err(StoreError::Busy),
-                Fault::BeatsFail => return Err(StoreError::Failed { why: "the disk is gone".to_owned() }),
-                _ => {}
+            if matches!(fault, Fault::BeatsRefused | Fault::Stale(_)) {
+                return Err(StoreError::Busy);
+            }
+            if fault == Fault::BeatsFail {
+                return Err(StoreError::Failed { why: "the disk is gone".to_owned() });
             }
             let mut version = held(self.inner.beat(beat)).await?;
             passed(self.fault.subscribe(), |fault| *fault == Fault::BeatsUnanswered).await;

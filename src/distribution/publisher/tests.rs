@@ -239,7 +239,12 @@ impl Reader {
                     let delta = delta_from_wire(delta).unwrap().delta;
                     self.held = Some(self.held.as_ref().unwrap().apply(&delta).unwrap());
                 }
-                other => panic!("{other:?}"),
+                other @ (Message::Config(_)
+                | Message::Pong(_)
+                | Message::Behind(_)
+                | Message::Draining(_)) => {
+                    panic!("{other:?}")
+                }
             }
         }
     }

@@ -82,7 +82,12 @@ fn names_the_same(original: &[u8], flipped: &[u8]) -> bool {
                 let of = |proof: v1::ListProof| [(proof.version, proof.horizon), (proof.last_change, 0)];
                 pong.proofs.into_iter().flat_map(of).collect()
             }
-            _ => vec![],
+            In::Config(_)
+            | In::SnapshotHeader(_)
+            | In::SnapshotFilter(_)
+            | In::SnapshotEntries(_)
+            | In::Behind(_)
+            | In::Draining(_) => vec![],
         })
     };
     names(flipped).is_none_or(|flipped| Some(flipped) == names(original))

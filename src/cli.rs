@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-pub use self::console::Console;
+pub use self::console::{Console, Surface, Tone};
 pub use self::context::Context;
 pub use self::failure::{Exit, Failure};
 use self::input::{InputError, looks_like_token};
@@ -22,18 +22,18 @@ mod ask;
 mod check;
 mod client;
 mod completion;
-pub mod console;
+mod console;
 mod context;
 mod explain;
 mod failure;
-pub mod format;
-pub mod input;
+mod format;
+mod input;
 mod issuer;
 mod key;
 mod list;
 mod revoke;
 mod selector;
-pub mod server;
+mod server;
 mod session;
 mod status;
 mod subject;
@@ -138,8 +138,8 @@ fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit
 fn explain_usage(error: &clap::Error, console: &mut Console) -> Exit {
     let text = error.render();
     let paint = |surface| match surface {
-        console::Surface::Coloured => text.ansi().to_string(),
-        console::Surface::Plain | console::Surface::Monochrome => text.to_string(),
+        Surface::Coloured => text.ansi().to_string(),
+        Surface::Plain | Surface::Monochrome => text.to_string(),
     };
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

@@ -42,9 +42,9 @@ pub(super) fn accepted(
     line("issuer", &view.spec.target.issuer);
     line("cutoff", &cutoff(view));
     line("admits from", &admits_from(view));
+    line("version", &view.version);
     if format == Some(Format::Wide) {
         line("expires", &view.expires().map_or_else(|| "never".to_owned(), write_time));
-        line("version", &view.version);
         line("uid", &view.uid);
         line("reason", view.reason.as_deref().unwrap_or_default());
         line("message", view.message.as_deref().unwrap_or_default());

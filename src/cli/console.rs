@@ -171,7 +171,8 @@ impl Console {
         }
     }
 
-    fn without_secrets(&self, text: &str) -> String {
+    /// Returns a text without what was concealed.
+    pub(super) fn without_secrets(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[a token]"))
     }
 

@@ -56,7 +56,7 @@ async fn follow(
                 error => return Waited::Refused(error),
             },
         };
-        progress.trouble(problem);
+        progress.trouble(problem, console);
         progress.tick(last.as_ref(), console).await;
     }
 }
@@ -123,9 +123,9 @@ impl Progress {
         }
     }
 
-    fn trouble(&mut self, problem: String) {
+    fn trouble(&mut self, problem: String, console: &Console) {
         if let Some(bar) = &self.bar {
-            bar.set_message(printable(&problem));
+            bar.set_message(printable(&console.without_secrets(&problem)));
         }
         self.trouble = Some(problem);
     }
@@ -200,7 +200,7 @@ mod tests {
         let report = v1::EnforcementProgress { subscribers: 12, applied: 3, ..Default::default() };
         progress.report(&report);
         progress.tick(Some(&report), &mut console).await;
-        progress.trouble("gone\u{7}".to_owned());
+        progress.trouble("gone\u{7}".to_owned(), &console);
         progress.tick(Some(&report), &mut console).await;
         assert_eq!(
             out.text(),

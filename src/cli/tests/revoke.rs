@@ -62,6 +62,7 @@ async fn every_kind_of_target_is_described_as_the_server_understood_it() {
     for command in [
         "session s1",
         "session s1 --cutoff now",
+        "subject alice --compare-with session-start",
         "client web --cutoff 2026-11-21T09:00:00Z",
         "key k1",
         "issuer https://id.example.com --cutoff now",

@@ -16,7 +16,10 @@ pub use self::console::{Console, Surface, Tone};
 pub use self::context::Context;
 pub use self::failure::{Exit, Failure};
 use self::input::{InputError, looks_like_token};
+use crate::controller::args::ControllerArgs;
+use crate::process::{self, LogArgs};
 use crate::runtime::clock::{Clock, SystemClock};
+use crate::sidecar::args::SidecarArgs;
 
 mod ask;
 mod check;
@@ -24,14 +27,18 @@ mod client;
 mod completion;
 mod console;
 mod context;
+pub mod demo;
+pub mod dev;
 mod explain;
 mod failure;
+mod folder;
 mod format;
 mod input;
 mod issuer;
 mod key;
 mod list;
 mod revoke;
+mod sample;
 mod selector;
 mod server;
 mod session;
@@ -78,6 +85,24 @@ enum Command {
     Status(status::Status),
     Check(check::Check),
     Explain(explain::Explain),
+    Demo(demo::DemoArgs),
+    Dev(dev::DevArgs),
+    /// Runs a controller, as rescind-controller does
+    #[command(hide = true)]
+    Controller {
+        #[command(flatten)]
+        args: ControllerArgs,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+    /// Runs a sidecar, as rescind-sidecar does
+    #[command(hide = true)]
+    Sidecar {
+        #[command(flatten)]
+        args: SidecarArgs,
+        #[command(flatten)]
+        log: LogArgs,
+    },
     Version(version::Version),
     Completion(completion::Completion),
 }
@@ -123,9 +148,21 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, Failure
         Command::Status(command) => block_on(command.run(context)),
         Command::Check(command) => block_on(command.run(context)),
         Command::Explain(command) => block_on(command.run(context)),
+        // These show tokens of their own making, and write for as long as they run: past the console.
+        Command::Demo(args) => Ok(on_all_cores()?.block_on(demo::run(&args, &mut std::io::stdout()))),
+        Command::Dev(args) => {
+            on_all_cores()?.block_on(dev::run(args, &mut std::io::stdout()))?;
+            Ok(Exit::Done)
+        }
+        Command::Controller { args, log } => Ok(process::controller(args, log).map(|()| Exit::Done)?),
+        Command::Sidecar { args, log } => Ok(process::sidecar(args, log).map(|()| Exit::Done)?),
         Command::Version(command) => command.run(context),
         Command::Completion(command) => command.run(context),
     }
+}
+
+fn on_all_cores() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start a runtime")
 }
 
 fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {

@@ -10,6 +10,8 @@ pub mod convert;
 pub mod enforcement;
 pub mod frame;
 pub mod publisher;
+#[cfg(test)]
+pub(crate) mod pump;
 pub mod replica;
 pub mod server;
 pub mod session;

@@ -5,9 +5,13 @@
 
 pub mod api;
 pub mod cli;
+pub mod controller;
 pub mod distribution;
+pub mod metrics;
+pub mod process;
 pub mod proto;
 pub mod revocation;
 pub mod runtime;
+pub mod sidecar;
 pub mod store;
 pub mod token;

@@ -3,8 +3,10 @@
 //! Nothing below here knows what the product does; the words of the domain stay out.
 
 pub mod admin_http;
+pub mod child;
 pub mod clock;
 pub mod dial;
+pub mod grpc_serve;
 pub mod host_guard;
 pub mod http_serve;
 pub mod listen;
@@ -12,4 +14,5 @@ pub mod metrics;
 pub mod random;
 pub mod readiness;
 pub mod supervisor;
+pub mod telemetry;
 pub mod tls;

@@ -1,1 +1,362 @@
-//! The sidecar's end of the wire: connects, keeps one stream to one controller, and moves when it must.
+//! The sidecar's end of the wire: keeps one stream to one controller, and moves when it must.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use rustls::ClientConfig;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use crate::proto::v1;
+use crate::proto::v1::distribution_client::DistributionClient;
+use crate::revocation::names::ListName;
+use crate::runtime::clock::Clock;
+use crate::runtime::dial::{self, DialError};
+use crate::runtime::random::{Random, below, bytes};
+
+use super::MAX_PUBLISHER_MESSAGE_BYTES;
+use super::session::{Leave, Note, Received, Session, SessionError};
+use super::view::Views;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const KEEPALIVE: Duration = Duration::from_secs(5);
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LAST_BACKOFF: Duration = Duration::from_secs(3);
+/// Messages on their way out. One stream has a few per ping and per update.
+const OUTBOUND: usize = 256;
+/// Pings are sent this many times per bound, within the limits below.
+const PINGS_PER_BOUND: u32 = 15;
+const SHORTEST_PING: Duration = Duration::from_millis(200);
+const LONGEST_PING: Duration = Duration::from_secs(1);
+/// A controller that proves nothing for this part of the bound is left.
+const PATIENCE_PER_MILLE: u32 = 400;
+/// How long the end of a stream may take.
+const GOODBYE: Duration = Duration::from_millis(500);
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Which controllers to follow, and how.
+#[derive(Clone)]
+pub struct Controllers {
+    /// Their URIs: `https://host:port`, or `http://` and `unix:` on the same machine.
+    pub uris: Vec<String>,
+    /// What is trusted, for `https`.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+/// Hears what happens, for metrics and status.
+pub trait Observer: Send + Sync + 'static {
+    /// The stream is open to this controller, or to none.
+    fn connected(&self, controller: Option<&str>);
+    /// Something happened to a list, or to the stream as a whole.
+    fn noted(&self, list: Option<&ListName>, note: &Note);
+}
+
+/// What a client needs from outside.
+#[derive(Clone)]
+pub struct Environment {
+    /// The clock, read before each ping is sent.
+    pub clock: Arc<dyn Clock>,
+    /// Where nonces and jitter come from.
+    pub random: Arc<dyn Random>,
+    /// Who hears what happens.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// Follows controllers until it is told to stop.
+pub struct Client {
+    session: Session,
+    views: Views,
+    controllers: Controllers,
+    environment: Environment,
+    next: usize,
+    failures: u32,
+}
+
+struct Connection {
+    uri: String,
+    outbound: mpsc::Sender<v1::SubscriberMessage>,
+    inbound: Streaming<v1::PublisherMessage>,
+}
+
+/// Why a stream is over.
+enum End {
+    Shutdown,
+    /// Another one is open already; the old one is kept until the new one has proven something.
+    Moved(Box<Connection>, Box<Connection>),
+    Lost(Lost),
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    Timeout,
+    #[error("{}", .0.message())]
+    Status(#[from] Status),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error("the controller ended the stream")]
+    Ended,
+    #[error("the controller has not seen what this sidecar has")]
+    Behind,
+    #[error("the controller has proven nothing for {} ms", .0.as_millis())]
+    Unproven(Duration),
+    #[error("the stream takes no messages")]
+    Clogged,
+}
+
+impl Client {
+    /// Makes a client over what is known of each list; it publishes to `views`, which has the same lists.
+    #[must_use]
+    pub fn new(session: Session, views: Views, controllers: Controllers, environment: Environment) -> Self {
+        let count = controllers.uris.len() as u64;
+        // Sidecars spread over the replicas.
+        let next = usize::try_from(below(&*environment.random, count)).unwrap_or(0);
+        Self { session, views, controllers, environment, next, failures: 0 }
+    }
+
+    /// Runs until `shutdown`, which is to come after the last check was answered: the controllers then count this
+    /// sidecar no more.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut connection = None;
+        let mut retiring = None;
+        loop {
+            let end = match connection.take() {
+                Some(connection) => self.serve(connection, retiring.take(), &shutdown).await,
+                None => tokio::select! {
+                    () = shutdown.cancelled() => End::Shutdown,
+                    opened = self.open() => match opened {
+                        Ok(opened) => {
+                            connection = Some(opened);
+                            continue;
+                        }
+                        Err(lost) => End::Lost(lost),
+                    },
+                },
+            };
+            self.environment.observer.connected(None);
+            match end {
+                End::Shutdown => return,
+                End::Moved(new, old) => (connection, retiring) = (Some(*new), Some(*old)),
+                End::Lost(lost) => {
+                    tracing::warn!(error = %lost, "the stream was lost; trying another controller");
+                    tokio::select! {
+                        () = shutdown.cancelled() => return,
+                        () = tokio::time::sleep(self.backoff()) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// The pause before the next attempt: longer after every failure, and never the same for all sidecars.
+    fn backoff(&mut self) -> Duration {
+        let doubled =
+            FIRST_BACKOFF.saturating_mul(1u32.checked_shl(self.failures.min(10)).unwrap_or(u32::MAX));
+        self.failures = self.failures.saturating_add(1);
+        let longest = doubled.min(LAST_BACKOFF);
+        let half = u64::try_from(longest.as_millis() / 2).unwrap_or(0);
+        longest / 2 + Duration::from_millis(below(&*self.environment.random, half + 1))
+    }
+
+    /// Opens a stream to the next controller.
+    fn open(&mut self) -> BoxFuture<'static, Result<Connection, Lost>> {
+        let count = self.controllers.uris.len().max(1);
+        let uri = self.controllers.uris.get(self.next % count).cloned().unwrap_or_default();
+        self.next = (self.next + 1) % count;
+        let tls = if uri.starts_with("https:") { self.controllers.tls.clone() } else { None };
+        Box::pin(async move {
+            let channel = dial::channel(&uri, tls, |endpoint| {
+                endpoint
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .http2_keep_alive_interval(KEEPALIVE)
+                    .keep_alive_timeout(KEEPALIVE)
+                    .keep_alive_while_idle(true)
+            })?;
+            let (outbound, messages) = mpsc::channel(OUTBOUND);
+            let mut client =
+                DistributionClient::new(channel).max_decoding_message_size(MAX_PUBLISHER_MESSAGE_BYTES);
+            let call = client.follow(ReceiverStream::new(messages));
+            let answer = tokio::time::timeout(CONNECT_TIMEOUT, call).await.map_err(|_| Lost::Timeout)?;
+            Ok(Connection { uri, outbound, inbound: answer?.into_inner() })
+        })
+    }
+
+    async fn serve(
+        &mut self,
+        connection: Connection,
+        retiring: Option<Connection>,
+        shutdown: &CancellationToken,
+    ) -> End {
+        let mut stream = Stream { connection, retiring, leaving: Leaving::No };
+        let uri = stream.connection.uri.clone();
+        self.environment.observer.connected(Some(&uri));
+        tracing::info!(controller = uri, "following");
+        match self.drive(&mut stream, shutdown).await {
+            Ok(Some(new)) => End::Moved(Box::new(new), Box::new(stream.connection)),
+            Ok(None) => {
+                self.say_goodbye(stream.connection).await;
+                End::Shutdown
+            }
+            Err(lost) => End::Lost(lost),
+        }
+    }
+
+    /// Runs one stream; returns the one to go on with, or none on shutdown.
+    async fn drive(
+        &mut self,
+        stream: &mut Stream,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Connection>, Lost> {
+        for message in self.session.connect() {
+            stream.send(message)?;
+        }
+        let mut next_ping = Instant::now();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(None),
+                message = stream.connection.inbound.message() => {
+                    let message = message?.ok_or(Lost::Ended)?;
+                    let received = self.session.receive(message)?;
+                    self.take(received, stream).await?;
+                }
+                () = tokio::time::sleep_until(next_ping) => {
+                    next_ping = Instant::now() + self.ping(stream)?;
+                }
+                opened = &mut stream.leaving => match opened {
+                    Step::Open => stream.leaving = Leaving::Opening(self.open()),
+                    Step::Opened(opened) => match *opened {
+                        Ok(new) => return Ok(Some(new)),
+                        Err(lost) => {
+                            tracing::warn!(error = %lost, "can't move yet");
+                            stream.leaving = Leaving::after(self.backoff());
+                        }
+                    },
+                },
+            }
+        }
+    }
+
+    /// Sends a ping; returns the time until the next.
+    fn ping(&mut self, stream: &Stream) -> Result<Duration, Lost> {
+        let bound = Duration::from_secs(self.session.shortest_bound_seconds().unwrap_or(15).into());
+        let patience = (bound * PATIENCE_PER_MILLE / 1000).max(LEAST_PATIENCE);
+        let nonce = bytes(&*self.environment.random);
+        // The clock is read before the ping leaves: a proof makes us fresh as of here.
+        let now = self.environment.clock.now();
+        if u128::from(self.session.waiting_nanos(now)) > patience.as_nanos() {
+            return Err(Lost::Unproven(patience));
+        }
+        if let Some(ping) = self.session.ping(nonce, now) {
+            stream.send(ping)?;
+        }
+        Ok((bound / PINGS_PER_BOUND).clamp(SHORTEST_PING, LONGEST_PING))
+    }
+
+    /// Publishes before it acknowledges: what is acknowledged is in use.
+    async fn take(&mut self, received: Received, stream: &mut Stream) -> Result<(), Lost> {
+        for index in received.changed {
+            if let Some(view) = self.session.view(index) {
+                self.views.publish(index, view.clone());
+            }
+        }
+        for reply in received.replies {
+            stream.send(reply)?;
+        }
+        for note in &received.notes {
+            self.note(note);
+            if matches!(note, Note::Proven { lists, .. } if *lists > 0) {
+                self.failures = 0;
+                if let Some(old) = stream.retiring.take() {
+                    self.say_goodbye(old).await;
+                }
+            }
+        }
+        match received.leave {
+            Some(Leave::Behind) => return Err(Lost::Behind),
+            Some(Leave::Draining { within_milliseconds }) => {
+                let wait = below(&*self.environment.random, u64::from(within_milliseconds) + 1);
+                stream.leaving = Leaving::after(Duration::from_millis(wait));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn note(&self, note: &Note) {
+        let index = match note {
+            Note::Snapshot { index, .. }
+            | Note::Delta { index }
+            | Note::Config { index, .. }
+            | Note::Refused { index, .. } => Some(*index),
+            Note::Proven { .. } => None,
+        };
+        let list = index.and_then(|index| self.session.view(index)).map(|view| &view.name);
+        self.environment.observer.noted(list, note);
+    }
+
+    /// Ends a stream in order; a peer that does not take it is none to wait for.
+    async fn say_goodbye(&self, connection: Connection) {
+        let Connection { outbound, mut inbound, .. } = connection;
+        for message in self.session.goodbye() {
+            drop(outbound.try_send(message));
+        }
+        drop(outbound);
+        let ended = async { while let Ok(Some(_)) = inbound.message().await {} };
+        drop(tokio::time::timeout(GOODBYE, ended).await);
+    }
+}
+
+/// A stream at work.
+struct Stream {
+    connection: Connection,
+    retiring: Option<Connection>,
+    leaving: Leaving,
+}
+
+impl Stream {
+    fn send(&self, message: v1::SubscriberMessage) -> Result<(), Lost> {
+        self.connection.outbound.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Lost::Clogged,
+            mpsc::error::TrySendError::Closed(_) => Lost::Ended,
+        })
+    }
+}
+
+/// Whether this controller was asked to be left, and how far that has come.
+enum Leaving {
+    No,
+    Waiting(std::pin::Pin<Box<tokio::time::Sleep>>),
+    Opening(BoxFuture<'static, Result<Connection, Lost>>),
+}
+
+enum Step {
+    Open,
+    Opened(Box<Result<Connection, Lost>>),
+}
+
+impl Leaving {
+    fn after(wait: Duration) -> Self {
+        Self::Waiting(Box::pin(tokio::time::sleep(wait)))
+    }
+}
+
+impl Future for Leaving {
+    type Output = Step;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Step> {
+        match &mut *self {
+            Self::No => std::task::Poll::Pending,
+            Self::Waiting(sleep) => sleep.as_mut().poll(context).map(|()| Step::Open),
+            Self::Opening(open) => open.as_mut().poll(context).map(|opened| Step::Opened(Box::new(opened))),
+        }
+    }
+}

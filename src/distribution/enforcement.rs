@@ -6,6 +6,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use tokio::sync::watch;
+
 use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;
 use crate::revocation::version::Version;
@@ -61,6 +64,8 @@ pub struct SessionReport {
 pub struct Sessions {
     predecessor: Predecessor,
     inner: Mutex<Inner>,
+    changes: watch::Sender<u64>,
+    propagation: Histogram,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +89,24 @@ impl Sessions {
     /// Starts without sessions.
     #[must_use]
     pub fn new(predecessor: Predecessor) -> Self {
-        Self { predecessor, inner: Mutex::default() }
+        Self {
+            predecessor,
+            inner: Mutex::default(),
+            changes: watch::Sender::new(0),
+            propagation: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+        }
+    }
+
+    /// Returns a receiver that wakes when a sidecar has acknowledged, or gone.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Returns the times from when a change was known to a replica until a sidecar had it in use, in seconds.
+    #[must_use]
+    pub const fn propagation(&self) -> &Histogram {
+        &self.propagation
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -130,6 +152,7 @@ impl Sessions {
         if let Some(acknowledged) = self.lock().sessions.get_mut(&id).and_then(|s| s.lists.get_mut(list)) {
             *acknowledged = Some(version);
         }
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// Notes a ping.
@@ -154,6 +177,8 @@ impl Sessions {
         if let Some(session) = inner.sessions.get_mut(&id) {
             session.lists.remove(list);
         }
+        drop(inner);
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// Ends a session. It stays counted until its sidecar can allow nothing any more.

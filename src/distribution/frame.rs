@@ -89,11 +89,14 @@ pub enum Frame {
         message: Shared,
     },
     /// A message of this stream alone.
-    Own(v1::PublisherMessage),
+    Own(Box<v1::PublisherMessage>),
 }
 
 impl Frame {
     /// Writes the message as protobuf has it.
+    ///
+    /// # Errors
+    /// The library's, if the buffer can't grow.
     pub fn encode(&self, buffer: &mut impl BufMut) -> Result<(), prost::EncodeError> {
         match self {
             Self::Own(message) => message.encode(buffer),

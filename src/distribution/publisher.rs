@@ -26,6 +26,8 @@ use super::{CHUNK_BYTES, KEY_SCHEME};
 pub const MAX_HISTORY: usize = 1024;
 /// How many keys the changes of the history may name together.
 const MAX_HISTORY_KEYS: usize = 1 << 16;
+/// How many deltas to the last change are kept encoded, for others at the same position.
+const MAX_ENCODED_DELTAS: usize = 64;
 /// Entries of one message of a snapshot; an entry takes at most 46 bytes.
 const ENTRIES_PER_CHUNK: usize = 4096;
 
@@ -42,7 +44,7 @@ pub struct ListPublisher {
     horizon: UnixSeconds,
     history: VecDeque<Change>,
     history_keys: usize,
-    /// Deltas to the last change, by where they start.
+    /// Deltas to the last change, by where they start; a bounded number.
     deltas: HashMap<Version, Shared>,
     snapshot: Option<CachedSnapshot>,
     counts: Counts,
@@ -67,6 +69,17 @@ struct Point {
 struct Change {
     from: Point,
     difference: Difference,
+}
+
+/// Where a version stands in the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// At the last change, or after it.
+    Last,
+    /// Before the change with this index, and not before the one below.
+    Before(usize),
+    /// Before the history, above what is complete, or in another history.
+    Unknown,
 }
 
 #[derive(Debug)]
@@ -238,16 +251,23 @@ impl ListPublisher {
 
     /// Returns what leads from where a subscriber was to where it can go on: nothing if its position is in the
     /// history already, or the one message that says so; none if it needs a snapshot.
+    ///
+    /// Other replicas may name the state after a change by any later version before the next one: it is the same
+    /// state if its digest is that of the newest change at or below it.
     pub fn resume(&self, held: Version, digest: Digest) -> Option<Plan> {
-        let held = Point { version: held, digest };
-        if held == self.point() || self.history.iter().any(|change| change.from == held) {
+        let below = match self.place(held) {
+            Place::Last => Some(self.state.digest()),
+            Place::Before(index) => self.history.get(index).map(|change| change.from.digest),
+            Place::Unknown => None,
+        };
+        if below == Some(digest) {
             return Some(Plan::UpToDate);
         }
         // Before the state was fetched the history is not known, but one state has one digest.
-        let within_gap = held.version.epoch == self.base.version.epoch && held.version < self.base.version;
+        let within_gap = held.epoch == self.base.version.epoch && held < self.base.version;
         let reaches_base = self.history.front().map_or(self.last_change, |change| change.from.version);
         if within_gap && digest == self.base.digest && reaches_base == self.base.version {
-            let bridge = self.encode(held.version, self.base, &Difference::default());
+            let bridge = self.encode(held, self.base, &Difference::default());
             return Some(Plan::Send { frames: Arc::new([bridge]), reaches: self.base.version });
         }
         None
@@ -259,11 +279,10 @@ impl ListPublisher {
     /// Encoded once: whoever stands at the same position shares the bytes.
     pub fn plan(&mut self, position: Option<Version>, floor: Option<Version>) -> Plan {
         let Some(position) = position else { return self.plan_snapshot(floor) };
-        if position == self.last_change {
-            return Plan::UpToDate;
-        }
-        let Some(index) = self.history.iter().rposition(|change| change.from.version == position) else {
-            return self.plan_snapshot(Some(position));
+        let index = match self.place(position) {
+            Place::Last => return Plan::UpToDate,
+            Place::Before(index) => index,
+            Place::Unknown => return self.plan_snapshot(Some(position)),
         };
         let delta = match self.deltas.get(&position) {
             Some(delta) => delta.clone(),
@@ -271,6 +290,9 @@ impl ListPublisher {
                 let changes = self.history.range(index..);
                 let merged = changes.fold(Difference::default(), |sum, change| sum.then(&change.difference));
                 let delta = self.encode(position, self.point(), &merged);
+                if self.deltas.len() >= MAX_ENCODED_DELTAS {
+                    self.deltas.clear();
+                }
                 self.deltas.insert(position, delta.clone());
                 self.counts.deltas += 1;
                 delta
@@ -279,19 +301,27 @@ impl ListPublisher {
         Plan::Send { frames: Arc::new([delta]), reaches: self.last_change }
     }
 
+    fn place(&self, position: Version) -> Place {
+        if position >= self.last_change {
+            return if position <= self.complete { Place::Last } else { Place::Unknown };
+        }
+        let index = self.history.iter().rposition(|change| change.from.version <= position);
+        index.map_or(Place::Unknown, Place::Before)
+    }
+
     /// An older snapshot still serves newcomers, with a delta after it, as long as the history reaches back.
     fn plan_snapshot(&mut self, floor: Option<Version>) -> Plan {
-        let usable = |version: Version| {
-            let reachable = self.history.iter().any(|change| change.from.version == version);
-            version == self.last_change || (reachable && floor.is_none_or(|floor| version >= floor))
-        };
+        let high_enough = |version: Version| floor.is_none_or(|floor| version >= floor);
+        let usable = |version| high_enough(version) && self.place(version) != Place::Unknown;
         if let Some(cached) = self.snapshot.as_ref().filter(|cached| usable(cached.version)) {
             return Plan::Send { frames: Arc::clone(&cached.frames), reaches: cached.version };
         }
-        let frames = self.encode_snapshot();
-        self.snapshot = Some(CachedSnapshot { version: self.last_change, frames: Arc::clone(&frames) });
+        // The state is the same up to where it is complete; a sidecar may hold it under a later name.
+        let version = if high_enough(self.last_change) { self.last_change } else { self.complete };
+        let frames = self.encode_snapshot(version);
+        self.snapshot = Some(CachedSnapshot { version, frames: Arc::clone(&frames) });
         self.counts.snapshots += 1;
-        Plan::Send { frames, reaches: self.last_change }
+        Plan::Send { frames, reaches: version }
     }
 
     fn point(&self) -> Point {
@@ -303,8 +333,8 @@ impl ListPublisher {
         Shared::delta(&delta_to_wire(&delta, &self.seal(from), &self.seal(to.version), self.horizon))
     }
 
-    fn encode_snapshot(&self) -> Arc<[Shared]> {
-        let snapshot = self.state.snapshot(self.last_change);
+    fn encode_snapshot(&self, version: Version) -> Arc<[Shared]> {
+        let snapshot = self.state.snapshot(version);
         let header = v1::SnapshotHeader {
             r#ref: 0,
             required_features: Vec::new(),

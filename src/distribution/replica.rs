@@ -1,11 +1,12 @@
 //! A replica: follows the store, keeps a publisher per list, and proves freshness by its own heartbeats.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::revocation::names::ListName;
@@ -29,8 +30,12 @@ mod proof;
 const ROUND_INTERVAL: Duration = Duration::from_millis(200);
 /// A round that takes longer proves nothing, and another is tried.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause before everything is fetched anew.
+const FETCH_PAUSE: Duration = Duration::from_millis(200);
 /// After so many rounds without a proof, everything is fetched anew.
 const MAX_MISSED_ROUNDS: u32 = 3;
+/// Changes whose time is kept, to measure how long they take to a sidecar.
+const MAX_RECENT: usize = 1024;
 
 /// Says why a replica stopped.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,7 @@ pub struct Hub {
     seal_key: SealKey,
     sessions: Arc<Sessions>,
     rounds: AtomicU64,
+    recent: Mutex<VecDeque<(Version, Moment)>>,
 }
 
 /// What the streams wait for.
@@ -92,6 +98,7 @@ impl Hub {
             seal_key,
             sessions,
             rounds: AtomicU64::new(0),
+            recent: Mutex::default(),
         })
     }
 
@@ -136,6 +143,25 @@ impl Hub {
     #[must_use]
     pub fn rounds(&self) -> u64 {
         self.rounds.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a sidecar has a version in use.
+    pub fn acknowledged(&self, version: Version, now: Moment) {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = recent.iter().rev().find(|(change, _)| *change == version).map(|(_, known)| *known);
+        drop(recent);
+        if let Some(known) = known {
+            let nanos = now.boot_nanos.saturating_sub(known.boot_nanos);
+            self.sessions.propagation().observe(Duration::from_nanos(nanos).as_secs_f64());
+        }
+    }
+
+    fn changed(&self, version: Version, now: Moment) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() >= MAX_RECENT {
+            recent.pop_front();
+        }
+        recent.push_back((version, now));
     }
 
     /// Lends a list's publisher; tells whether there is one.
@@ -202,24 +228,40 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError`] if the store fails: nothing can be vouched for any more.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ReplicaError> {
+        tokio::select! {
+            () = shutdown.cancelled() => Ok(()),
+            error = self.keep_following() => Err(error),
+        }
+    }
+
+    async fn keep_following(&self) -> ReplicaError {
         loop {
-            let mut follow = self.fetch().await?;
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                again = self.follow(&mut follow) => match again {
-                    Again::Fetch(why) => tracing::warn!(replica = self.hub.name, why, "fetching everything anew"),
-                    Again::Stop(error) => return Err(error),
-                },
+            let again = match self.fetch().await {
+                Ok(mut follow) => self.follow(&mut follow).await,
+                Err(again) => again,
+            };
+            match again {
+                Again::Fetch(why) => {
+                    tracing::warn!(replica = self.hub.name, why, "fetching everything anew");
+                    // What is wrong with a store may last: it is asked again, and not without a pause.
+                    tokio::time::sleep(FETCH_PAUSE).await;
+                }
+                Again::Stop(error) => return error,
             }
         }
     }
 
     /// Builds everything aside, then swaps it in.
-    async fn fetch(&self) -> Result<Box<dyn Follow>, ReplicaError> {
-        let lists = self.store.lists().await?;
-        let fetched = self.store.fetch().await?;
+    async fn fetch(&self) -> Result<Box<dyn Follow>, Again> {
+        let lists = self.store.lists().await.map_err(refused)?;
+        let fetched = self.store.fetch().await.map_err(refused)?;
+        // A proof that was given stands for at least what was seen then: an earlier state would break it.
+        let seen = self.hub.news.borrow().complete;
+        if seen.is_some_and(|seen| !at_or_above(fetched.version, seen)) {
+            return Err(Again::Fetch("the store is below what had been seen"));
+        }
         let built = lists.iter().filter_map(|list| self.build(list, &fetched)).collect();
-        let follow = self.store.follow(fetched.version).await?;
+        let follow = self.store.follow(fetched.version).await.map_err(after)?;
         *self.hub.lists.write().unwrap_or_else(PoisonError::into_inner) = built;
         let observed = self.environment.clock.now();
         self.hub.tell(|news| {
@@ -250,7 +292,7 @@ impl Replica {
     async fn follow(&self, follow: &mut Box<dyn Follow>) -> Again {
         let mut round: Option<Round> = None;
         let mut work = Work::None;
-        let mut next_start = tokio::time::Instant::now();
+        let (mut next_start, mut deadline) = (Instant::now(), Instant::now());
         let mut missed = 0;
         let mut proven = self.hub.news.borrow().proven;
         loop {
@@ -263,32 +305,30 @@ impl Replica {
                         }
                         self.apply(&event);
                     }
-                    Err(error @ (FollowError::Compacted { .. } | FollowError::NotOfThisHistory { .. })) => {
-                        tracing::warn!(%error, "following has to start anew");
-                        return Again::Fetch("the log does not reach back");
-                    }
-                    Err(error @ FollowError::Failed { .. }) => return Again::Stop(error.into()),
+                    Err(error) => return after(error),
                 },
                 outcome = &mut work => {
                     work = Work::None;
-                    match outcome {
-                        Ok((lists, version)) => {
-                            if let Some(round) = &mut round {
-                                round.written(lists, version);
-                            }
-                        }
-                        Err(Some(error @ StoreError::Failed { .. })) => return Again::Stop(error.into()),
-                        // A write that failed or timed out proves nothing: another round, with another nonce.
-                        Err(error) => {
-                            tracing::warn!(?error, "a round of proof failed");
-                            round = None;
-                            missed += 1;
+                    match (outcome, &mut round) {
+                        (Ok((lists, version)), Some(round)) => round.written(lists, version),
+                        (Err(error @ StoreError::Failed { .. }), _) => return Again::Stop(error.into()),
+                        // A write that failed proves nothing: another round, with another nonce.
+                        (outcome, _) => {
+                            tracing::warn!(error = ?outcome.err(), "a round of proof failed");
+                            (round, missed) = (None, missed + 1);
                         }
                     }
                 }
+                // Nor does one that was not answered, or that was not delivered, in time.
+                () = tokio::time::sleep_until(deadline), if round.is_some() => {
+                    tracing::warn!("a round of proof was not complete in time");
+                    work = Work::None;
+                    (round, missed) = (None, missed + 1);
+                }
                 () = self.hub.wanted.notified(), if !open => {}
                 () = tokio::time::sleep_until(next_start), if open && round.is_none() => {
-                    next_start = tokio::time::Instant::now() + ROUND_INTERVAL;
+                    next_start = Instant::now() + ROUND_INTERVAL;
+                    deadline = Instant::now() + ROUND_TIMEOUT;
                     let started = self.start_round();
                     work = self.write(started.beat());
                     round = Some(started);
@@ -296,13 +336,10 @@ impl Replica {
             }
             match round.as_ref().map(Round::outcome) {
                 Some(Outcome::Proven { serial }) => {
-                    let declared = round.take().map(Round::into_lists).unwrap_or_default();
-                    if self.adopt(declared) == Adopted::NewList {
+                    (proven, missed) = (serial, 0);
+                    if self.complete(round.take(), serial) == Adopted::NewList {
                         return Again::Fetch("a list was declared");
                     }
-                    (proven, missed) = (serial, 0);
-                    self.hub.rounds.fetch_add(1, Ordering::Relaxed);
-                    self.hub.tell(|news| news.proven = serial);
                 }
                 Some(Outcome::TimeTravel) => return Again::Fetch("a heartbeat was below what had been seen"),
                 Some(Outcome::Open) | None => {}
@@ -311,6 +348,14 @@ impl Replica {
                 return Again::Fetch("several rounds of proof failed");
             }
         }
+    }
+
+    /// Takes what a proven round has read, then lets the streams answer its pings.
+    fn complete(&self, round: Option<Round>, serial: u64) -> Adopted {
+        let adopted = self.adopt(round.map(Round::into_lists).unwrap_or_default());
+        self.hub.rounds.fetch_add(1, Ordering::Relaxed);
+        self.hub.tell(|news| news.proven = serial);
+        adopted
     }
 
     fn start_round(&self) -> Round {
@@ -323,20 +368,17 @@ impl Replica {
     fn write(&self, beat: Beat) -> Work {
         let store = Arc::clone(&self.store);
         Work::Running(Box::pin(async move {
-            let both = async {
-                let lists = store.lists().await?;
-                Ok((lists, store.beat(beat).await?))
-            };
-            match tokio::time::timeout(ROUND_TIMEOUT, both).await {
-                Ok(outcome) => outcome.map_err(Some),
-                Err(_) => Err(None),
-            }
+            let lists = store.lists().await?;
+            Ok((lists, store.beat(beat).await?))
         }))
     }
 
     fn apply(&self, event: &Event) {
         self.advance(event);
         let observed = self.environment.clock.now();
+        if matches!(event.what, What::Added(_) | What::Removed { .. }) {
+            self.hub.changed(event.version, observed);
+        }
         self.hub.tell(|news| {
             news.complete = Some(event.version);
             news.observed = observed;
@@ -413,7 +455,26 @@ enum Again {
     Stop(ReplicaError),
 }
 
-type Written = Result<(Vec<StoredList>, Version), Option<StoreError>>;
+type Written = Result<(Vec<StoredList>, Version), StoreError>;
+
+fn at_or_above(version: Version, seen: Version) -> bool {
+    matches!(version.partial_cmp(&seen), Some(std::cmp::Ordering::Equal | std::cmp::Ordering::Greater))
+}
+
+fn refused(error: StoreError) -> Again {
+    if matches!(error, StoreError::Failed { .. }) {
+        return Again::Stop(error.into());
+    }
+    Again::Fetch("the store refused a read")
+}
+
+fn after(error: FollowError) -> Again {
+    match error {
+        FollowError::Compacted { .. } => Again::Fetch("the log does not reach back"),
+        FollowError::NotOfThisHistory { .. } => Again::Fetch("the store's history is another one"),
+        FollowError::Failed { .. } => Again::Stop(error.into()),
+    }
+}
 
 /// The write of a round, if there is one.
 enum Work {

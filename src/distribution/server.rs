@@ -33,6 +33,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const FRAMES_IN_FLIGHT: usize = 4;
 /// On shutdown, sidecars move at a random moment within this time.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(3);
+/// How much longer a stream may take to move.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// The service `rescind.v1.Distribution`.
 #[derive(Clone)]
@@ -44,6 +46,7 @@ struct Shared {
     hub: Arc<Hub>,
     clock: Arc<dyn Clock>,
     draining: CancellationToken,
+    closing: CancellationToken,
     streams: TaskTracker,
     max_streams: usize,
 }
@@ -63,13 +66,21 @@ impl DistributionServer {
         draining: CancellationToken,
         max_streams: usize,
     ) -> Self {
-        let streams = TaskTracker::new();
-        Self { shared: Arc::new(Shared { hub, clock, draining, streams, max_streams }) }
+        let (streams, closing) = (TaskTracker::new(), CancellationToken::new());
+        Self { shared: Arc::new(Shared { hub, clock, draining, closing, streams, max_streams }) }
     }
 
-    /// Waits until every stream has ended.
-    pub async fn drained(&self) {
+    /// Gives sidecars time to move after draining began, then ends the streams that are left.
+    pub async fn drain(&self) {
         self.shared.streams.close();
+        let moved = tokio::time::timeout(DRAIN_WITHIN + DRAIN_GRACE, self.shared.streams.wait()).await;
+        if moved.is_err() {
+            tracing::info!(
+                replica = self.shared.hub.name(),
+                "some sidecars have not moved; their streams end now"
+            );
+        }
+        self.shared.closing.cancel();
         self.shared.streams.wait().await;
     }
 
@@ -88,7 +99,7 @@ impl DistributionServer {
         let (frames, outbound) = mpsc::channel(FRAMES_IN_FLIGHT);
         let stream = Stream::new(Arc::clone(&self.shared), frames);
         // The tracker owns the task; it ends with its stream.
-        #[allow(clippy::disallowed_methods, reason = "owned by the tracker, which `drained` waits for")]
+        #[allow(clippy::disallowed_methods, reason = "owned by the tracker, which `drain` waits for")]
         tokio::spawn(self.shared.streams.track_future(stream.run(inbound)));
         Ok(ReceiverStream::new(outbound))
     }
@@ -189,6 +200,9 @@ impl Stream {
                     told_to_move = true;
                     self.outbox.push_back(draining());
                 }
+                () = shared.closing.cancelled() => {
+                    return Err(Status::unavailable("this replica has ended"));
+                }
                 () = &mut idle => return Err(Status::deadline_exceeded("no message for too long")),
             }
         }
@@ -226,6 +240,8 @@ impl Stream {
             Reaction::Hello { .. } => {}
             Reaction::Subscribed(list) => sessions.follow(session, &list),
             Reaction::Acknowledged(versions) => {
+                let now = self.shared.clock.now();
+                versions.iter().for_each(|(_, version)| hub.acknowledged(*version, now));
                 versions.iter().for_each(|(list, version)| sessions.acknowledge(session, list, *version));
             }
             Reaction::Ping(versions) => {
@@ -244,7 +260,7 @@ impl Stream {
 fn draining() -> Frame {
     let within_milliseconds = u32::try_from(DRAIN_WITHIN.as_millis()).unwrap_or(u32::MAX);
     let message = v1::publisher_message::Message::Draining(v1::Draining { within_milliseconds });
-    Frame::Own(v1::PublisherMessage { message: Some(message) })
+    Frame::Own(Box::new(v1::PublisherMessage { message: Some(message) }))
 }
 
 impl From<ProtocolError> for Status {

@@ -17,7 +17,7 @@ use crate::revocation::time::Moment;
 
 use super::convert::{ConvertError, Sealed, version_to_wire};
 use super::view::ListView;
-use followed::{Followed, Refusal};
+use followed::{Followed, Proof, Refusal};
 
 mod followed;
 
@@ -162,9 +162,9 @@ impl Session {
             return None;
         }
         self.pings.push_back(OpenPing { nonce, sent: now });
-        let held =
-            (1..).zip(&self.followed).filter_map(|(reference, followed)| Some((reference, followed.held?)));
-        let acknowledged = held.map(|(reference, held)| ack(reference, &held)).collect();
+        let in_use = (1..).zip(&self.followed);
+        let in_use = in_use.filter_map(|(reference, followed)| Some((reference, followed.in_use()?)));
+        let acknowledged = in_use.map(|(reference, version)| ack(reference, &version)).collect();
         Some(message(Out::Ping(v1::Ping { nonce: Bytes::copy_from_slice(&nonce), acknowledged })))
     }
 
@@ -289,7 +289,8 @@ impl Session {
             let index = self.index(reference)?;
             let Some(followed) = self.followed.get_mut(index) else { continue };
             match followed.proof(proof, answered.sent) {
-                Ok(()) => {
+                Ok(Proof::Void) => {}
+                Ok(Proof::Taken) => {
                     lists += 1;
                     received.changed.push(index);
                 }

@@ -2,7 +2,6 @@
 //!
 //! Pure: [`server`](super::server) moves the messages.
 
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 
 use crate::proto::v1;
@@ -20,7 +19,7 @@ use super::convert::{
 use super::frame::Frame;
 use super::publisher::{ListPublisher, Plan, Standing};
 
-/// How many refusals without a success in between end a stream.
+/// How many refusals without a success in between end a stream; of declarations, how many at all.
 const MAX_NACKS: u32 = 3;
 const MAX_IDENTITY_BYTES: usize = 256;
 /// How many pings of one stream may be open.
@@ -66,6 +65,9 @@ pub enum ProtocolError {
         detail: String,
     },
 }
+
+/// Lends a list's publisher, if there is one.
+pub type Lookup<'a> = dyn FnMut(&ListName, &mut dyn FnMut(&mut ListPublisher)) + 'a;
 
 /// What the shell has to do after a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,9 +119,13 @@ struct Following {
     floor: Option<Version>,
     /// What it has after everything that was sent.
     position: Option<Version>,
+    /// What was proven to it last: with its position it holds all up to here.
+    proven: Option<Version>,
     acknowledged: Option<Version>,
     generation: Option<u64>,
     nacks: u32,
+    /// How many declarations it refused; a snapshot that it takes does not make up for them.
+    config_nacks: u32,
     behind: Behind,
 }
 
@@ -219,9 +225,11 @@ impl Subscriber {
             subscribed_at: serial,
             floor: self.highest,
             position: None,
+            proven: None,
             acknowledged: None,
             generation: None,
             nacks: 0,
+            config_nacks: 0,
             behind: Behind::No,
         });
         Ok(Reaction::Subscribed(list))
@@ -237,22 +245,17 @@ impl Subscriber {
     }
 
     /// Notes what the sidecar has in use. While it is not decided what it holds (a resume, or a resync after a
-    /// refusal), what it says of it counts for nothing.
+    /// refusal), what it says of it counts for nothing; nor does a version that this store has not sealed: the
+    /// sidecar still holds a list of another one, until the snapshot that replaces it has arrived.
     fn acknowledge(&mut self, ack: v1::Ack) -> Result<Option<(ListName, Version)>, ProtocolError> {
         let sealed = version_from_wire("ack.version", ack.version)?;
         let (reference, version) = (ack.r#ref, sealed.version);
         let ours = self.is_ours(&sealed);
         let following = self.following.iter_mut().find(|following| following.reference == reference);
         let following = following.ok_or(ProtocolError::Reference { reference })?;
-        if !ours
-            || following.position.is_some_and(|position| {
-                !matches!(version.partial_cmp(&position), Some(Ordering::Less | Ordering::Equal))
-            })
-        {
+        let Some(position) = following.position.filter(|_| ours) else { return Ok(None) };
+        if ![Some(position), following.proven].into_iter().flatten().any(|most| version <= most) {
             return Err(ProtocolError::NeverSent { version });
-        }
-        if following.position.is_none() {
-            return Ok(None);
         }
         following.acknowledged = Some(version);
         following.nacks = 0;
@@ -264,11 +267,13 @@ impl Subscriber {
         let detail: String = nack.detail.chars().filter(|c| !c.is_control()).take(256).collect();
         let Some(following) = self.following.get_mut(index) else { return Err(ProtocolError::NotUnderstood) };
         following.nacks += 1;
-        if following.nacks >= MAX_NACKS {
+        following.config_nacks += u32::from(nack.reason == i32::from(v1::NackReason::Config));
+        if following.nacks.max(following.config_nacks) >= MAX_NACKS {
             return Err(ProtocolError::Refused { detail });
         }
         following.floor = following.position.take().or(following.floor);
         following.acknowledged = None;
+        following.proven = None;
         following.held = None;
         following.generation = None;
         Ok(Reaction::Refused { list: following.list.clone(), detail })
@@ -303,22 +308,25 @@ impl Subscriber {
 
     /// Returns what is to be sent now. `proven` is the number of pings that the last proof covers; `lookup` lends
     /// a list's publisher.
-    pub fn next_frames(
-        &mut self,
-        proven: u64,
-        lookup: &mut dyn FnMut(&ListName, &mut dyn FnMut(&mut ListPublisher)),
-    ) -> Vec<Frame> {
+    pub fn next_frames(&mut self, proven: u64, lookup: &mut Lookup<'_>) -> Vec<Frame> {
         let mut frames = Vec::new();
         let mut proofs = Vec::new();
-        for following in &mut self.following {
+        let mut complete = Vec::new();
+        for (index, following) in self.following.iter_mut().enumerate() {
             let list = following.list.clone();
             lookup(&list, &mut |publisher| {
                 if let Some(standing) = following.catch_up(publisher, proven, &mut frames) {
                     proofs.push(proof(following.reference, &standing, publisher));
+                    complete.push((index, standing.complete));
                 }
             });
         }
         if let Some(nonce) = self.answerable(proven) {
+            for (index, version) in complete {
+                if let Some(following) = self.following.get_mut(index) {
+                    following.proven = Some(version);
+                }
+            }
             frames.push(own(Out::Pong(v1::Pong { nonce, proofs })));
         }
         frames
@@ -338,23 +346,26 @@ impl Subscriber {
 }
 
 impl Following {
-    /// Adds what leads to the last change; returns where the list stands if the sidecar will stand there too.
+    /// Adds what leads to the last change; returns where the list stands if the sidecar will stand there too. A
+    /// replica below what the sidecar may hold has nothing for it.
     fn catch_up(
         &mut self,
         publisher: &mut ListPublisher,
         proven: u64,
         frames: &mut Vec<Frame>,
     ) -> Option<Standing> {
-        if let Some((version, digest)) = self.held {
-            let standing = publisher.standing();
+        if self.position.is_none() {
+            let complete = publisher.standing().complete;
             let reached =
-                standing.complete >= version || standing.complete.epoch.counter > version.epoch.counter;
-            if !reached {
+                |version: Version| complete >= version || complete.epoch.counter > version.epoch.counter;
+            let mut may_hold = self.held.map(|(version, _)| version).into_iter().chain(self.floor);
+            if !may_hold.all(reached) {
                 self.tell_behind(proven, frames);
                 return None;
             }
-            self.held = None;
-            self.resume(publisher, version, digest, frames);
+            if let Some((version, digest)) = self.held.take() {
+                self.resume(publisher, version, digest, frames);
+            }
         }
         if self.generation != Some(publisher.config().generation) {
             self.generation = Some(publisher.config().generation);
@@ -364,7 +375,8 @@ impl Following {
         while let Plan::Send { frames: shared, reaches } = publisher.plan(self.position, self.floor) {
             self.send(&shared, reaches, frames);
         }
-        Some(publisher.standing())
+        // Its name for the state may be another than ours, at or above the last change.
+        self.position.map(|position| Standing { last_change: position, ..publisher.standing() })
     }
 
     fn resume(
@@ -398,8 +410,8 @@ impl Following {
     }
 }
 
-const fn own(message: Out) -> Frame {
-    Frame::Own(v1::PublisherMessage { message: Some(message) })
+fn own(message: Out) -> Frame {
+    Frame::Own(Box::new(v1::PublisherMessage { message: Some(message) }))
 }
 
 fn proof(reference: u32, standing: &Standing, publisher: &ListPublisher) -> v1::ListProof {

@@ -20,6 +20,8 @@ pub struct ListView {
     pub name: ListName,
     /// The declaration in force; none before the first.
     pub config: Option<Arc<ListConfig>>,
+    /// The JSON document that the declaration was compiled from, for the disk.
+    pub document: Option<Arc<[u8]>>,
     /// Which declaration it is.
     pub generation: u64,
     /// The list; none before the first snapshot.
@@ -41,6 +43,7 @@ impl ListView {
         Self {
             name,
             config: None,
+            document: None,
             generation: 0,
             list: None,
             denials: None,

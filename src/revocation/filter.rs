@@ -99,6 +99,12 @@ impl Prefilter {
         self.capacity
     }
 
+    /// Returns the number of bytes of its bits.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bloom.as_ref().map_or(0, |bloom| usize::try_from(bloom.len() / 8).unwrap_or(usize::MAX))
+    }
+
     /// Returns the bytes for the wire.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -265,6 +265,16 @@ impl RevocationList {
         self.live == 0
     }
 
+    /// Returns about how much memory the list takes.
+    ///
+    /// **Units**: bytes.
+    #[must_use]
+    pub fn approximate_bytes(&self) -> usize {
+        let entry = size_of::<Key>() + size_of::<Rows>() + 1;
+        let entries = self.base.entries.capacity() + self.overlay.capacity() + self.retained.capacity();
+        entries * entry + self.base.filter.bytes()
+    }
+
     /// Returns the number of keys kept from old epochs.
     #[must_use]
     pub fn retained_len(&self) -> usize {

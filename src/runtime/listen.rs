@@ -3,7 +3,9 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -108,7 +110,7 @@ enum Socket {
     Tcp(TcpListener),
     // The order matters: while the listener is open its inode can't be given to another file, so the
     // file must go first.
-    Unix { file: SocketFile, listener: UnixListener },
+    Unix { file: Arc<SocketFile>, listener: UnixListener },
 }
 
 /// Binds an address. Must be called within a runtime.
@@ -128,7 +130,7 @@ pub fn bind(address: &Address, unix_mode: u32) -> Result<Listener, ListenError> 
         }
         Address::Unix(path) => {
             let (file, listener) = socket_file::bind(path, unix_mode)?;
-            (address.clone(), Socket::Unix { file, listener })
+            (address.clone(), Socket::Unix { file: Arc::new(file), listener })
         }
     };
     Ok(Listener { address, socket, persistence: Persistence::default() })
@@ -147,6 +149,25 @@ impl Listener {
     #[must_use]
     pub const fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Returns another handle of the same socket: connections go to whichever handle takes them first. The file
+    /// of a Unix socket is removed with the last one.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn share(&self) -> io::Result<Self> {
+        let socket = match &self.socket {
+            Socket::Tcp(listener) => {
+                let other = listener.as_fd().try_clone_to_owned()?;
+                Socket::Tcp(TcpListener::from_std(other.into())?)
+            }
+            Socket::Unix { file, listener } => {
+                let other = listener.as_fd().try_clone_to_owned()?;
+                Socket::Unix { file: Arc::clone(file), listener: UnixListener::from_std(other.into())? }
+            }
+        };
+        Ok(Self { address: self.address.clone(), socket, persistence: Persistence::default() })
     }
 
     /// Registers the socket with the current runtime, whichever bound it.

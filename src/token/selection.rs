@@ -13,7 +13,7 @@ use super::list_config::{IssuerConfig, ListConfig};
 pub const MAX_KEYS: usize = 1024;
 
 /// Says that a token has more values than can be checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SelectionError {
     /// An array has more than 256 elements.
     #[error("an array of the token has more than 256 elements")]
@@ -34,12 +34,19 @@ impl SelectionError {
     }
 }
 
+/// A key with the selector that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selected<'a> {
+    /// The selector's name.
+    pub selector: &'a str,
+    /// What is looked up.
+    pub key: Key,
+}
+
 /// Returns all keys of a list under which rows could deny a token.
 ///
-/// `key` is what verified the token: configured key and thumbprint are looked up, never the header's text.
-///
 /// # Errors
-/// [`SelectionError`]: the answer is that nobody can vouch.
+/// As [`select`].
 pub fn keys(
     list: &ListConfig,
     issuer: &IssuerConfig,
@@ -47,18 +54,37 @@ pub fn keys(
     key: Option<&VerifyingKey>,
     hash_key: &HashKey,
 ) -> Result<Vec<Key>, SelectionError> {
+    let selected = select(list, issuer, claims, key, hash_key)?;
+    Ok(selected.into_iter().map(|selected| selected.key).collect())
+}
+
+/// Returns all keys of a list under which rows could deny a token, each with its selector.
+///
+/// `key` is what verified the token: configured key and thumbprint are looked up, never the header's text.
+///
+/// # Errors
+/// [`SelectionError`]: the answer is that nobody can vouch.
+pub fn select<'a>(
+    list: &'a ListConfig,
+    issuer: &IssuerConfig,
+    claims: &Claims,
+    key: Option<&VerifyingKey>,
+    hash_key: &HashKey,
+) -> Result<Vec<Selected<'a>>, SelectionError> {
     let iss = issuer.issuer.as_str();
-    let mut keys = vec![hash_key.built_in_key(iss, BuiltIn::Everything, None)];
+    let selected = |selector: BuiltIn, value| Selected {
+        selector: selector.name(),
+        key: hash_key.built_in_key(iss, selector, value),
+    };
+    let mut keys = vec![selected(BuiltIn::Everything, None)];
     for selector in BuiltIn::ALL {
         if let Some(path) = issuer.claim_names.of(selector) {
-            let found = values(claims, path)?;
-            keys.extend(found.into_iter().map(|value| hash_key.built_in_key(iss, selector, Some(value))));
+            keys.extend(values(claims, path)?.into_iter().map(|value| selected(selector, Some(value))));
         }
     }
     if let Some(key) = key {
-        let names = [key.key_id.as_deref(), Some(key.thumbprint.as_str())];
-        let name_key = |name| hash_key.built_in_key(iss, BuiltIn::Key, Some(ValueRef::String(name)));
-        keys.extend(names.into_iter().flatten().map(name_key));
+        let names = [key.key_id.as_deref(), Some(key.thumbprint.as_str())].into_iter().flatten();
+        keys.extend(names.map(|name| selected(BuiltIn::Key, Some(ValueRef::String(name)))));
     }
     for selector in &list.selectors {
         let columns = selector
@@ -66,31 +92,31 @@ pub fn keys(
             .iter()
             .map(|path| values(claims, path).map(|values| (path, values)))
             .collect::<Result<Vec<_>, _>>()?;
-        declared(iss, &columns, hash_key, &mut keys)?;
+        let declared = declared(iss, &columns, hash_key)?;
+        keys.extend(declared.into_iter().map(|key| Selected { selector: &selector.name, key }));
     }
     (keys.len() <= MAX_KEYS).then_some(keys).ok_or(SelectionError::TooManyKeys)
 }
 
-/// Adds a key for every combination of the claims' values; none if a claim is absent.
+/// Returns a key for every combination of the claims' values; none if a claim is absent.
 fn declared(
     issuer: &str,
     columns: &[(&ClaimPath, Vec<ValueRef<'_>>)],
     hash_key: &HashKey,
-    keys: &mut Vec<Key>,
-) -> Result<(), SelectionError> {
+) -> Result<Vec<Key>, SelectionError> {
     let combinations =
         columns.iter().try_fold(1usize, |product, (_, values)| product.checked_mul(values.len()));
     let combinations = combinations.filter(|count| *count <= MAX_KEYS).ok_or(SelectionError::TooManyKeys)?;
-    for combination in 0..combinations {
+    let key = |combination: usize| {
         let mut rest = combination;
         let chosen = columns.iter().filter_map(|(path, values)| {
             let value = values.get(rest % values.len())?;
             rest /= values.len();
             Some((*path, *value))
         });
-        keys.push(hash_key.declared_key(issuer, &chosen.collect::<Vec<_>>()));
-    }
-    Ok(())
+        hash_key.declared_key(issuer, &chosen.collect::<Vec<_>>())
+    };
+    Ok((0..combinations).map(key).collect())
 }
 
 fn values<'a>(claims: &'a Claims, path: &ClaimPath) -> Result<Vec<ValueRef<'a>>, SelectionError> {

@@ -1,1 +1,308 @@
+use super::*;
+use crate::api::compile::tests::document;
+use crate::distribution::enforcement::Predecessor;
+use crate::runtime::clock::ManualClock;
+use crate::runtime::random::SeededRandom;
+use crate::store::contract::{lift, list, revoke};
+use crate::store::embedded::EmbeddedStore;
+use crate::store::embedded::tests::open;
+use faulty::{Fault, Faulty};
 
+mod faulty;
+
+/// A real store, its faulty shell, and the folder that must live as long.
+struct Bench {
+    _folder: tempfile::TempDir,
+    embedded: EmbeddedStore,
+    store: Arc<Faulty>,
+    hub: Arc<Hub>,
+    clock: Arc<ManualClock>,
+}
+
+async fn bench() -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let embedded = open(folder.path()).await;
+    let store = Faulty::new(Arc::new(embedded.clone()));
+    let hub = Hub::new("one", store.seal_key(), Arc::new(Sessions::new(Predecessor::None)));
+    let clock = Arc::new(ManualClock::new(Moment { boot_nanos: 7, wall_nanos: 7 }));
+    Bench { _folder: folder, embedded, store, hub, clock }
+}
+
+impl Bench {
+    fn replica(&self) -> Replica {
+        let random = Arc::new(SeededRandom::new(3));
+        let environment = Environment { clock: Arc::clone(&self.clock) as Arc<dyn Clock>, random };
+        Replica::new(Arc::clone(&self.hub), Arc::clone(&self.store) as Arc<dyn Store>, environment)
+    }
+
+    /// Lets the replica run while `body` does.
+    async fn run(&self, body: impl Future<Output = ()>) {
+        tokio::select! {
+            ended = self.replica().run(CancellationToken::new()) => panic!("the replica ended: {ended:?}"),
+            () = body => {}
+        }
+    }
+
+    /// Waits for news, in the paused time of the test.
+    async fn until(&self, what: impl FnMut(&News) -> bool) {
+        let mut news = self.hub.news();
+        tokio::time::timeout(Duration::from_secs(120), news.wait_for(what)).await.expect("in time").unwrap();
+    }
+
+    async fn proof(&self) {
+        let serial = self.hub.ping();
+        self.until(|news| news.proven >= serial).await;
+    }
+
+    /// A ping gets no proof while something is wrong, and gets it afterwards, without a restart.
+    async fn check_proves_nothing_during(&self, fault: Fault) {
+        self.proof().await;
+        self.store.set(fault);
+        let serial = self.hub.ping();
+        let long = Duration::from_secs(100);
+        let waited = tokio::time::timeout(long, self.until(|news| news.proven >= serial)).await;
+        assert!(waited.is_err(), "it proved something");
+        self.store.set(Fault::None);
+        self.until(|news| news.proven >= serial).await;
+    }
+
+    fn record_count(&self) -> usize {
+        let mut count = 0;
+        assert!(self.hub.with(&list(), &mut |publisher| count = publisher.state().record_count()));
+        count
+    }
+
+    fn generation(&self) -> u64 {
+        let mut generation = 0;
+        assert!(self.hub.with(&list(), &mut |publisher| generation = publisher.config().generation));
+        generation
+    }
+
+    fn beats(&self) -> u64 {
+        self.store.beats.load(Ordering::SeqCst)
+    }
+
+    fn fetches(&self) -> u64 {
+        self.store.fetches.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_gets_a_proof_from_one_heartbeat_however_many_pings_there_are() {
+    let bench = bench().await;
+    bench
+        .run(async {
+            (0..100).for_each(|_| _ = bench.hub.ping());
+            bench.proof().await;
+            assert_eq!((bench.hub.rounds(), bench.beats()), (1, 1));
+            bench.proof().await;
+            assert_eq!((bench.hub.rounds(), bench.beats()), (2, 2));
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_pings_there_are_no_rounds() {
+    let bench = bench().await;
+    bench
+        .run(async {
+            let version = revoke(&*bench.store, "alice").await.version;
+            bench.until(|news| news.complete >= Some(version)).await;
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            assert_eq!((bench.hub.rounds(), bench.beats()), (0, 0));
+        })
+        .await;
+}
+
+/// Invariant 1: what was acknowledged before the ping is in the state that the proof is about.
+#[tokio::test(start_paused = true)]
+async fn a_proof_covers_all_that_was_acknowledged_before_the_ping() {
+    let bench = bench().await;
+    bench
+        .run(async {
+            let alice = revoke(&*bench.store, "alice").await;
+            bench.proof().await;
+            assert_eq!(bench.record_count(), 1);
+            let lifted = bench.store.append(lift(&alice)).await.unwrap();
+            bench.proof().await;
+            assert_eq!(bench.record_count(), 0);
+            assert!(bench.hub.news().borrow().complete > Some(lifted.version));
+            assert_eq!(bench.hub.news().borrow().observed, bench.clock.now());
+        })
+        .await;
+}
+
+/// Invariant 13: a replica whose log does not deliver vouches for nothing, though its writes succeed.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_delivered_nothing_proves_nothing() {
+    let bench = bench().await;
+    bench
+        .run(async {
+            bench.check_proves_nothing_during(Fault::EventsWithheld).await;
+            assert!(bench.beats() > 1);
+        })
+        .await;
+}
+
+/// Invariants 13 and 21: a watch that is dead for good is given up after a few rounds.
+#[tokio::test(start_paused = true)]
+async fn a_replica_whose_watch_is_dead_fetches_everything_anew() {
+    let bench = bench().await;
+    bench
+        .run(async {
+            bench.check_proves_nothing_during(Fault::FollowersDead).await;
+            assert!(bench.fetches() > 1);
+        })
+        .await;
+}
+
+/// Invariant 12: a failed write proves nothing.
+#[tokio::test(start_paused = true)]
+async fn a_refused_heartbeat_proves_nothing() {
+    let bench = bench().await;
+    bench
+        .run(async {
+            bench.check_proves_nothing_during(Fault::BeatsRefused).await;
+            assert!(bench.fetches() > 1);
+        })
+        .await;
+}
+
+/// Invariant 12: a write that timed out proves nothing, though its event was delivered.
+#[tokio::test(start_paused = true)]
+async fn an_unanswered_heartbeat_proves_nothing() {
+    let bench = bench().await;
+    bench.run(bench.check_proves_nothing_during(Fault::BeatsUnanswered)).await;
+}
+
+/// Invariant 13: a heartbeat below what was seen shows that the store went back.
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_of_the_past_proves_nothing() {
+    let bench = bench().await;
+    bench.run(bench.check_proves_nothing_during(Fault::BeatsOfThePast)).await;
+}
+
+/// Invariants 5 and 13: a list below the highest version seen is not taken, and what is held stays published.
+#[tokio::test(start_paused = true)]
+async fn a_replica_never_goes_back_to_an_earlier_state() {
+    let bench = bench().await;
+    let earlier = bench.embedded.fetch().await.unwrap();
+    bench
+        .run(async {
+            let alice = revoke(&*bench.store, "alice").await;
+            bench.until(|news| news.complete >= Some(alice.version)).await;
+            bench.store.set(Fault::Stale(Box::new(earlier)));
+            let serial = bench.hub.ping();
+            let stale = bench.fetches();
+            let fetched_again = async {
+                while bench.fetches() < stale + 2 {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), fetched_again).await.unwrap();
+            assert_eq!(bench.record_count(), 1);
+            assert!(bench.hub.news().borrow().complete >= Some(alice.version));
+            bench.store.set(Fault::None);
+            bench.until(|news| news.proven >= serial).await;
+            assert_eq!(bench.record_count(), 1);
+        })
+        .await;
+}
+
+/// Invariant 21: nothing that passes by itself needs a restart.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_was_compacted_while_it_was_fetched_is_fetched_again() {
+    let bench = bench().await;
+    bench.store.set(Fault::Compacted);
+    bench
+        .run(async {
+            let serial = bench.hub.ping();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert!((2..100).contains(&bench.fetches()), "{} fetches", bench.fetches());
+            bench.store.set(Fault::None);
+            bench.until(|news| news.proven >= serial).await;
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_declaration_arrives_with_the_round_after_it() {
+    let bench = bench().await;
+    bench
+        .run(async {
+            bench.proof().await;
+            assert_eq!(bench.generation(), 1);
+            let mut changed = document();
+            changed.spec.freshness.maximum_seconds = 600;
+            bench.embedded.put_list(changed).await.unwrap();
+            bench.proof().await;
+            assert_eq!(bench.generation(), 2);
+            assert_eq!(bench.fetches(), 1);
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_list_is_picked_up_by_the_round_after_it() {
+    let bench = bench().await;
+    let mut another = document();
+    another.metadata.name = "another".to_owned();
+    let name = another.name().unwrap();
+    bench
+        .run(async {
+            bench.proof().await;
+            assert!(!bench.hub.with(&name, &mut |_| {}));
+            bench.embedded.put_list(another).await.unwrap();
+            bench.proof().await;
+            bench.proof().await;
+            assert!(bench.hub.with(&name, &mut |publisher| assert_eq!(publisher.state().record_count(), 0)));
+            let mut names = Vec::new();
+            bench.hub.for_each(|name, _| names.push(name.to_string()));
+            assert_eq!(names, ["default/another", "default/shop"]);
+        })
+        .await;
+}
+
+/// Invariant 3: a list that is gone is lifted nowhere; it is only proven no more.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_gone_is_published_no_more_and_comes_back() {
+    let bench = bench().await;
+    revoke(&*bench.store, "alice").await;
+    bench
+        .run(async {
+            bench.proof().await;
+            bench.store.set(Fault::ListsGone);
+            bench.proof().await;
+            assert!(!bench.hub.with(&list(), &mut |_| {}));
+            bench.store.set(Fault::None);
+            bench.proof().await;
+            bench.proof().await;
+            assert_eq!(bench.record_count(), 1);
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_ends_the_replica_with_its_words() {
+    let bench = bench().await;
+    bench.store.set(Fault::BeatsFail);
+    bench.hub.ping();
+    let ended = bench.replica().run(CancellationToken::new()).await;
+    assert_eq!(ended.unwrap_err().to_string(), "the store failed: the disk is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_stops_when_told_also_while_its_store_hangs() {
+    let bench = bench().await;
+    for fault in [Fault::None, Fault::FetchHangs] {
+        bench.store.set(fault);
+        let shutdown = CancellationToken::new();
+        let stop = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            shutdown.cancel();
+        };
+        let run = tokio::time::timeout(Duration::from_secs(5), bench.replica().run(shutdown.clone()));
+        let (ended, ()) = tokio::join!(run, stop);
+        assert!(ended.expect("in time").is_ok());
+    }
+}

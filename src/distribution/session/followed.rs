@@ -1,5 +1,6 @@
 //! One followed list: what is held of it, and how each kind of message changes that.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::api::document::ListDocument;
@@ -26,6 +27,8 @@ pub(super) struct Followed {
     pub(super) view: ListView,
     /// The version of the last change in use, as it was sealed.
     pub(super) held: Option<Sealed>,
+    /// The version that this stream has proven last, as it was sealed.
+    proven: Option<Sealed>,
     /// A declaration that came, and takes effect with the proof that names it.
     pending: Option<Pending>,
     /// The key of the hashes, by the last declaration.
@@ -41,10 +44,20 @@ enum Resync {
     Awaited,
 }
 
+/// What a proof was good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The list is fresh.
+    Taken,
+    /// It says nothing: a snapshot was asked for and has not come.
+    Void,
+}
+
 #[derive(Debug)]
 struct Pending {
     generation: u64,
     config: SharedConfig,
+    document: Arc<[u8]>,
 }
 
 /// Why an update was refused, and how much that says of what is held.
@@ -110,12 +123,21 @@ impl From<ListError> for Refusal {
 
 impl Followed {
     pub(super) const fn new(view: ListView) -> Self {
-        Self { view, held: None, pending: None, hash_key: None, assembly: None, resync: Resync::No }
+        Self {
+            view,
+            held: None,
+            proven: None,
+            pending: None,
+            hash_key: None,
+            assembly: None,
+            resync: Resync::No,
+        }
     }
 
     /// Starts a stream. What is held is a place to resume from, unless it is in doubt.
     pub(super) fn subscribe(&mut self, reference: u32) -> v1::Subscribe {
         self.assembly = None;
+        self.proven = None;
         self.resync = Resync::No;
         let good = self.view.knowledge != Knowledge::Corrupt;
         let list = self.view.list.as_ref().filter(|_| good);
@@ -143,11 +165,16 @@ impl Followed {
         if config.name != self.view.name || document.metadata.generation != wire.generation {
             return Err(refuse(&"the declaration is of another list or generation than announced"));
         }
-        if wire.generation < self.view.generation {
-            return Err(refuse(&"the declaration is older than the one in force"));
-        }
         self.hash_key = Some(HashKey::new(array("config.hash_key", &wire.hash_key)?));
-        self.pending = Some(Pending { generation: wire.generation, config: Arc::new(config) });
+        // A replica that served nobody reads the newest declaration in its first round: until then it sends an
+        // older one, which no proof may name any more.
+        if wire.generation >= self.view.generation {
+            self.pending = Some(Pending {
+                generation: wire.generation,
+                config: Arc::new(config),
+                document: Arc::from(&wire.document[..]),
+            });
+        }
         Ok(Update::Config { generation: wire.generation })
     }
 
@@ -216,10 +243,17 @@ impl Followed {
         self.held = Some(sealed);
     }
 
+    /// Returns the highest version of which all is in use: the last change, or what was proven without one since.
+    /// A replica knows only what it has proven itself.
+    pub(super) fn in_use(&self) -> Option<Sealed> {
+        let held = self.held?;
+        Some(self.proven.filter(|proven| proven.version > held.version).unwrap_or(held))
+    }
+
     /// Takes a proof; `sent` is the moment at which the ping that it answers was sent.
-    pub(super) fn proof(&mut self, wire: v1::ListProof, sent: Moment) -> Result<(), Refusal> {
+    pub(super) fn proof(&mut self, wire: v1::ListProof, sent: Moment) -> Result<Proof, Refusal> {
         if self.resync == Resync::Awaited {
-            return Ok(());
+            return Ok(Proof::Void);
         }
         let proven = version_from_wire("list_proof.version", wire.version)?;
         let last_change = version_from_wire("list_proof.last_change", wire.last_change)?;
@@ -236,19 +270,23 @@ impl Followed {
             let error = ListError::DigestMismatch { computed: list.digest(), announced: digest };
             return Err(Refusal::from(error).in_doubt());
         }
-        if self.view.proven.is_some_and(|before| !(proven.version >= before)) {
+        let below = |before| {
+            proven.version != before && proven.version.partial_cmp(&before) != Some(Ordering::Greater)
+        };
+        if self.view.proven.is_some_and(below) {
             let why = format!("the proof is of version {}, below one that was proven before", proven.version);
             return Err(Refusal::new(NackReason::Gap, &why));
         }
         self.adopt_config(wire.config_generation)?;
         self.view.proven = Some(proven.version);
+        self.proven = Some(proven);
         self.view.horizon = self.view.horizon.max(Some(horizon));
         self.view.knowledge = Knowledge::FreshAsOf(sent);
         // What an earlier process left was good for denials until now. Of another history it stays: that one may
         // have forgotten what was acknowledged.
         self.view.denials =
             self.view.denials.take().filter(|old| old.version().epoch != proven.version.epoch);
-        Ok(())
+        Ok(Proof::Taken)
     }
 
     /// A declaration takes effect with the proof that names it, so that no policy comes before the revocations
@@ -256,6 +294,7 @@ impl Followed {
     fn adopt_config(&mut self, generation: u64) -> Result<(), Refusal> {
         if let Some(pending) = self.pending.take_if(|pending| pending.generation == generation) {
             self.view.config = Some(pending.config);
+            self.view.document = Some(pending.document);
             self.view.generation = generation;
         }
         if self.view.generation == generation && self.view.config.is_some() {
@@ -268,6 +307,7 @@ impl Followed {
     /// Notes a refusal; tells whether the view changed.
     pub(super) fn refused(&mut self, refusal: &Refusal) -> bool {
         self.assembly = None;
+        self.proven = None;
         self.resync = Resync::Awaited;
         if refusal.integrity == Integrity::InDoubt {
             self.view.knowledge = Knowledge::Corrupt;

@@ -1,1 +1,483 @@
+use super::*;
+use crate::distribution::convert::{delta_to_wire, digest_to_wire};
+use crate::distribution::pump::{Ended, Pump, Replica, config, lift, moment, name, put, seal_key};
+use crate::distribution::subscriber::Reaction;
+use crate::distribution::{KEY_SCHEME, MAX_ENTRIES};
+use crate::proto::v1::NackReason;
+use crate::revocation::delta::Delta;
+use crate::revocation::digest::Digest;
+use crate::revocation::key::Key;
+use crate::revocation::list::tests::version;
+use crate::revocation::list::{Found, RevocationList};
+use crate::revocation::state::State;
+use crate::revocation::state::tests::HASH_KEY;
+use crate::revocation::time::UnixSeconds;
+use crate::revocation::version::Version;
 
+mod faults;
+
+/// A sidecar that is fresh as of the first second, with records 1 and 2.
+fn fresh() -> (Pump, Replica) {
+    let (mut pump, mut replica) = (Pump::new(), Replica::new());
+    replica.step(put(1));
+    replica.step(put(2));
+    pump.prove(&mut replica, moment(1)).unwrap();
+    check_fresh(&pump, &replica, 1);
+    (pump, replica)
+}
+
+fn check_fresh(pump: &Pump, replica: &Replica, seconds: u64) {
+    assert_eq!(pump.knowledge(), Knowledge::FreshAsOf(moment(seconds)));
+    pump.check_equal(replica);
+}
+
+fn receive(pump: &mut Pump, message: In) -> Result<Received, SessionError> {
+    let received = pump.session.receive(v1::PublisherMessage { message: Some(message) })?;
+    pump.to_replica.extend(received.replies.iter().cloned());
+    Ok(received)
+}
+
+/// The message is refused with this reason, nothing changes but the integrity, and a resync leads out of it.
+fn check_refused(mut pump: Pump, mut replica: Replica, message: In, reason: NackReason, after: Knowledge) {
+    let before = pump.view().list.clone();
+    let received = receive(&mut pump, message).unwrap();
+    let [v1::SubscriberMessage { message: Some(Out::Nack(nack)) }] = &received.replies[..] else {
+        panic!("{:?}", received.replies);
+    };
+    assert_eq!(nack.reason(), reason, "{}", nack.detail);
+    assert_eq!(pump.knowledge(), after);
+    assert_eq!(pump.list().snapshot(), before.unwrap().snapshot());
+    pump.prove(&mut replica, moment(9)).unwrap();
+    check_fresh(&pump, &replica, 9);
+}
+
+fn sealed(revision: u64) -> Sealed {
+    let version = version(revision);
+    Sealed { version, seal: seal_key().seal(&version) }
+}
+
+/// The delta that a replica would send for a change, between versions of one's choice.
+fn delta(pump: &Pump, from: u64, to: u64, change: impl FnOnce(&mut v1::Delta)) -> In {
+    let mut state = State::of(HASH_KEY, []);
+    [put(1), put(2)].into_iter().for_each(|step| drop(state.apply(step)));
+    assert_eq!(state.digest(), pump.list().digest());
+    let difference = state.apply(put(3));
+    let delta = Delta { from: version(from), to: version(to), difference, digest: state.digest() };
+    let wire = delta_to_wire(&delta, &sealed(from), &sealed(to), UnixSeconds::MIN);
+    let mut wire = v1::Delta { r#ref: 1, ..wire };
+    change(&mut wire);
+    In::Delta(wire)
+}
+
+fn found(pump: &Pump, n: u8) -> bool {
+    matches!(pump.list().find(Key::from_bytes([n; 16])), Found::Rows(_))
+}
+
+fn nacks(received: &[Received]) -> Vec<NackReason> {
+    let replies = received.iter().flat_map(|received| &received.replies);
+    let reason = |reply: &v1::SubscriberMessage| match &reply.message {
+        Some(Out::Nack(nack)) => Some(nack.reason()),
+        _ => None,
+    };
+    replies.filter_map(reason).collect()
+}
+
+#[test]
+fn a_snapshot_and_then_deltas_are_applied_and_acknowledged() {
+    let (mut pump, mut replica) = fresh();
+    replica.step(put(3));
+    replica.step(lift(1));
+    let received = pump.settle(&mut replica).unwrap();
+    assert!(matches!(&received[..], [Received { notes, changed, .. }]
+        if notes[..] == [Note::Delta { index: 0 }] && changed[..] == [0]));
+    assert_eq!((found(&pump, 1), found(&pump, 2), found(&pump, 3)), (false, true, true));
+    let acknowledged = Reaction::Acknowledged(vec![(name(), version(replica.newest))]);
+    assert!(pump.reactions.contains(&acknowledged), "{:?}", pump.reactions);
+    assert_eq!(replica.list.counts().snapshots, 1);
+}
+
+/// Failure 10: a sidecar that resumes gets what it missed, and no snapshot.
+#[test]
+fn a_stream_is_resumed_by_version_and_digest() {
+    let (mut pump, mut replica) = fresh();
+    replica.step(put(3));
+    pump.connect();
+    pump.prove(&mut replica, moment(5)).unwrap();
+    check_fresh(&pump, &replica, 5);
+    assert_eq!(replica.list.counts().snapshots, 1);
+}
+
+/// Invariant 11: fresh as of the moment at which the ping was sent, however late the answer comes.
+#[test]
+fn a_proof_makes_fresh_as_of_the_sending_of_its_ping() {
+    let (mut pump, mut replica) = fresh();
+    for sent in [10, 20, 30] {
+        pump.ping(moment(sent));
+    }
+    pump.settle(&mut replica).unwrap();
+    assert_eq!(pump.knowledge(), Knowledge::FreshAsOf(moment(1)));
+    replica.prove();
+    let received = pump.settle(&mut replica).unwrap();
+    assert_eq!(pump.knowledge(), Knowledge::FreshAsOf(moment(30)));
+    assert_eq!(received[0].notes, [Note::Proven { sent: moment(30), lists: 1 }]);
+    assert_eq!(pump.session.waiting_nanos(moment(40)), 0);
+}
+
+/// Invariant 11: neither a snapshot nor a delta, nor any number of them.
+#[test]
+fn nothing_but_a_proof_makes_fresh() {
+    let (mut pump, mut replica) = (Pump::new(), Replica::new());
+    replica.step(put(1));
+    pump.settle(&mut replica).unwrap();
+    replica.step(put(2));
+    pump.settle(&mut replica).unwrap();
+    pump.check_equal(&replica);
+    assert_eq!(pump.knowledge(), Knowledge::NeverProven);
+    assert_eq!(pump.view().proven, None);
+}
+
+/// Invariant 11: a Pong of another stream, of nobody, or for the second time.
+#[test]
+fn a_pong_that_answers_no_open_ping_of_this_stream_is_refused() {
+    let (mut pump, mut replica) = fresh();
+    pump.ping(moment(5));
+    pump.settle(&mut replica).unwrap();
+    replica.prove();
+    while pump.receive_one(&mut replica).unwrap() {}
+    pump.fill(&mut replica);
+    let earlier = pump.to_sidecar.clone();
+    pump.connect();
+    pump.ping(moment(6));
+    pump.to_sidecar = earlier.clone();
+    assert_eq!(pump.deliver_one().unwrap_err(), Ended::BySidecar(SessionError::ForeignPong));
+    let foreign = v1::Pong { nonce: vec![0xff; 16].into(), proofs: vec![] };
+    assert_eq!(receive(&mut pump, In::Pong(foreign)).unwrap_err(), SessionError::ForeignPong);
+    let empty = v1::Pong { nonce: Bytes::new(), proofs: vec![] };
+    assert_eq!(receive(&mut pump, In::Pong(empty)).unwrap_err(), SessionError::ForeignPong);
+    assert_eq!(pump.knowledge(), Knowledge::FreshAsOf(moment(1)));
+    pump.to_sidecar.clear();
+    pump.settle(&mut replica).unwrap();
+    replica.prove();
+    pump.fill(&mut replica);
+    let pong = pump.to_sidecar.clone();
+    pump.settle(&mut replica).unwrap();
+    check_fresh(&pump, &replica, 6);
+    pump.to_sidecar = pong;
+    assert_eq!(pump.deliver_one().unwrap_err(), Ended::BySidecar(SessionError::ForeignPong));
+}
+
+/// Invariant 18: bounded memory.
+#[test]
+fn no_more_than_a_few_pings_are_open() {
+    let mut pump = Pump::new();
+    let sent = (0..20u8).filter(|n| pump.session.ping([*n; 16], moment(1)).is_some());
+    assert_eq!(sent.count(), MAX_OPEN_PINGS);
+    assert_eq!(pump.session.waiting_nanos(moment(3)), 2_000_000_000);
+}
+
+/// Invariant 6: a delta that does not start at the last change applied is refused, and a snapshot asked for.
+#[test]
+fn a_gap_is_refused() {
+    let (pump, replica) = fresh();
+    let gap = delta(&pump, 8, 9, |_| {});
+    check_refused(pump, replica, gap, NackReason::Gap, Knowledge::Corrupt);
+}
+
+/// Invariant 5: a sidecar's version never goes back.
+#[test]
+fn a_delta_that_leads_back_is_refused() {
+    let (pump, replica) = fresh();
+    let back = delta(&pump, 3, 2, |_| {});
+    check_refused(pump, replica, back, NackReason::Gap, Knowledge::Corrupt);
+}
+
+/// Invariant 5: a snapshot below what is held is refused, and what is held stays in use, and fresh.
+#[test]
+fn an_older_snapshot_is_refused() {
+    let (mut pump, _) = fresh();
+    let old = Replica::new().list.plan(None, None);
+    let crate::distribution::publisher::Plan::Send { frames, .. } = old else { panic!("no snapshot") };
+    let mut received = Vec::new();
+    for message in frames.iter() {
+        let frame = crate::distribution::frame::Frame::Shared { reference: 1, message: message.clone() };
+        received.push(receive(&mut pump, crate::distribution::pump::decode(&frame)).unwrap());
+    }
+    assert_eq!(nacks(&received), [NackReason::Gap]);
+    assert_eq!((pump.list().version(), found(&pump, 2)), (version(3), true));
+    assert_eq!(pump.knowledge(), Knowledge::FreshAsOf(moment(1)));
+}
+
+/// Invariant 14: a row that differs from the publisher's is found by the digest.
+#[test]
+fn a_delta_with_another_digest_is_refused() {
+    let (pump, replica) = fresh();
+    let wrong = delta(&pump, 3, 9, |wire| wire.digest = digest_to_wire(Digest::from_u128(1)));
+    check_refused(pump, replica, wrong, NackReason::Digest, Knowledge::Corrupt);
+}
+
+/// A list with a hole is worse than an old list.
+#[test]
+fn a_malformed_delta_is_refused_as_a_whole() {
+    let fresh_as_of = Knowledge::FreshAsOf(moment(1));
+    let check = |change: fn(&mut v1::Delta), reason| {
+        let (pump, replica) = fresh();
+        let malformed = delta(&pump, 3, 9, change);
+        check_refused(pump, replica, malformed, reason, fresh_as_of);
+    };
+    check(|wire| wire.set.as_mut().unwrap().always.clear(), NackReason::Malformed);
+    check(|wire| wire.to = None, NackReason::Malformed);
+    check(|wire| wire.horizon = u64::MAX, NackReason::Malformed);
+    check(|wire| wire.required_features = vec!["relay".to_owned()], NackReason::NotUnderstood);
+}
+
+/// Invariant 14: what differs at an equal version is found within one round.
+#[test]
+fn a_list_that_differs_at_an_equal_version_is_corrupt_until_a_snapshot_and_a_proof() {
+    let (mut pump, mut replica) = fresh();
+    let mut state = State::of(HASH_KEY, []);
+    [put(1), put(77)].into_iter().for_each(|step| drop(state.apply(step)));
+    let wrong = RevocationList::from_snapshot(HASH_KEY, &state.snapshot(version(3))).unwrap();
+    pump.session.followed[0].view.list = Some(Arc::new(wrong));
+    pump.ping(moment(5));
+    pump.settle(&mut replica).unwrap();
+    replica.prove();
+    while pump.receive_one(&mut replica).unwrap() {}
+    pump.fill(&mut replica);
+    let received = pump.deliver_one().unwrap().unwrap();
+    assert_eq!(nacks(std::slice::from_ref(&received)), [NackReason::Digest]);
+    assert_eq!((pump.knowledge(), &received.changed[..]), (Knowledge::Corrupt, &[0][..]));
+    pump.settle(&mut replica).unwrap();
+    assert_eq!(pump.knowledge(), Knowledge::NeverProven);
+    pump.check_equal(&replica);
+    pump.prove(&mut replica, moment(6)).unwrap();
+    check_fresh(&pump, &replica, 6);
+}
+
+/// What was under way when something was refused says nothing of what will come.
+#[test]
+fn between_a_refusal_and_the_snapshot_neither_deltas_nor_proofs_count() {
+    let (mut pump, mut replica) = fresh();
+    pump.ping(moment(5));
+    pump.settle(&mut replica).unwrap();
+    let gap = delta(&pump, 8, 9, |_| {});
+    receive(&mut pump, gap).unwrap();
+    let unsent: Vec<_> = pump.to_replica.drain(..).collect();
+    replica.step(put(3));
+    replica.prove();
+    pump.fill(&mut replica);
+    let skipped = pump.deliver_one().unwrap().unwrap();
+    assert!(skipped.notes.is_empty() && skipped.replies.is_empty());
+    let received = pump.deliver_one().unwrap().unwrap();
+    assert_eq!(received.notes, [Note::Proven { sent: moment(5), lists: 0 }]);
+    assert!(received.changed.is_empty() && received.replies.is_empty());
+    assert_eq!(pump.knowledge(), Knowledge::Corrupt);
+    pump.to_replica.extend(unsent);
+    pump.prove(&mut replica, moment(6)).unwrap();
+    check_fresh(&pump, &replica, 6);
+}
+
+/// A policy can't arrive before the revocations that it would expose.
+#[test]
+fn a_declaration_takes_effect_with_the_proof_that_names_it() {
+    let (mut pump, mut replica) = fresh();
+    assert_eq!(pump.view().generation, 1);
+    replica.list.set_config(config(2));
+    let received = pump.settle(&mut replica).unwrap();
+    assert_eq!(received[0].notes, [Note::Config { index: 0, generation: 2 }]);
+    assert_eq!(pump.view().generation, 1);
+    pump.prove(&mut replica, moment(5)).unwrap();
+    assert_eq!(pump.view().generation, 2);
+    check_fresh(&pump, &replica, 5);
+}
+
+fn wire_config(generation: u64) -> v1::Config {
+    let frame = crate::distribution::frame::Frame::Shared { reference: 1, message: config(generation).frame };
+    let In::Config(config) = crate::distribution::pump::decode(&frame) else { panic!("no config") };
+    config
+}
+
+#[test]
+fn a_declaration_that_is_not_what_it_says_is_refused_and_the_old_one_stays() {
+    let check = |change: fn(&mut v1::Config), reason| {
+        let (pump, replica) = fresh();
+        let mut config = wire_config(2);
+        change(&mut config);
+        check_refused(pump, replica, In::Config(config), reason, Knowledge::FreshAsOf(moment(1)));
+    };
+    check(|config| config.document_sha256 = vec![0; 32].into(), NackReason::Config);
+    check(|config| config.document = b"{}"[..].into(), NackReason::Config);
+    check(|config| config.generation = 3, NackReason::Config);
+    check(|config| config.hash_key.truncate(3), NackReason::Malformed);
+    check(|config| config.key_scheme = KEY_SCHEME + 1, NackReason::NotUnderstood);
+}
+
+/// Invariant 22: a replica that had nobody to serve has not read the newest declaration before its first round.
+#[test]
+fn an_older_declaration_is_passed_over_and_a_proof_under_it_is_refused() {
+    let (mut pump, mut replica) = fresh();
+    replica.list.set_config(config(3));
+    pump.prove(&mut replica, moment(2)).unwrap();
+    let mut idle = Replica::fetched(replica.list.state().clone(), replica.newest);
+    idle.list.set_config(config(2));
+    pump.connect();
+    let received = pump.settle(&mut idle).unwrap();
+    assert_eq!(nacks(&received), []);
+    pump.ping(moment(3));
+    pump.settle(&mut idle).unwrap();
+    idle.list.set_config(config(3));
+    idle.prove();
+    pump.settle(&mut idle).unwrap();
+    check_fresh(&pump, &idle, 3);
+    assert_eq!(pump.view().generation, 3);
+    let mut old = Replica::fetched(idle.list.state().clone(), idle.newest);
+    old.list.set_config(config(2));
+    pump.connect();
+    pump.ping(moment(4));
+    pump.settle(&mut old).unwrap();
+    old.prove();
+    while pump.receive_one(&mut old).unwrap() {}
+    pump.fill(&mut old);
+    let received = pump.deliver_one().unwrap().unwrap();
+    assert_eq!(nacks(&[received]), [NackReason::Config]);
+    assert_eq!(pump.knowledge(), Knowledge::FreshAsOf(moment(3)));
+    assert_eq!(pump.view().generation, 3);
+}
+
+#[test]
+fn what_is_not_understood_ends_the_stream_and_the_last_good_state_stays() {
+    let (mut pump, replica) = fresh();
+    let unset = v1::PublisherMessage { message: None };
+    assert_eq!(pump.session.receive(unset).unwrap_err(), SessionError::NotUnderstood);
+    for reference in [0, 2, u32::MAX] {
+        let behind = In::Behind(v1::Behind { r#ref: reference });
+        assert_eq!(receive(&mut pump, behind).unwrap_err(), SessionError::Reference { reference });
+    }
+    check_fresh(&pump, &replica, 1);
+}
+
+fn header(entries: u64, filter_bytes: u64) -> v1::SnapshotHeader {
+    v1::SnapshotHeader {
+        r#ref: 1,
+        key_scheme: KEY_SCHEME,
+        entries,
+        filter_bytes,
+        ..v1::SnapshotHeader::default()
+    }
+}
+
+/// Invariant 18: over a limit the last good state stays.
+#[test]
+fn a_snapshot_that_announces_too_much_or_what_is_not_known_is_refused() {
+    let check = |header: v1::SnapshotHeader, reason| {
+        let (pump, replica) = fresh();
+        check_refused(pump, replica, In::SnapshotHeader(header), reason, Knowledge::FreshAsOf(moment(1)));
+    };
+    check(header(MAX_ENTRIES + 1, 0), NackReason::Malformed);
+    check(header(1, 64 * 1024 + 1), NackReason::Malformed);
+    check(header(1, u64::MAX), NackReason::Malformed);
+    check(v1::SnapshotHeader { key_scheme: 2, ..header(0, 0) }, NackReason::NotUnderstood);
+    let required_features = vec!["relay".to_owned()];
+    check(v1::SnapshotHeader { required_features, ..header(0, 0) }, NackReason::NotUnderstood);
+}
+
+/// Invariant 18: no more memory than announced.
+#[test]
+fn a_snapshot_that_is_not_as_announced_is_refused() {
+    let check = |header, message| {
+        let (mut pump, replica) = fresh();
+        receive(&mut pump, In::SnapshotHeader(header)).unwrap();
+        check_refused(pump, replica, message, NackReason::Malformed, Knowledge::FreshAsOf(moment(1)));
+    };
+    let chunk = |length| In::SnapshotFilter(v1::SnapshotFilter { r#ref: 1, chunk: vec![0; length].into() });
+    check(header(0, 10), chunk(11));
+    let rows = crate::revocation::row::Rows { issued: Some(UnixSeconds::MIN), ..Default::default() };
+    let entries = crate::distribution::convert::entries_to_wire(
+        [(Key::from_bytes([1; 16]), rows), (Key::from_bytes([2; 16]), rows)].into_iter(),
+    );
+    check(header(1, 0), In::SnapshotEntries(v1::SnapshotEntries { r#ref: 1, entries: Some(entries) }));
+    check(header(1, 0), In::SnapshotEntries(v1::SnapshotEntries { r#ref: 1, entries: None }));
+    let end = v1::SnapshotEnd {
+        r#ref: 1,
+        version: Some(version_to_wire(&sealed(9))),
+        digest: digest_to_wire(Digest::default()),
+        horizon: 0,
+    };
+    check(header(1, 0), In::SnapshotEnd(end.clone()));
+    check(header(0, 10), In::SnapshotEnd(end.clone()));
+    check(header(0, 0), In::SnapshotEnd(end));
+}
+
+#[test]
+fn a_controller_that_is_behind_or_about_to_end_is_left() {
+    let mut pump = Pump::new();
+    let behind = receive(&mut pump, In::Behind(v1::Behind { r#ref: 1 })).unwrap();
+    assert_eq!(behind.leave, Some(Leave::Behind));
+    let draining = receive(&mut pump, In::Draining(v1::Draining { within_milliseconds: 7 })).unwrap();
+    assert_eq!(draining.leave, Some(Leave::Draining { within_milliseconds: 7 }));
+    let goodbye = pump.session.goodbye();
+    assert_eq!(goodbye, [message(Out::Bye(v1::Bye { r#ref: 1 }))]);
+}
+
+/// A revocation of what is revoked already changes no row, and is enforced once a later state is proven.
+#[test]
+fn a_ping_acknowledges_what_was_proven_last() {
+    let (mut pump, mut replica) = fresh();
+    replica.step(put(2));
+    let repeated = version(replica.newest);
+    pump.prove(&mut replica, moment(5)).unwrap();
+    assert_eq!(pump.list().version(), version(3));
+    pump.reactions.clear();
+    pump.ping(moment(6));
+    pump.settle(&mut replica).unwrap();
+    let [Reaction::Ping(acknowledged)] = &pump.reactions[..] else { panic!("{:?}", pump.reactions) };
+    assert!(matches!(&acknowledged[..], [(_, version)] if *version >= repeated), "{acknowledged:?}");
+    // Another replica has vouched for nothing yet: there, what is held is acknowledged.
+    pump.connect();
+    pump.ping(moment(7));
+    pump.prove(&mut replica, moment(8)).unwrap();
+    check_fresh(&pump, &replica, 8);
+}
+
+/// What is on the disk never makes fresh, and is given up once its own history is proven again.
+#[test]
+fn what_an_earlier_process_left_is_good_for_denials_until_the_first_proof() {
+    let (pump, mut replica) = fresh();
+    let left = denials_only(pump.view().clone());
+    assert_eq!((left.knowledge, left.proven), (Knowledge::NeverProven, None));
+    assert!(left.list.is_none() && left.config.is_some());
+    let mut next = Pump::with(left);
+    assert!(
+        matches!(&next.to_replica[1].message, Some(Out::Subscribe(subscribe)) if subscribe.version.is_none())
+    );
+    next.settle(&mut replica).unwrap();
+    assert!(next.view().denials.is_some());
+    next.prove(&mut replica, moment(9)).unwrap();
+    check_fresh(&next, &replica, 9);
+    assert!(next.view().denials.is_none());
+}
+
+/// Invariant 20: another history may have forgotten what was acknowledged; what is held denies on.
+#[test]
+fn a_later_epoch_keeps_the_old_entries_and_needs_a_proof_of_its_own() {
+    let (mut pump, _) = fresh();
+    let mut later: Version = version(1);
+    later.epoch = crate::revocation::version::Epoch { counter: 2, id: 9 };
+    let state = State::of(HASH_KEY, []);
+    let list = crate::distribution::publisher::ListPublisher::new(
+        state,
+        later,
+        UnixSeconds::MIN,
+        config(1),
+        seal_key(),
+    );
+    let mut replica = Replica { list, newest: 1, pings: 0, proven: 0 };
+    pump.connect();
+    pump.ping(moment(5));
+    pump.settle(&mut replica).unwrap();
+    assert_eq!(pump.knowledge(), Knowledge::NeverProven);
+    assert!(found(&pump, 1) && found(&pump, 2));
+    replica.proven = replica.pings;
+    pump.settle(&mut replica).unwrap();
+    check_fresh(&pump, &replica, 5);
+    assert!(found(&pump, 1) && found(&pump, 2));
+}

@@ -176,3 +176,17 @@ async fn errors_are_survived_with_a_pause_only_if_they_are_not_about_one_connect
     let pauses = start.elapsed().as_millis() / PAUSE_AFTER_ERROR.as_millis();
     assert_eq!(pauses, 2);
 }
+
+#[tokio::test]
+async fn a_shared_socket_is_one_socket_and_its_file_goes_with_the_last_handle() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shared.sock");
+    let first = bind(&Address::Unix(path.clone()), 0o600).unwrap();
+    let mut second = first.share().unwrap();
+    drop(first);
+    let client = tokio::net::UnixStream::connect(&path).await.unwrap();
+    second.accept().await;
+    drop(client);
+    drop(second);
+    assert!(!path.exists());
+}

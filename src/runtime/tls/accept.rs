@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 use super::super::listen::{Listener, Stream};
 
 /// Handshakes at one time; when all are taken, connections wait in the queue of the kernel.
-const MAX_HANDSHAKES: usize = 256;
+const MAX_HANDSHAKES: usize = 1024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Accepts connections and yields those whose handshake succeeds. It never ends, and never yields an error:

@@ -16,7 +16,7 @@ pub(crate) fn environment() -> Environment {
     }
 }
 
-async fn open(folder: &Path) -> EmbeddedStore {
+pub(crate) async fn open(folder: &Path) -> EmbeddedStore {
     let store = EmbeddedStore::open(folder, environment()).unwrap();
     store.put_list(document()).await.unwrap();
     store

@@ -1,0 +1,114 @@
+//! Tells the story: in colours on a terminal, plain in a pipe, as one object for machines.
+
+use std::io::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cli::Exit;
+
+/// How the story is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    Pretty,
+    Plain,
+    Json,
+}
+
+/// One step, as it went.
+#[derive(Clone, Debug, Serialize)]
+struct Step {
+    name: String,
+    expected: String,
+    seen: String,
+    milliseconds: u64,
+    held: bool,
+}
+
+/// The story so far.
+pub(super) struct Report<'a> {
+    style: Style,
+    out: &'a mut (dyn Write + Send),
+    steps: Vec<Step>,
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    held: bool,
+    steps: &'a [Step],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(style: Style, out: &'a mut (dyn Write + Send)) -> Self {
+        Self { style, out, steps: Vec::new() }
+    }
+
+    /// Says what comes next.
+    pub(super) fn chapter(&mut self, text: &str) {
+        match self.style {
+            Style::Pretty => self.line(&format!("\n\u{1b}[1m{text}\u{1b}[0m")),
+            Style::Plain => self.line(text),
+            Style::Json => {}
+        }
+    }
+
+    /// Notes a step.
+    ///
+    /// # Errors
+    /// A sentence if what was seen is not what was expected.
+    pub(super) fn step(
+        &mut self,
+        name: &str,
+        expected: &str,
+        seen: &str,
+        took: Duration,
+    ) -> anyhow::Result<()> {
+        let held = expected == seen;
+        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let step =
+            Step { name: name.into(), expected: expected.into(), seen: seen.into(), milliseconds, held };
+        self.tell(&step);
+        self.steps.push(step);
+        anyhow::ensure!(held, "{name}: expected {expected}, and saw {seen}");
+        Ok(())
+    }
+
+    fn tell(&mut self, step: &Step) {
+        let Step { name, expected, seen, milliseconds, held } = step;
+        let wrong = if *held { String::new() } else { format!(" (expected {expected})") };
+        match self.style {
+            Style::Pretty => {
+                let mark = if *held { "\u{1b}[32m✓\u{1b}[0m" } else { "\u{1b}[31m✗\u{1b}[0m" };
+                self.line(&format!("  {mark} {name:<58} {seen}{wrong} \u{1b}[2m{milliseconds} ms\u{1b}[0m"));
+            }
+            Style::Plain => {
+                let mark = if *held { "ok  " } else { "FAIL" };
+                self.line(&format!("{mark} {name}: {seen}{wrong}, {milliseconds} ms"));
+            }
+            Style::Json => {}
+        }
+    }
+
+    /// A reader that has gone does not stop the story: its exit code still counts.
+    fn line(&mut self, text: &str) {
+        drop(writeln!(self.out, "{text}"));
+    }
+
+    /// Ends the story.
+    pub(super) fn finish(mut self, outcome: anyhow::Result<()>) -> Exit {
+        let held = outcome.is_ok();
+        let error = outcome.err().map(|error| format!("{error:?}"));
+        match (self.style, &error) {
+            (Style::Json, _) => {
+                let told = Told { held, steps: &self.steps, error };
+                let text = serde_json::to_string_pretty(&told).unwrap_or_default();
+                self.line(&text);
+            }
+            (_, None) => self.line(&format!("\nAll {} steps held.", self.steps.len())),
+            (_, Some(error)) => self.line(&format!("\nThe demonstration failed: {error}")),
+        }
+        if held { Exit::Done } else { Exit::Failed }
+    }
+}

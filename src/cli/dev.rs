@@ -1,0 +1,168 @@
+//! `rescind dev`: controller and sidecar in one process, to try things out.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::api::document::ListDocument;
+use crate::controller::args::read_lists;
+use crate::controller::{self, AdminListen, Listen};
+use crate::revocation::names::ListName;
+use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::listen::Address;
+use crate::runtime::random::{Random, SystemRandomness};
+use crate::runtime::supervisor::Supervisor;
+use crate::sidecar::compose;
+use crate::store::embedded::DEFAULT_LIMIT;
+use crate::token::issuer::Issuer;
+use crate::token::keys::Algorithm;
+
+use super::folder::TemporaryFolder;
+use super::sample::{self, ISSUER, LIST};
+
+const BOUND: Duration = Duration::from_secs(15);
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Runs controller and sidecar in one process, until it is interrupted.
+#[derive(Args, Clone, Debug)]
+pub struct DevArgs {
+    /// Folder for the store, snapshots and sockets [default: a temporary one, which goes at the end]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where other sidecars may connect: IP:PORT of this machine, or the path of a Unix socket. May be given several times
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: Vec<Address>,
+    /// Where forward auth is served
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    http: Address,
+    /// Where the probes and metrics of the sidecar are
+    #[arg(long, value_name = "ADDR")]
+    health: Option<Address>,
+    /// Manifest with lists (TokenRevocationList). May be given several times [default: a list with an issuer of its own]
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// Runs until a signal.
+///
+/// # Errors
+/// A sentence about what can't be had, or what failed.
+pub async fn run(args: DevArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let temporary = if args.data.is_none() { Some(TemporaryFolder::new("dev")?) } else { None };
+    let data = match (&args.data, &temporary) {
+        (Some(data), _) => std::path::absolute(data)?,
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => PathBuf::new(),
+    };
+    let issuer = Issuer::generate(ISSUER, "k1", Algorithm::Es256)?;
+    let lists = if args.files.is_empty() {
+        vec![sample::declare(&LIST.parse()?, &issuer, BOUND)?]
+    } else {
+        read_lists(&args.files)?
+    };
+    let names = lists.iter().map(ListDocument::name).collect::<Result<Vec<_>, _>>()?;
+    let mut supervisor = Supervisor::default();
+    let sample = args.files.is_empty().then_some(&issuer);
+    let bound = start(args, &data, lists, names.clone(), &mut supervisor).await?;
+    // Who reads the lines may have gone; what runs is not for them alone.
+    drop(tell(out, &bound, &names, sample));
+    supervisor.run_until_signal(DRAIN_DEADLINE).await?;
+    Ok(())
+}
+
+struct Bound {
+    controller: controller::Bound,
+    sidecar: compose::Bound,
+}
+
+async fn start(
+    args: DevArgs,
+    data: &Path,
+    lists: Vec<ListDocument>,
+    names: Vec<ListName>,
+    supervisor: &mut Supervisor,
+) -> anyhow::Result<Bound> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let random: Arc<dyn Random> = Arc::new(SystemRandomness::new());
+    let environment = controller::Environment { clock: Arc::clone(&clock), random: Arc::clone(&random) };
+    let controller = controller::Config {
+        data: data.join("store"),
+        listeners: args.listen.into_iter().map(|address| Listen { address, tls: None }).collect(),
+        admin: AdminListen { address: Address::Unix(data.join("admin.sock")), bearer_file: None },
+        health: None,
+        health_hosts: Vec::new(),
+        lists,
+        limit: DEFAULT_LIMIT,
+    };
+    make_private(data)?;
+    let controller = controller::start(controller, environment, supervisor).await?;
+    let sidecar = compose::Config {
+        controllers: controller.listeners.iter().map(uri).collect(),
+        tls_authorities: None,
+        tls_identity: None,
+        lists: names,
+        grpc: vec![Address::Unix(data.join("check.sock"))],
+        http: vec![args.http],
+        claims: None,
+        data: Some(data.join("sidecar")),
+        health: args.health,
+        health_hosts: Vec::new(),
+        identity: Some("dev".to_owned()),
+        threads: None,
+        reveal: false,
+    };
+    let sidecar = compose::start(sidecar, compose::Environment { clock, random }, supervisor)?;
+    Ok(Bound { controller, sidecar })
+}
+
+fn make_private(data: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+
+    use anyhow::Context;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+    made.with_context(|| format!("can't make the folder {}", data.display()))
+}
+
+fn uri(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => format!("http://{address}"),
+        Address::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+fn tell(
+    out: &mut (dyn Write + Send),
+    bound: &Bound,
+    names: &[ListName],
+    sample: Option<&Issuer>,
+) -> anyhow::Result<()> {
+    let admin = &bound.controller.admin;
+    let http = bound.sidecar.http.first().map(ToString::to_string).unwrap_or_default();
+    let listed: Vec<String> = names.iter().map(ToString::to_string).collect();
+    writeln!(out, "Lists:        {}", listed.join(", "))?;
+    writeln!(out, "Admin API:    {admin}")?;
+    for address in &bound.sidecar.grpc {
+        writeln!(out, "Checks:       {address} (gRPC: Envoy ext_authz, rescind.v1.RevocationCheck)")?;
+    }
+    writeln!(out, "Forward auth: http://{http}/auth")?;
+    for address in &bound.controller.listeners {
+        writeln!(out, "Streams:      {}", uri(address))?;
+    }
+    if let Some(issuer) = sample {
+        writeln!(out, "\nTokens to try, good for an hour:")?;
+        writeln!(out, "\nALICE={}", sample::token(issuer, "alice", "alice-phone")?)?;
+        writeln!(out, "\nBOB={}", sample::token(issuer, "bob", "bob-laptop")?)?;
+        writeln!(out, "\nPaste them, then ask, revoke, and ask again:\n")?;
+        writeln!(out, "curl -i -H \"Authorization: Bearer $ALICE\" http://{http}/auth")?;
+        writeln!(out, "rescind subject alice --reason LostDevice --server {admin}")?;
+        writeln!(out, "rescind list --server {admin}")?;
+    } else {
+        writeln!(out, "\nrescind status --server {admin}")?;
+    }
+    writeln!(out, "\nCtrl-C ends it.")?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! The controller: a store, replicas that publish it to sidecars, and the admin API.
+//!
+//! [`start`] binds every address, says which, and leaves the tasks to a supervisor; so a test runs the whole of
+//! it on port 0.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::api::document::ListDocument;
+use crate::distribution::enforcement::{Predecessor, Sessions};
+use crate::distribution::replica::{self, Hub, Replica};
+use crate::distribution::server::{DistributionServer, MAX_STREAMS};
+use crate::proto::DESCRIPTORS;
+use crate::proto::v1::revocation_admin_server::RevocationAdminServer;
+use crate::runtime::admin_http;
+use crate::runtime::clock::Clock;
+use crate::runtime::grpc_serve::{self, Transport};
+use crate::runtime::host_guard::{HostGuard, Literals};
+use crate::runtime::http_serve;
+use crate::runtime::listen::{self, Address, Listener};
+use crate::runtime::random::Random;
+use crate::runtime::readiness::{Readiness, State};
+use crate::runtime::supervisor::Supervisor;
+use crate::runtime::tls::{self, Clients, Identity};
+use crate::store::Store;
+use crate::store::embedded::{self, EmbeddedStore};
+
+use admin::Admin;
+use bearer::Bearer;
+
+pub mod admin;
+pub mod args;
+mod bearer;
+pub mod expiry;
+mod metrics;
+
+/// Sockets of the admin API are for their owner only.
+const ADMIN_MODE: u32 = 0o600;
+/// Sidecars of other users may connect to a stream's socket; what they may follow is declared by the lists.
+const STREAM_MODE: u32 = 0o666;
+
+/// What a controller is told to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder of the store.
+    pub data: PathBuf,
+    /// Where sidecars connect; each listener has a replica of its own.
+    pub listeners: Vec<Listen>,
+    /// Where the admin API is.
+    pub admin: AdminListen,
+    /// Where probes and metrics are, if anywhere.
+    pub health: Option<Address>,
+    /// Names by which the probes may be asked for, beside addresses.
+    pub health_hosts: Vec<String>,
+    /// Lists to declare at the start. Those in the store that are not among them stay.
+    pub lists: Vec<ListDocument>,
+    /// How many live revocations the store takes.
+    pub limit: usize,
+}
+
+/// One place where sidecars connect.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// The address.
+    pub address: Address,
+    /// How connections are protected; in the clear only on this machine.
+    pub tls: Option<(Identity, Clients)>,
+}
+
+/// Where the admin API is.
+#[derive(Clone, Debug)]
+pub struct AdminListen {
+    /// The address.
+    pub address: Address,
+    /// A file with the token that callers must show; needed on TCP.
+    pub bearer_file: Option<PathBuf>,
+}
+
+/// What a controller needs from outside.
+#[derive(Clone)]
+pub struct Environment {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+/// The addresses that were bound.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// Where sidecars connect.
+    pub listeners: Vec<Address>,
+    /// Where the admin API is.
+    pub admin: Address,
+    /// Where probes and metrics are.
+    pub health: Option<Address>,
+}
+
+/// Binds and opens everything, then hands the tasks over.
+///
+/// # Errors
+/// A sentence about the first thing that can't be had; nothing runs then.
+pub async fn start(
+    config: Config,
+    environment: Environment,
+    supervisor: &mut Supervisor,
+) -> anyhow::Result<Bound> {
+    let readiness = Readiness::new();
+    let sockets = bind(&config)?;
+    let bound = sockets.bound();
+    let (store, predecessor) = open(&config, &environment).await?;
+    let sessions = Arc::new(Sessions::new(predecessor));
+    let hubs = hubs(sockets.streams.len(), &*store, &sessions);
+    // The replicas and their servers end after the sidecars have moved.
+    let stopped = CancellationToken::new();
+    let mut servers = Vec::new();
+    for ((listener, transport), hub) in sockets.streams.into_iter().zip(hubs.iter()) {
+        let server = serve_streams(supervisor, hub, &environment, (listener, transport), &stopped, &store);
+        servers.push(server);
+        await_fetch(&readiness, hub);
+    }
+    drain(supervisor, servers, stopped.clone());
+    let admin =
+        Admin::new(Arc::clone(&store), Arc::clone(&hubs), Arc::clone(&sessions), environment.clock.clone());
+    serve_admin(supervisor, sockets.admin, admin, sockets.bearer);
+    supervisor.spawn("expiry", expiry::run(store, environment.clock.clone(), supervisor.shutdown()));
+    if let Some(listener) = sockets.health {
+        let exposition = metrics::exposition(hubs);
+        let router = admin_http::router(readiness, exposition, config.health_hosts);
+        serve_health(supervisor, listener, router);
+    }
+    Ok(bound)
+}
+
+/// Everything that was bound.
+struct Sockets {
+    streams: Vec<(Listener, Transport)>,
+    admin: Listener,
+    bearer: Option<Bearer>,
+    health: Option<Listener>,
+}
+
+impl Sockets {
+    fn bound(&self) -> Bound {
+        Bound {
+            listeners: self.streams.iter().map(|(listener, _)| listener.address().clone()).collect(),
+            admin: self.admin.address().clone(),
+            health: self.health.as_ref().map(|listener| listener.address().clone()),
+        }
+    }
+}
+
+fn bind(config: &Config) -> anyhow::Result<Sockets> {
+    let streams = config.listeners.iter().map(|listen| {
+        let transport = match &listen.tls {
+            Some((identity, clients)) => Transport::Tls(tls::server(identity, clients)?),
+            None => plain(&listen.address)?,
+        };
+        Ok((listen::bind(&listen.address, STREAM_MODE)?, transport))
+    });
+    let streams = streams.collect::<anyhow::Result<_>>()?;
+    let bearer = config.admin.bearer_file.as_deref().map(Bearer::read).transpose()?;
+    if matches!(config.admin.address, Address::Tcp(_)) && bearer.is_none() {
+        anyhow::bail!(
+            "the admin API on TCP ({}) needs a token: give a file with one, or use a Unix socket",
+            config.admin.address
+        );
+    }
+    plain(&config.admin.address)?;
+    Ok(Sockets {
+        streams,
+        admin: listen::bind(&config.admin.address, ADMIN_MODE)?,
+        bearer,
+        health: config.health.as_ref().map(|address| listen::bind(address, ADMIN_MODE)).transpose()?,
+    })
+}
+
+/// In the clear, only this machine is served; and there a browser is not.
+fn plain(address: &Address) -> anyhow::Result<Transport> {
+    if !address.is_local() {
+        anyhow::bail!(
+            "{address} can be reached from other machines: give a certificate and its key, or bind to loopback"
+        );
+    }
+    Ok(Transport::Plain(address.ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()))))
+}
+
+async fn open(config: &Config, environment: &Environment) -> anyhow::Result<(Arc<dyn Store>, Predecessor)> {
+    let store_environment = embedded::Environment {
+        clock: Arc::clone(&environment.clock),
+        random: Arc::clone(&environment.random),
+        limit: config.limit,
+    };
+    let started = environment.clock.now();
+    let store = EmbeddedStore::open(&config.data, store_environment)?;
+    let is_new = store.lists().await?.is_empty();
+    let predecessor = if is_new { Predecessor::None } else { Predecessor::Possible { started } };
+    for document in &config.lists {
+        let name = &document.metadata.name;
+        store.put_list(document.clone()).await.with_context(|| format!("can't declare list {name}"))?;
+    }
+    Ok((Arc::new(store), predecessor))
+}
+
+fn hubs(count: usize, store: &dyn Store, sessions: &Arc<Sessions>) -> Arc<[Arc<Hub>]> {
+    (0..count)
+        .map(|index| Hub::new(&format!("replica-{index}"), store.seal_key(), Arc::clone(sessions)))
+        .collect()
+}
+
+fn serve_streams(
+    supervisor: &mut Supervisor,
+    hub: &Arc<Hub>,
+    environment: &Environment,
+    (listener, transport): (Listener, Transport),
+    stopped: &CancellationToken,
+    store: &Arc<dyn Store>,
+) -> DistributionServer {
+    let clock = Arc::clone(&environment.clock);
+    let server = DistributionServer::new(Arc::clone(hub), clock.clone(), supervisor.shutdown(), MAX_STREAMS);
+    let environment = replica::Environment { clock, random: Arc::clone(&environment.random) };
+    let replica = Replica::new(Arc::clone(hub), Arc::clone(store), environment);
+    let stop = stopped.clone();
+    supervisor.spawn(hub.name(), async move { Ok(replica.run(stop).await?) });
+    let routes = grpc_serve::described(Routes::new(server.clone()), DESCRIPTORS);
+    let serving = grpc_serve::serve(listener, transport, routes, stopped.clone());
+    supervisor.spawn(format!("{} streams", hub.name()), serving);
+    server
+}
+
+fn await_fetch(readiness: &Readiness, hub: &Arc<Hub>) {
+    let news = hub.news();
+    readiness.checked(hub.name(), move || match news.borrow().complete {
+        Some(_) => State::Met,
+        None => State::NotMet("nothing was fetched from the store yet".to_owned()),
+    });
+}
+
+fn drain(supervisor: &mut Supervisor, servers: Vec<DistributionServer>, stopped: CancellationToken) {
+    let shutdown = supervisor.shutdown();
+    supervisor.spawn("drain", async move {
+        shutdown.cancelled().await;
+        futures::future::join_all(servers.iter().map(DistributionServer::drain)).await;
+        stopped.cancel();
+        Ok(())
+    });
+}
+
+fn serve_admin(supervisor: &mut Supervisor, listener: Listener, admin: Admin, bearer: Option<Bearer>) {
+    let guard = listener.address().ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()));
+    let routes = grpc_serve::described(Routes::new(RevocationAdminServer::new(admin)), DESCRIPTORS);
+    let routes = match bearer {
+        Some(bearer) => bearer.protect(routes),
+        None => routes,
+    };
+    let serving = grpc_serve::serve(listener, Transport::Plain(guard), routes, supervisor.shutdown());
+    supervisor.spawn("admin API", serving);
+}
+
+fn serve_health(supervisor: &mut Supervisor, listener: Listener, router: axum::Router) {
+    let shutdown = supervisor.shutdown();
+    supervisor.spawn("probes and metrics", async move {
+        let drain = std::time::Duration::from_secs(1);
+        http_serve::serve(listener, router, http_serve::Limits::default(), shutdown, drain).await;
+        Ok(())
+    });
+}

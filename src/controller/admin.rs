@@ -1,0 +1,239 @@
+//! The admin API: people and programs revoke, lift, list, and wait until it is enforced.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use tonic::{Request, Response, Status};
+
+use crate::api::invalid::Invalid;
+use crate::api::target;
+use crate::distribution::enforcement::Sessions;
+use crate::distribution::replica::Hub;
+use crate::proto::v1;
+use crate::proto::v1::revocation_admin_server::RevocationAdmin;
+use crate::revocation::names::ListName;
+use crate::revocation::version::Version;
+use crate::runtime::clock::Clock;
+use crate::store::{Entry, NewRevocation, Store, StoreError};
+use crate::token::list_config::ListConfig;
+
+mod convert;
+mod status;
+mod wait;
+
+/// Revocations in one answer to List, at most.
+const MAX_PAGE: usize = 500;
+
+/// The service `rescind.v1.RevocationAdmin`.
+#[derive(Clone)]
+pub struct Admin {
+    store: Arc<dyn Store>,
+    hubs: Arc<[Arc<Hub>]>,
+    sessions: Arc<Sessions>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Admin {
+    /// Makes the service over a store and the replicas of this process, of which there is at least one.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        hubs: Arc<[Arc<Hub>]>,
+        sessions: Arc<Sessions>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { store, hubs, sessions, clock }
+    }
+
+    async fn configs(&self) -> Result<Vec<ListConfig>, Status> {
+        let lists = self.store.lists().await.map_err(status_of)?;
+        Ok(lists.iter().filter_map(|list| list.document.config().ok()).collect())
+    }
+
+    /// Finds the list that a request means: the one that it names, or the only one.
+    async fn resolve(&self, named: &str) -> Result<ListConfig, Status> {
+        let mut configs = self.configs().await?;
+        if named.is_empty() {
+            return match (configs.pop(), configs.pop()) {
+                (Some(only), None) => Ok(only),
+                (None, _) => Err(Status::failed_precondition("no list is declared: declare one first")),
+                (Some(_), Some(_)) => Err(Status::invalid_argument("there are several lists: name one")),
+            };
+        }
+        let name: ListName =
+            named.parse().map_err(|error| Status::invalid_argument(format!("list: {error}")))?;
+        let found = configs.into_iter().find(|config| config.name == name);
+        found.ok_or_else(|| Status::not_found(format!("no list {name} is declared")))
+    }
+}
+
+fn status_of(error: StoreError) -> Status {
+    let text = error.to_string();
+    match error {
+        StoreError::Full { .. } => Status::resource_exhausted(text),
+        StoreError::UnknownList { .. } | StoreError::NotFound { .. } => Status::not_found(text),
+        StoreError::NameTaken { .. } => Status::already_exists(text),
+        StoreError::Spec(_) | StoreError::Unwritable => Status::invalid_argument(text),
+        StoreError::Busy => Status::unavailable(text),
+        StoreError::Failed { .. } => Status::internal(text),
+    }
+}
+
+fn invalid(error: &Invalid) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+#[tonic::async_trait]
+impl RevocationAdmin for Admin {
+    type WaitEnforcedStream = Pin<Box<dyn Stream<Item = Result<v1::EnforcementProgress, Status>> + Send>>;
+
+    async fn revoke(
+        &self,
+        request: Request<v1::RevokeRequest>,
+    ) -> Result<Response<v1::RevokeResponse>, Status> {
+        let request = request.into_inner();
+        let list = self.resolve(&request.list).await?;
+        let spec = convert::spec(&request, &list, self.clock.now())?;
+        let warnings = target::check_declared(&spec, &list).map_err(|error| invalid(&error))?;
+        let text = |text: String| (!text.is_empty()).then_some(text);
+        let new = NewRevocation {
+            list: list.name.clone(),
+            name: convert::name(request.name)?,
+            spec,
+            reason: text(request.reason),
+            message: text(request.message),
+        };
+        target::notes(new.reason.as_deref(), new.message.as_deref()).map_err(|error| invalid(&error))?;
+        if request.dry_run {
+            let revocation = Some(convert::planned(&new, &list, self.clock.now()));
+            return Ok(Response::new(v1::RevokeResponse { revocation, warnings }));
+        }
+        let appended = self.store.append(Entry::Revoke(Box::new(new))).await.map_err(status_of)?;
+        let revocation = appended.revocation.map(|revocation| {
+            tracing::info!(list = %revocation.list, id = %revocation.id, selector = revocation.spec.target.selection.name(), "revoked");
+            v1::Revocation { version: appended.version.to_string(), ..convert::revocation(&revocation, &list) }
+        });
+        Ok(Response::new(v1::RevokeResponse { revocation, warnings }))
+    }
+
+    async fn lift(&self, request: Request<v1::LiftRequest>) -> Result<Response<v1::LiftResponse>, Status> {
+        let request = request.into_inner();
+        let id = convert::uid(&request.uid)?;
+        let (list, found) = self.find(&request.list, &request.name, id).await?;
+        if request.dry_run {
+            let revocation = Some(convert::revocation(&found, &list));
+            return Ok(Response::new(v1::LiftResponse { version: String::new(), revocation }));
+        }
+        let entry = Entry::Lift { list: list.name.clone(), name: found.name.clone(), id: Some(found.id) };
+        let appended = self.store.append(entry).await.map_err(status_of)?;
+        tracing::info!(list = %list.name, id = %found.id, "lifted");
+        let revocation = appended.revocation.map(|revocation| convert::revocation(&revocation, &list));
+        Ok(Response::new(v1::LiftResponse { version: appended.version.to_string(), revocation }))
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        let request = request.into_inner();
+        let only = match request.list.as_str() {
+            "" => None,
+            named => Some(self.resolve(named).await?.name),
+        };
+        let after = convert::page_token(&request.page_token)?;
+        let configs = self.configs().await?;
+        let fetched = self.store.fetch().await.map_err(status_of)?;
+        let asked = usize::try_from(request.page_size).unwrap_or(MAX_PAGE);
+        let size = if asked == 0 { MAX_PAGE } else { asked.min(MAX_PAGE) };
+        let mut matching = fetched
+            .revocations
+            .iter()
+            .filter(|revocation| only.as_ref().is_none_or(|only| revocation.list == *only))
+            .filter(|revocation| revocation.version.revisions.revocations > after)
+            .peekable();
+        let page: Vec<_> = matching.by_ref().take(size).collect();
+        let last = page.last().map(|revocation| revocation.version.revisions.revocations.to_string());
+        let next_page_token =
+            if matching.peek().is_some() { last.unwrap_or_default() } else { String::new() };
+        let revocations = page.into_iter().map(|revocation| {
+            let config = configs.iter().find(|config| config.name == revocation.list);
+            convert::stored(revocation, config)
+        });
+        Ok(Response::new(v1::ListResponse { revocations: revocations.collect(), next_page_token }))
+    }
+
+    async fn status(
+        &self,
+        _: Request<v1::AdminStatusRequest>,
+    ) -> Result<Response<v1::AdminStatusResponse>, Status> {
+        let configs = self.configs().await?;
+        let fetched = self.store.fetch().await.map_err(status_of)?;
+        let hub = self.hubs.first().ok_or_else(|| Status::unavailable("no replica runs"))?;
+        let sessions = self.sessions.report(self.clock.now());
+        Ok(Response::new(status::summarise(&configs, &fetched, hub, sessions)))
+    }
+
+    async fn wait_enforced(
+        &self,
+        request: Request<v1::WaitEnforcedRequest>,
+    ) -> Result<Response<Self::WaitEnforcedStream>, Status> {
+        let request = request.into_inner();
+        let list = self.resolve(&request.list).await?.name;
+        let version = self.version(&request.version)?;
+        let waiting = wait::Waiting {
+            list,
+            version,
+            hubs: Arc::clone(&self.hubs),
+            sessions: Arc::clone(&self.sessions),
+            clock: Arc::clone(&self.clock),
+        };
+        Ok(Response::new(Box::pin(waiting.progress(PROGRESS_INTERVAL))))
+    }
+}
+
+/// How often a caller hears of a wait in which nothing happens.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Admin {
+    /// Reads a version as answers give it; it must be of the history that is followed now.
+    fn version(&self, text: &str) -> Result<Version, Status> {
+        let reached = self.hubs.first().and_then(|hub| hub.news().borrow().complete);
+        let reached = reached.ok_or_else(|| Status::unavailable("nothing was fetched yet: try again"))?;
+        let parsed = convert::version(text, reached.epoch);
+        parsed.ok_or_else(|| {
+            let example = reached.to_string();
+            Status::invalid_argument(format!("{text:?} is not a version of this store, like {example}"))
+        })
+    }
+
+    /// Finds a live revocation by name or by id, in one list or in all.
+    async fn find(
+        &self,
+        list: &str,
+        name: &str,
+        id: Option<crate::revocation::names::RecordId>,
+    ) -> Result<(ListConfig, crate::store::Revocation), Status> {
+        if name.is_empty() && id.is_none() {
+            return Err(Status::invalid_argument("name the revocation, or give its uid"));
+        }
+        let only = if list.is_empty() { None } else { Some(self.resolve(list).await?.name) };
+        let fetched = self.store.fetch().await.map_err(status_of)?;
+        let mut found = fetched.revocations.into_iter().filter(|revocation| {
+            (name.is_empty() || revocation.name == name)
+                && id.is_none_or(|id| revocation.id == id)
+                && only.as_ref().is_none_or(|only| revocation.list == *only)
+        });
+        match (found.next(), found.next()) {
+            (Some(found), None) => Ok((self.resolve(&found.list.to_string()).await?, found)),
+            (None, _) => {
+                let text = format!("no live revocation {name}: it was lifted, has expired, or never was");
+                Err(Status::not_found(text))
+            }
+            (Some(_), Some(_)) => {
+                Err(Status::invalid_argument("several lists have one of this name: name the list"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! The token that callers of the admin API show on TCP.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tonic::Status;
+use tonic::service::Routes;
+
+const LEAST_BYTES: usize = 16;
+const MOST_BYTES: u64 = 4096;
+
+/// A token that is compared in constant time.
+#[derive(Clone)]
+pub(super) struct Bearer(Arc<str>);
+
+impl Bearer {
+    /// Reads the token from a file.
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let size = std::fs::metadata(path).with_context(|| format!("can't read {shown}"))?.len();
+        anyhow::ensure!(size <= MOST_BYTES, "{shown} is too large for a token: {size} bytes");
+        let text = std::fs::read_to_string(path).with_context(|| format!("can't read {shown}"))?;
+        let token = text.trim();
+        anyhow::ensure!(
+            token.len() >= LEAST_BYTES && token.bytes().all(|b| b.is_ascii_graphic()),
+            "{shown} must hold one token of at least {LEAST_BYTES} visible ASCII characters"
+        );
+        Ok(Self(token.into()))
+    }
+
+    /// Lets only callers through that show the token.
+    pub(super) fn protect(self, routes: Routes) -> Routes {
+        Routes::from(routes.into_axum_router().layer(from_fn_with_state(self, require)))
+    }
+
+    fn admits(&self, header: Option<&[u8]>) -> bool {
+        let shown = header.and_then(|header| header.strip_prefix(b"Bearer "));
+        shown.is_some_and(|shown| verify_slices_are_equal(shown, self.0.as_bytes()).is_ok())
+    }
+}
+
+async fn require(State(bearer): State<Bearer>, request: Request, next: Next) -> Response {
+    let mut headers = request.headers().get_all(http::header::AUTHORIZATION).iter();
+    let (shown, more) = (headers.next(), headers.next());
+    if more.is_some() || !bearer.admits(shown.map(http::HeaderValue::as_bytes)) {
+        let status = Status::unauthenticated("show the admin token: Authorization: Bearer <token>");
+        return status.into_http::<axum::body::Body>().into_response();
+    }
+    next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_token_itself_is_admitted() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "0123456789abcdef\n").unwrap();
+        let bearer = Bearer::read(&file).unwrap();
+        assert!(bearer.admits(Some(b"Bearer 0123456789abcdef")));
+        for shown in [
+            &b""[..],
+            b"Bearer ",
+            b"Bearer 0123456789abcde",
+            b"0123456789abcdef",
+            b"Bearer 0123456789abcdefg",
+        ] {
+            assert!(!bearer.admits(Some(shown)));
+        }
+        assert!(!bearer.admits(None));
+    }
+
+    #[test]
+    fn a_file_without_a_good_token_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        for content in ["", "short", "two words that are long enough"] {
+            std::fs::write(&file, content).unwrap();
+            assert!(Bearer::read(&file).is_err(), "{content}");
+        }
+        assert!(Bearer::read(&folder.path().join("none")).is_err());
+    }
+}

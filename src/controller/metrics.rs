@@ -1,0 +1,113 @@
+//! What a controller tells of itself, read from its replicas when somebody asks.
+
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+use crate::distribution::publisher::ListPublisher;
+use crate::distribution::replica::Hub;
+use crate::metrics::{ListLabels, registry};
+use crate::runtime::metrics::Exposition;
+
+/// Makes the exposition of a controller.
+pub(super) fn exposition(hubs: Arc<[Arc<Hub>]>) -> Exposition {
+    let mut registry = registry("controller");
+    if let Some(hub) = hubs.first() {
+        registry.register_with_unit(
+            "propagation",
+            "Time from when a change was known to a replica until a sidecar had it in use",
+            Unit::Seconds,
+            hub.sessions().propagation().clone(),
+        );
+    }
+    registry.register_collector(Box::new(Replicas { hubs }));
+    Exposition::new(registry)
+}
+
+#[derive(Debug)]
+struct Replicas {
+    hubs: Arc<[Arc<Hub>]>,
+}
+
+impl Collector for Replicas {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(first) = self.hubs.first() else { return Ok(()) };
+        let connected = i64::try_from(first.sessions().connected()).unwrap_or(i64::MAX);
+        gauge(&mut encoder, "subscribers", "Open streams to sidecars", None, connected)?;
+        let rounds = self.hubs.iter().map(|hub| hub.rounds()).sum();
+        counter(&mut encoder, "proof_rounds", "Rounds of proof that were completed", rounds)?;
+        let (mut snapshots, mut deltas) = (0, 0);
+        for hub in self.hubs.iter() {
+            hub.for_each(|_, publisher| {
+                snapshots += publisher.counts().snapshots;
+                deltas += publisher.counts().deltas;
+            });
+        }
+        counter(
+            &mut encoder,
+            "encoded_snapshots",
+            "Snapshots that were encoded; one serves many streams",
+            snapshots,
+        )?;
+        counter(&mut encoder, "encoded_deltas", "Deltas that were encoded; one serves many streams", deltas)?;
+        per_list(&mut encoder, first, "list_records", "Live revocations", |publisher| {
+            publisher.state().record_count() as u64
+        })?;
+        per_list(&mut encoder, first, "list_entries", "Keys with rows", |publisher| {
+            publisher.state().key_count() as u64
+        })?;
+        per_list(&mut encoder, first, "list_version", "Revision of the last change", |publisher| {
+            publisher.standing().last_change.revisions.revocations
+        })?;
+        per_list(
+            &mut encoder,
+            first,
+            "list_config_generation",
+            "Generation of the declaration",
+            |publisher| publisher.config().generation,
+        )
+    }
+}
+
+fn per_list(
+    encoder: &mut DescriptorEncoder<'_>,
+    hub: &Hub,
+    name: &str,
+    help: &str,
+    value: impl Fn(&ListPublisher) -> u64,
+) -> Result<(), std::fmt::Error> {
+    let mut values = Vec::new();
+    hub.for_each(|list, publisher| values.push((list.to_string(), value(publisher))));
+    let mut metric = encoder.encode_descriptor(name, help, None, ConstGauge::new(0i64).metric_type())?;
+    for (list, value) in values {
+        let labels = ListLabels { list };
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    value: i64,
+) -> Result<(), std::fmt::Error> {
+    let gauge = ConstGauge::new(value);
+    gauge.encode(encoder.encode_descriptor(name, help, unit, gauge.metric_type())?)
+}
+
+fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> Result<(), std::fmt::Error> {
+    let counter = ConstCounter::new(value);
+    counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
+}

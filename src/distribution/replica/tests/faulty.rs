@@ -1,0 +1,149 @@
+//! A store over a real one that fails in the ways that real ones do.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use super::*;
+use crate::store::{Appended, Entry};
+
+/// What is wrong with the store.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Fault {
+    None,
+    /// Writes succeed; what follows the log is delivered nothing for now.
+    EventsWithheld,
+    /// Writes succeed; whoever follows the log now is never delivered anything again.
+    FollowersDead,
+    BeatsRefused,
+    /// They are written, and the answer does not come for now.
+    BeatsUnanswered,
+    /// They come back with a version from before the fetch.
+    BeatsOfThePast,
+    BeatsFail,
+    FetchHangs,
+    /// A fetch answers what was true earlier, and nothing is delivered; beats are refused, so that the replica
+    /// fetches.
+    Stale(Box<Fetched>),
+    /// The log does not reach back to what was just fetched.
+    Compacted,
+    ListsGone,
+}
+
+pub(super) struct Faulty {
+    inner: Arc<dyn Store>,
+    fault: watch::Sender<Fault>,
+    pub(super) beats: AtomicU64,
+    pub(super) fetches: AtomicU64,
+}
+
+impl Faulty {
+    pub(super) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
+        let (fault, _) = watch::channel(Fault::None);
+        Arc::new(Self { inner, fault, beats: AtomicU64::new(0), fetches: AtomicU64::new(0) })
+    }
+
+    pub(super) fn set(&self, fault: Fault) {
+        self.fault.send_replace(fault);
+    }
+
+    fn is(&self, fault: &Fault) -> bool {
+        *self.fault.borrow() == *fault
+    }
+}
+
+/// Paused time does not run ahead of the store's thread while a blocking task is under way.
+async fn held<T>(work: impl Future<Output = T>) -> T {
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    let holding = tokio::task::spawn_blocking(move || wait.recv().is_ok());
+    let outcome = work.await;
+    drop(done);
+    holding.await.unwrap();
+    outcome
+}
+
+async fn passed(mut fault: watch::Receiver<Fault>, what: impl Fn(&Fault) -> bool) {
+    drop(fault.wait_for(|fault| !what(fault)).await);
+}
+
+impl Store for Faulty {
+    fn append(&self, entry: Entry) -> BoxFuture<'_, Result<Appended, StoreError>> {
+        Box::pin(held(self.inner.append(entry)))
+    }
+
+    fn follow(&self, from: Version) -> BoxFuture<'_, Result<Box<dyn Follow>, FollowError>> {
+        Box::pin(async move {
+            if self.is(&Fault::Compacted) {
+                return Err(FollowError::Compacted { from });
+            }
+            let (inner, fault) = (self.inner.follow(from).await?, self.fault.subscribe());
+            Ok(Box::new(FaultyFollow { inner, fault, dead: false }) as Box<dyn Follow>)
+        })
+    }
+
+    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, StoreError>> {
+        self.fetches.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            passed(self.fault.subscribe(), |fault| *fault == Fault::FetchHangs).await;
+            if let Fault::Stale(fetched) = &*self.fault.borrow() {
+                return Ok((**fetched).clone());
+            }
+            self.inner.fetch().await
+        })
+    }
+
+    fn lists(&self) -> BoxFuture<'_, Result<Vec<StoredList>, StoreError>> {
+        if self.is(&Fault::ListsGone) {
+            return Box::pin(std::future::ready(Ok(vec![])));
+        }
+        self.inner.lists()
+    }
+
+    fn beat(&self, beat: Beat) -> BoxFuture<'_, Result<Version, StoreError>> {
+        self.beats.fetch_add(1, Ordering::SeqCst);
+        let fault = self.fault.borrow().clone();
+        Box::pin(async move {
+            if matches!(fault, Fault::BeatsRefused | Fault::Stale(_)) {
+                return Err(StoreError::Busy);
+            }
+            if fault == Fault::BeatsFail {
+                return Err(StoreError::Failed { why: "the disk is gone".to_owned() });
+            }
+            let mut version = held(self.inner.beat(beat)).await?;
+            passed(self.fault.subscribe(), |fault| *fault == Fault::BeatsUnanswered).await;
+            if fault == Fault::BeatsOfThePast {
+                version.revisions.revocations = 0;
+            }
+            Ok(version)
+        })
+    }
+
+    fn seal_key(&self) -> SealKey {
+        self.inner.seal_key()
+    }
+}
+
+struct FaultyFollow {
+    inner: Box<dyn Follow>,
+    fault: watch::Receiver<Fault>,
+    dead: bool,
+}
+
+impl Follow for FaultyFollow {
+    fn next(&mut self) -> BoxFuture<'_, Result<Event, FollowError>> {
+        Box::pin(async move {
+            passed(self.fault.clone(), |fault| matches!(fault, Fault::EventsWithheld | Fault::Stale(_)))
+                .await;
+            if self.dead {
+                return std::future::pending().await;
+            }
+            let event = self.inner.next().await;
+            if *self.fault.borrow() == Fault::FollowersDead {
+                self.dead = true;
+                return std::future::pending().await;
+            }
+            event
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! What the processes have in common: a runtime, logs, a supervisor, and an exit code with a sentence.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::controller::{self, args::ControllerArgs};
+use crate::runtime::clock::SystemClock;
+use crate::runtime::listen::Address;
+use crate::runtime::random::SystemRandomness;
+use crate::runtime::supervisor::Supervisor;
+use crate::runtime::telemetry::{self, Format};
+use crate::sidecar::args::SidecarArgs;
+use crate::sidecar::compose;
+
+/// How long everything may take to end after the request to stop.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
+const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How a process writes its logs, to standard error.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct LogArgs {
+    /// How logs are written. RUST_LOG says which
+    #[arg(long, value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+}
+
+/// The formats of logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl From<LogFormat> for Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Json => Self::Json,
+            LogFormat::Text => Self::Text,
+        }
+    }
+}
+
+/// Runs a controller until a signal.
+///
+/// # Errors
+/// A sentence about what can't be had, or what failed.
+pub fn controller(args: ControllerArgs, log: LogArgs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(supervised("rescind-controller", log, async |supervisor| {
+        let environment = controller::Environment {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandomness::new()),
+        };
+        let bound = controller::start(args.config()?, environment, supervisor).await?;
+        tracing::info!(
+            streams = shown(&bound.listeners),
+            admin = %bound.admin,
+            health = bound.health.map(|address| address.to_string()),
+            "listening"
+        );
+        Ok(())
+    }))
+}
+
+/// Runs a sidecar until a signal.
+///
+/// # Errors
+/// A sentence about what can't be had, or what failed.
+pub fn sidecar(args: SidecarArgs, log: LogArgs) -> anyhow::Result<()> {
+    // The stream and the probes need one thread; checks have runtimes of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(supervised("rescind-sidecar", log, async |supervisor| {
+        let environment =
+            compose::Environment { clock: Arc::new(SystemClock), random: Arc::new(SystemRandomness::new()) };
+        let bound = compose::start(args.config()?, environment, supervisor)?;
+        tracing::info!(
+            grpc = shown(&bound.grpc),
+            http = shown(&bound.http),
+            claims = bound.claims.map(|address| address.to_string()),
+            health = bound.health.map(|address| address.to_string()),
+            "listening"
+        );
+        Ok(())
+    }))
+}
+
+fn shown(addresses: &[Address]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Starts what is to run, then runs it until a signal.
+async fn supervised(
+    service: &'static str,
+    log: LogArgs,
+    start: impl AsyncFnOnce(&mut Supervisor) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let guard = telemetry::init(service, log.log_format.into())?;
+    let mut supervisor = Supervisor::default();
+    let outcome = match start(&mut supervisor).await {
+        Ok(()) => supervisor.run_until_signal(DRAIN_DEADLINE).await.map_err(Into::into),
+        Err(error) => Err(error),
+    };
+    guard.shutdown(FLUSH_DEADLINE).await;
+    outcome
+}
+
+/// Says what went wrong, in one line, and returns the exit code of the process.
+#[must_use]
+pub fn report(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without a standard error there is nobody to tell.
+            drop(writeln!(std::io::stderr(), "error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

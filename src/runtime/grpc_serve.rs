@@ -1,0 +1,79 @@
+//! Serves gRPC on a listener, within limits, until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::middleware::from_fn_with_state;
+use rustls::ServerConfig;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Server;
+
+use super::host_guard::{self, HostGuard};
+use super::listen::Listener;
+use super::tls;
+
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const MAX_STREAMS_PER_CONNECTION: u32 = 256;
+const MAX_HEADER_BYTES: u32 = 64 * 1024;
+
+/// How connections are protected.
+#[derive(Clone)]
+pub enum Transport {
+    /// In the clear: for this machine only. The guard refuses what a browser could have sent.
+    Plain(Option<HostGuard>),
+    /// By TLS.
+    Tls(Arc<ServerConfig>),
+}
+
+/// Serves until `shutdown`, then lets calls in flight end.
+///
+/// # Errors
+/// The transport's.
+pub async fn serve(
+    listener: Listener,
+    transport: Transport,
+    routes: Routes,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut server = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .http2_max_header_list_size(MAX_HEADER_BYTES);
+    let stop = shutdown.cancelled_owned();
+    match transport {
+        Transport::Plain(guard) => {
+            let routes = guard.map_or(routes.clone(), |guard| guarded(routes, guard));
+            server.add_routes(routes).serve_with_incoming_shutdown(listener, stop).await?;
+        }
+        Transport::Tls(config) => {
+            let incoming = tls::incoming(listener, config);
+            server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop).await?;
+        }
+    }
+    Ok(())
+}
+
+fn guarded(routes: Routes, guard: HostGuard) -> Routes {
+    let guard = Arc::new(guard);
+    Routes::from(routes.into_axum_router().layer(from_fn_with_state(guard, host_guard::enforce)))
+}
+
+/// Adds health and reflection, so that any gRPC client finds its way.
+#[must_use]
+pub fn described(routes: Routes, descriptors: &[u8]) -> Routes {
+    let (_, health) = tonic_health::server::health_reporter();
+    let routes = routes.add_service(health);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(descriptors)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    match reflection {
+        Ok(reflection) => routes.add_service(reflection),
+        Err(error) => {
+            tracing::warn!(%error, "no reflection");
+            routes
+        }
+    }
+}

@@ -20,3 +20,4 @@ mod relay;
 mod restart;
 mod start_up;
 mod tls;
+mod traces;

@@ -179,7 +179,7 @@ fn list_status(view: &ListView, now: Moment) -> v1::ListStatus {
         Freshness::NeverFresh => ("NEVER_FRESH", None),
         Freshness::Corrupt => ("CORRUPT", None),
     };
-    let held = view.list.as_ref().or(view.denials.as_ref());
+    let held = view.list.as_ref().or(view.denials.first());
     v1::ListStatus {
         list: view.name.to_string(),
         state: state.to_owned(),

@@ -208,7 +208,12 @@ impl Followed {
         let (list, same_history) = match &self.view.list {
             Some(held) => {
                 let same = held.version().epoch == snapshot.version.epoch;
-                (held.replace(hash_key, &snapshot)?, same)
+                let list = held.replace(hash_key, &snapshot)?;
+                // Keys of one hash key say nothing under another: a store that was made anew has a key of its own.
+                if *held.hash_key() != hash_key {
+                    self.view.denials.push(Arc::clone(held));
+                }
+                (list, same)
             }
             None => (RevocationList::from_snapshot(hash_key, &snapshot)?, true),
         };
@@ -284,8 +289,7 @@ impl Followed {
         self.view.knowledge = Knowledge::FreshAsOf(sent);
         // What an earlier process left was good for denials until now. Of another history it stays: that one may
         // have forgotten what was acknowledged.
-        self.view.denials =
-            self.view.denials.take().filter(|old| old.version().epoch != proven.version.epoch);
+        self.view.denials.retain(|old| old.version().epoch != proven.version.epoch);
         Ok(Proof::Taken)
     }
 

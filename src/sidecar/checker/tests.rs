@@ -254,7 +254,7 @@ fn only_refused_cookies_are_cleared_and_only_where_the_source_asks() {
 #[test]
 fn denials_are_looked_up_under_their_own_hash_key() {
     let old = list_under(HashKey::new([77; 16]), &[(alice(), always())]);
-    let restarted = ListView { denials: Some(Arc::new(old)), ..view(config("shop"), State::NeverFresh, &[]) };
+    let restarted = ListView { denials: vec![Arc::new(old)], ..view(config("shop"), State::NeverFresh, &[]) };
     let revoked = denied(Verdict::Revoked(RowKind::Always));
     assert_eq!(short(&of_token(std::slice::from_ref(&restarted), &token())), revoked);
     let both = ListView { knowledge: State::Fresh.knowledge(), ..restarted };

@@ -458,6 +458,24 @@ fn what_an_earlier_process_left_is_good_for_denials_until_the_first_proof() {
     assert!(next.view().denials.is_empty());
 }
 
+/// Invariant 20: a store that was restored from a backup reaches the version again, and not what stood there.
+#[test]
+fn what_is_above_the_first_proof_denies_on() {
+    let (pump, _) = fresh();
+    let left = denials_only(pump.view().clone());
+    let mut next = Pump::with(left);
+    let mut restored = Replica::new();
+    next.prove(&mut restored, moment(9)).unwrap();
+    check_fresh(&next, &restored, 9);
+    for n in 10..20 {
+        restored.step(put(n));
+    }
+    next.prove(&mut restored, moment(10)).unwrap();
+    check_fresh(&next, &restored, 10);
+    let [kept] = &next.view().denials[..] else { panic!("{:?}", next.view().denials) };
+    assert!(matches!(kept.find(Key::from_bytes([2; 16])), Found::Rows(_)));
+}
+
 /// A replica of a store that was made anew, with a declaration and a hash key.
 fn made_anew(config: PublishedConfig, hash_key: HashKey) -> Replica {
     let mut later: Version = version(1);
@@ -465,6 +483,14 @@ fn made_anew(config: PublishedConfig, hash_key: HashKey) -> Replica {
     let state = State::of(hash_key, []);
     let list = ListPublisher::new(state, later, UnixSeconds::MIN, config, seal_key());
     Replica { list, newest: 1, pings: 0, proven: 0 }
+}
+
+fn prove_anew(pump: &mut Pump, replica: &mut Replica) {
+    pump.connect();
+    pump.ping(moment(5));
+    pump.settle(replica).unwrap();
+    replica.proven = replica.pings;
+    pump.settle(replica).unwrap();
 }
 
 /// Invariant 20: the keys of what is held are of the old hash key, and are looked up under it.
@@ -476,15 +502,24 @@ fn a_store_made_anew_with_another_hash_key_takes_no_denial_away() {
     let document = crate::api::compile::tests::document();
     let config = PublishedConfig::new(&StoredList { document, hash_key }).unwrap();
     let mut replica = made_anew(config, hash_key);
-    pump.connect();
-    pump.ping(moment(5));
-    pump.settle(&mut replica).unwrap();
-    replica.proven = replica.pings;
-    pump.settle(&mut replica).unwrap();
+    prove_anew(&mut pump, &mut replica);
     assert_eq!(pump.knowledge(), Knowledge::FreshAsOf(moment(5)));
     assert_eq!(pump.list().hash_key(), &hash_key);
     let [kept] = &pump.view().denials[..] else { panic!("{:?}", pump.view().denials) };
     assert_eq!(kept.snapshot(), held.snapshot());
+}
+
+/// Invariant 21: a store that was made anew counts its declarations from one.
+#[test]
+fn another_history_counts_its_declarations_anew() {
+    let (mut pump, mut replica) = fresh();
+    replica.list.set_config(config(3));
+    pump.prove(&mut replica, moment(2)).unwrap();
+    assert_eq!(pump.view().generation, 3);
+    let mut replica = made_anew(config(1), HASH_KEY);
+    prove_anew(&mut pump, &mut replica);
+    check_fresh(&pump, &replica, 5);
+    assert_eq!(pump.view().generation, 1);
 }
 
 /// Invariant 20: another history may have forgotten what was acknowledged; what is held denies on.

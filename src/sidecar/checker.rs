@@ -182,8 +182,13 @@ impl Check<'_> {
             }
             Found::Refused(verdict) => verdict.code().to_owned(),
         });
-        let otherwise = self.found(found);
         let enforced = sources.all.get(..sources.enforced).unwrap_or_default();
+        // Nobody verifies an opaque token: where only a list in shadow looks for one, the others find nothing.
+        let is_opaque = matches!(found, Found::Token { kind: TokenKind::Opaque { .. }, .. });
+        if is_opaque && self.panel.force() == Force::Enforced && lines.carry_nothing(enforced) {
+            self.no_token();
+        }
+        let otherwise = self.found(found);
         let strip = match self.request.policy.token {
             TokenPolicy::Required => Strip::Nothing,
             TokenPolicy::Optional | TokenPolicy::Lenient => lines.strip(&sources.all),

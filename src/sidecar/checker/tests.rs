@@ -200,6 +200,17 @@ fn a_source_in_shadow_neither_refuses_nor_admits() {
 }
 
 #[test]
+fn nobody_passes_by_making_up_an_opaque_token_that_only_a_list_in_shadow_looks_for() {
+    let sources = vec![source(cookie("trial"), opaque())];
+    let views = [fresh(config("a")), fresh(ListConfig { sources, ..shadow("bb") })];
+    assert_eq!(short(&of_lines(&views, &[], &["trial=x"], &[])), denied(Verdict::NoToken));
+    let listed = (Verdict::NotListed, Decision::Allow, false);
+    assert_eq!(short(&of_lines(&views, &[], &["trial=x"], &[("token", "optional")])), listed);
+    assert_eq!(short(&of_lines(&views[1..], &[], &["trial=x"], &[])), listed);
+    assert_eq!(short(&of_lines(&views, &[], &["session=x"], &[])), listed);
+}
+
+#[test]
 fn nobody_passes_by_naming_an_issuer_that_only_a_list_in_shadow_declares() {
     let elsewhere = with_issuer("bb", |issuer| issuer.issuer = "https://else".to_owned());
     let shadowed = ListConfig { enforcement: shadow("bb").enforcement, ..elsewhere };

@@ -25,7 +25,7 @@ use crate::token::rules::Now;
 
 use self::complaints::Complaints;
 use self::evidence::{Evidence, Origin};
-use self::findings::{Findings, conclude};
+use self::findings::{Findings, Removal, conclude};
 use self::panel::{Force, Panel, token_time};
 use self::presented::{Found, Lines, declared_upstream, same_claims};
 pub use self::steps::Step;
@@ -124,7 +124,11 @@ impl Check<'_> {
             }
         };
         let best_effort = self.standings();
-        let conclusion = conclude(&self.findings, otherwise, &request.policy);
+        let removal = match declared_upstream(&self.panel, request.upstream).as_slice() {
+            [] => Removal::Possible,
+            [..] => Removal::Impossible,
+        };
+        let conclusion = conclude(&self.findings, otherwise, &request.policy, removal);
         let refused =
             conclusion.decision == Decision::Deny && !matches!(conclusion.verdict, Verdict::Unknown(_));
         // With nothing in force, nothing is to be touched.

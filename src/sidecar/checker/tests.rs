@@ -330,11 +330,14 @@ fn more_values_than_can_be_checked_are_a_doubt_with_a_reason_of_its_own() {
         name: "group".to_owned(),
         claims: vec!["groups".parse().unwrap()],
     }];
-    let views = [fresh(ListConfig { selectors, ..config("shop") })];
+    let required = with_issuer("shop", |issuer| issuer.required_claims = vec!["groups".parse().unwrap()]);
     let groups = |count: usize| token_with(json!({"groups": vec![7; count]}));
-    assert_eq!(short(&of_token(&views, &groups(256))), ACTIVE);
-    let outcome = of_token(&views, &groups(257));
-    assert_eq!(short(&outcome), denied(Verdict::Unknown(Why::TooMuch(SelectionError::TooManyElements))));
+    for config in [config("shop"), required] {
+        let views = [fresh(ListConfig { selectors: selectors.clone(), ..config })];
+        assert_eq!(short(&of_token(&views, &groups(256))), ACTIVE);
+        let outcome = of_token(&views, &groups(257));
+        assert_eq!(short(&outcome), denied(Verdict::Unknown(Why::TooMuch(SelectionError::TooManyElements))));
+    }
 }
 
 #[test]

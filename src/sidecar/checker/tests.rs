@@ -290,6 +290,14 @@ fn denials_are_looked_up_under_their_own_hash_key() {
     assert_eq!(short(&of_token(&[both], &token_with(json!({"sub": "bob"})))), ACTIVE);
 }
 
+/// A list may have been enforced since the disk was written.
+#[test]
+fn what_the_disk_says_of_shadow_lets_nothing_pass() {
+    let loaded = ListView { generation: 0, ..view(shadow("shop"), State::NeverFresh, &[]) };
+    let never_fresh = denied(Verdict::Unknown(Why::List(Doubt::NeverFresh)));
+    assert_eq!(short(&of_token(&[loaded], &token())), never_fresh);
+}
+
 /// Invariant 17: cutoffs are exact at the boundary.
 #[test]
 fn a_cutoff_reaches_to_its_end_with_the_skew() {

@@ -1,4 +1,4 @@
-.PHONY: help test fmt lint unit doc
+.PHONY: help test fmt lint unit doc mutants
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,3 +16,6 @@ unit: ## Run the tests
 
 doc: ## Build the documentation; warnings fail
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+
+mutants: ## Remove safety checks one at a time and show that their tests turn red (takes minutes)
+	scripts/mutants

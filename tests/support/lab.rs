@@ -130,6 +130,20 @@ impl Lab {
         self.sidecar = Some(Process::start("sidecar", SIDECAR, &arguments).await.unwrap());
     }
 
+    /// Returns the arguments of the sidecar with these controllers.
+    pub(crate) fn sidecar_arguments_to(&self, controllers: &[String]) -> Vec<String> {
+        let mut arguments = self.sidecar_arguments();
+        arguments.retain(|argument| !argument.starts_with("--controller="));
+        arguments.extend(controllers.iter().map(|uri| format!("--controller={uri}")));
+        arguments
+    }
+
+    /// Starts the sidecar with exactly these arguments.
+    pub(crate) async fn start_sidecar_with(&mut self, arguments: &[String]) {
+        self.sidecar = None;
+        self.sidecar = Some(Process::start("sidecar", SIDECAR, arguments).await.unwrap());
+    }
+
     /// Starts a controller or sidecar with these arguments only, and leaves it to the caller.
     pub(crate) async fn start_other(
         &self,

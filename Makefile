@@ -1,4 +1,4 @@
-.PHONY: help test fmt lint unit doc
+.PHONY: help test fmt lint unit doc bench
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,3 +16,8 @@ unit: ## Run the tests
 
 doc: ## Build the documentation; warnings fail
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+
+bench: ## Measure; see docs/benchmarks.md. Never part of the tests
+	scripts/setup-test-tools
+	cargo bench --locked --bench core
+	cargo bench --locked --bench processes

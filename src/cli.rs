@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-pub use self::console::Console;
+pub use self::console::{Console, Surface, Tone};
 pub use self::context::Context;
 pub use self::failure::{Exit, Failure};
 use self::input::{InputError, looks_like_token};
@@ -25,22 +25,22 @@ mod ask;
 mod check;
 mod client;
 mod completion;
-pub mod console;
+mod console;
 mod context;
 pub mod demo;
 pub mod dev;
 mod explain;
 mod failure;
 mod folder;
-pub mod format;
-pub mod input;
+mod format;
+mod input;
 mod issuer;
 mod key;
 mod list;
 mod revoke;
 mod sample;
 mod selector;
-pub mod server;
+mod server;
 mod session;
 mod status;
 mod subject;
@@ -175,8 +175,8 @@ fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit
 fn explain_usage(error: &clap::Error, console: &mut Console) -> Exit {
     let text = error.render();
     let paint = |surface| match surface {
-        console::Surface::Coloured => text.ansi().to_string(),
-        console::Surface::Plain | console::Surface::Monochrome => text.to_string(),
+        Surface::Coloured => text.ansi().to_string(),
+        Surface::Plain | Surface::Monochrome => text.to_string(),
     };
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

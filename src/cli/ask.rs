@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::console::{Console, printable};
 use super::failure::Failure;
 use super::input::TokenSource;
-use super::server::ServerOptions;
+use super::server::{Role, Server, ServerOptions};
 use super::time::{elapsed, parse_duration};
 use super::view::BadAnswer;
 use crate::proto::v1;
@@ -16,7 +16,7 @@ use crate::revocation::names::ListName;
 
 /// The question.
 #[derive(Args, Clone, Debug)]
-pub struct Question {
+pub(super) struct Question {
     /// Where the token is.
     #[command(flatten)]
     token: TokenSource,
@@ -37,10 +37,16 @@ pub struct Question {
     source: Option<String>,
     /// Where the sidecar is.
     #[command(flatten)]
-    pub(super) server: ServerOptions,
+    server: ServerOptions,
 }
 
 impl Question {
+    /// Finds the sidecar, before anybody is asked to paste a token.
+    pub(super) fn open(&self) -> Result<Server, Failure> {
+        self.token.refuse_arguments()?;
+        Ok(Server::open(&self.server, Role::Sidecar)?)
+    }
+
     pub(super) fn read(&self, console: &mut Console) -> Result<v1::CheckRequest, Failure> {
         // The protocol writes "no bound" as zero, so zero can't be asked for.
         let max_age_milliseconds = match self.max_age.map(|age| u64::try_from(age.as_millis())) {

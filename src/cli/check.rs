@@ -7,7 +7,7 @@ use super::console::Tone;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::format::Machine;
-use super::server::{CallError, Role, Server};
+use super::server::CallError;
 
 /// Ask a sidecar whether a token may be accepted now
 #[derive(Args, Clone, Debug)]
@@ -19,13 +19,13 @@ Examples:
   rescind check < token.txt
   rescind check --file token.txt --audience shop-api --max-age 5s
   rescind check --file token.txt --min-version 1/184467")]
-pub struct Check {
+pub(super) struct Check {
+    /// Format of the answer
+    #[arg(long, short, value_name = "json|yaml", hide_possible_values = true)]
+    output: Option<Machine>,
     /// What to ask.
     #[command(flatten)]
     question: Question,
-    /// Format of the answer
-    #[arg(long, short, value_name = "FORMAT")]
-    output: Option<Machine>,
 }
 
 impl Check {
@@ -57,7 +57,7 @@ impl Check {
     }
 
     async fn ask(&self, context: &mut Context<'_>) -> Result<Answer, Failure> {
-        let server = Server::open(&self.question.server, Role::Sidecar)?;
+        let server = self.question.open()?;
         let request = self.question.read(context.console)?;
         let answer = server.answer(server.check().check(server.request(request))).await?;
         Ok(answer.try_into()?)

@@ -15,7 +15,7 @@ use crate::proto::v1::target::Target;
 
   # Refuse all its tokens until that is undone
   rescind client web-shop --ban")]
-pub struct Client {
+pub(super) struct Client {
     /// The client (client_id, or what the list says instead)
     #[arg(value_name = "CLIENT_ID", value_parser = parse_value)]
     client: String,

@@ -13,7 +13,7 @@ use super::failure::{Exit, Failure};
   rescind completion bash > /etc/bash_completion.d/rescind
   rescind completion zsh > \"${fpath[1]}/_rescind\"
   rescind completion fish > ~/.config/fish/completions/rescind.fish")]
-pub struct Completion {
+pub(super) struct Completion {
     /// The shell
     shell: Shell,
 }

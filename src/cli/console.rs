@@ -171,7 +171,8 @@ impl Console {
         }
     }
 
-    fn without_secrets(&self, text: &str) -> String {
+    /// Returns a text without what was concealed.
+    pub(super) fn without_secrets(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "[a token]"))
     }
 
@@ -187,7 +188,7 @@ impl Console {
     /// Writes to standard error, as far as that is possible: there is nowhere left to complain.
     pub fn note(&mut self, text: &str) {
         let text = self.without_secrets(text);
-        _ = self.err.write(&text);
+        self.err.write(&text).unwrap_or_default();
     }
 
     /// Writes a line with a painted label in front to standard error.
@@ -226,7 +227,7 @@ impl fmt::Debug for Console {
 
 /// Escapes what would steer a terminal: texts of others must not move its cursor or rename its window.
 #[must_use]
-pub fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut safe, character| {
         if character.is_control() && character != '\n' || is_invisible_direction(character) {
             safe.extend(character.escape_default());
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_has_gone_is_no_error() {
-        let plain = |writer| (Surface::Plain, writer);
+        let plain = |writer: Box<dyn Write + Send>| (Surface::Plain, writer);
         let mut console = Console::new(plain(Box::new(Gone)), plain(Box::new(Gone)), Box::new(io::empty()));
         assert!(!console.is_closed());
         console.print("a").unwrap();

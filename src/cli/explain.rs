@@ -8,7 +8,6 @@ use super::console::{Surface, Tone, printable};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::format::Machine;
-use super::server::{Role, Server};
 use super::view::BadAnswer;
 use crate::proto::v1;
 
@@ -19,13 +18,13 @@ use crate::proto::v1;
 Examples:
   rescind explain < token.txt
   rescind explain --file token.txt --audience shop-api -o json")]
-pub struct Explain {
+pub(super) struct Explain {
+    /// Format of the answer
+    #[arg(long, short, value_name = "json|yaml", hide_possible_values = true)]
+    output: Option<Machine>,
     /// What to ask.
     #[command(flatten)]
     question: Question,
-    /// Format of the answer
-    #[arg(long, short, value_name = "FORMAT")]
-    output: Option<Machine>,
 }
 
 #[derive(Serialize)]
@@ -43,7 +42,7 @@ struct Step {
 
 impl Explain {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
-        let server = Server::open(&self.question.server, Role::Sidecar)?;
+        let server = self.question.open()?;
         let request = self.question.read(context.console)?;
         let wire = server.answer(server.check().explain(server.request(request))).await?;
         let response = wire.response.ok_or(BadAnswer { what: "it has no decision" })?.try_into()?;

@@ -9,7 +9,7 @@ use super::console::Console;
 
 /// How a command about revocations answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// One JSON object
     Json,
     /// One YAML document
@@ -22,7 +22,7 @@ pub enum Format {
 
 /// How other commands answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Machine {
+pub(super) enum Machine {
     /// One JSON object
     Json,
     /// One YAML document
@@ -48,7 +48,7 @@ impl Machine {
     ///
     /// # Errors
     /// [`OutputError`].
-    pub fn print(self, value: &impl Serialize, console: &mut Console) -> Result<(), OutputError> {
+    pub(super) fn print(self, value: &impl Serialize, console: &mut Console) -> Result<(), OutputError> {
         let text = match self {
             Self::Json => serde_json::to_string_pretty(value)? + "\n",
             Self::Yaml => serde_saphyr::to_string(value)?,

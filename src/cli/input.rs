@@ -17,7 +17,7 @@ const READ_LIMIT: u64 = 16 * 1024 + 3;
 
 /// Where a token comes from.
 #[derive(Args, Clone, Debug, Default)]
-pub struct TokenSource {
+pub(super) struct TokenSource {
     /// File with the token ("-" is standard input)
     #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,

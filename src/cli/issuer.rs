@@ -15,7 +15,7 @@ use crate::proto::v1::target::Target;
 
   # Cut it off
   rescind issuer https://id.example.com --ban")]
-pub struct Issuer {
+pub(super) struct Issuer {
     /// The issuer (iss), exactly as its tokens name it
     #[arg(value_name = "ISS", value_parser = parse_value)]
     issuer: String,

@@ -15,7 +15,7 @@ use crate::proto::v1::target::Target;
 
   # Only what it signed up to a moment
   rescind key k1 --cutoff 2026-11-21T10:00:00Z")]
-pub struct Key {
+pub(super) struct Key {
     /// The key: its configured kid, or its RFC 7638 thumbprint
     #[arg(value_name = "KID", value_parser = parse_value)]
     key: String,

@@ -28,12 +28,12 @@ const MAX_TARGET: usize = 48;
   rescind list
   rescind list --list shop -o wide
   rescind list -o json | jq -r '.items[].metadata.name'")]
-pub struct List {
+pub(super) struct List {
     /// Only those of this list, NAMESPACE/NAME or NAME
     #[arg(long, short, value_name = "LIST")]
     list: Option<ListName>,
     /// Format of the answer
-    #[arg(long, short, value_name = "FORMAT")]
+    #[arg(long, short, value_name = "json|yaml|name|wide", hide_possible_values = true)]
     output: Option<Format>,
     /// Where the server is.
     #[command(flatten)]

@@ -23,7 +23,7 @@ mod report;
 
 /// The options of every revoking command but the issuer, which one of them takes as its argument.
 #[derive(Args, Clone, Debug)]
-pub struct RevokeOptions {
+pub(super) struct RevokeOptions {
     /// List, as NAMESPACE/NAME or NAME; may be left out if there is only one
     #[arg(long, short, value_name = "LIST")]
     list: Option<ListName>,
@@ -46,18 +46,31 @@ pub struct RevokeOptions {
     #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "ban", conflicts_with = "ban_for")]
     until: Option<UnixSeconds>,
     /// What the cutoff is compared with; session-start catches renewed tokens too
-    #[arg(long, value_name = "WHAT", conflicts_with = "ban")]
+    #[arg(
+        long,
+        value_name = "issue-time|session-start",
+        hide_possible_values = true,
+        conflicts_with = "ban"
+    )]
     compare_with: Option<CompareWithArgument>,
     /// Name of the revocation; the same command can then be repeated safely
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Check everything at the server, and store nothing
-    #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "server")]
+    #[arg(
+        long,
+        value_name = "server",
+        hide_possible_values = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "server"
+    )]
     dry_run: Option<DryRun>,
     /// Wait until every sidecar has applied it
     #[arg(
         long,
-        value_name = "BOOL",
+        value_name = "true|false",
+        hide_possible_values = true,
         num_args = 0..=1,
         require_equals = true,
         default_value_t = true,
@@ -69,7 +82,7 @@ pub struct RevokeOptions {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
     timeout: Duration,
     /// Format of the answer
-    #[arg(long, short, value_name = "FORMAT")]
+    #[arg(long, short, value_name = "json|yaml|name|wide", hide_possible_values = true)]
     output: Option<Format>,
     /// Where the server is.
     #[command(flatten)]
@@ -78,7 +91,7 @@ pub struct RevokeOptions {
 
 /// The issuer of the tokens.
 #[derive(Args, Clone, Debug)]
-pub struct IssuerOption {
+pub(super) struct IssuerOption {
     /// Issuer (iss) of the tokens, exactly as they name it; may be left out if the list has only one
     #[arg(long, short, value_name = "ISS")]
     pub(super) issuer: Option<String>,
@@ -94,7 +107,7 @@ enum CompareWithArgument {
 
 /// Where a dry run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DryRun {
+pub(super) enum DryRun {
     /// It is no dry run
     None,
     /// At the server

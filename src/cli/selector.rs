@@ -22,10 +22,10 @@ use crate::revocation::selector::TypedValue;
 
   # A tenant whose id is a number
   rescind selector tenant /tenant/id=42 --type /tenant/id=number --ban")]
-pub struct Selector {
+pub(super) struct Selector {
     /// Name of the selector
     #[arg(value_name = "NAME", value_parser = parse_name)]
-    name: String,
+    selector: String,
     /// A value for each claim of the selector
     #[arg(value_name = "CLAIM=VALUE", required = true, num_args = 1..=8, value_parser = parse_pair)]
     values: Vec<(ClaimPath, String)>,
@@ -68,7 +68,7 @@ fn parse_type(text: &str) -> Result<(ClaimPath, Type), String> {
 impl Selector {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
         let values = values(&self.values, &self.types)?;
-        let target = Target::Selector(v1::SelectorTarget { name: self.name, values });
+        let target = Target::Selector(v1::SelectorTarget { name: self.selector, values });
         self.options.revoke(self.issuer.issuer.as_deref(), target, context).await
     }
 }

@@ -20,7 +20,7 @@ use crate::runtime::dial::{self, DialError};
 use crate::runtime::listen::Address;
 use crate::runtime::tls::{self, Identity, TlsError};
 
-pub use self::call::CallError;
+pub(super) use self::call::CallError;
 
 mod call;
 
@@ -32,7 +32,7 @@ const MAX_BEARER_BYTES: usize = 16 * 1024;
 /// Where the server is, and by what both ends prove who they are.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Server")]
-pub struct ServerOptions {
+pub(super) struct ServerOptions {
     /// Address of the server: unix:/path, /path, http://127.0.0.1:port or https://host:port
     #[arg(long, env = "RESCIND_SERVER", hide_env_values = true, value_name = "ADDR")]
     server: Option<ServerAddress>,
@@ -90,7 +90,8 @@ impl FromStr for ServerAddress {
         match uri.scheme_str() {
             Some("https") => Ok(Self::Tls(uri)),
             Some("http") if is_this_machine(host) => Ok(Self::Plain(uri)),
-            _ => Err(BadServer::InTheClear),
+            Some("http") => Err(BadServer::InTheClear),
+            _ => Err(BadServer::Form),
         }
     }
 }
@@ -111,7 +112,7 @@ impl fmt::Display for ServerAddress {
 
 /// Who is expected at the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(super) enum Role {
     /// Revokes, lifts and lists.
     Controller,
     /// Answers checks.

@@ -15,7 +15,7 @@ use crate::proto::v1::target::Target;
 
   # Only the tokens that it has been issued so far
   rescind session 08a5019c-17e1-4977-8f42-65a12843ea02 --cutoff now")]
-pub struct Session {
+pub(super) struct Session {
     /// The session (sid)
     #[arg(value_name = "SID", value_parser = parse_value)]
     session: String,

@@ -17,9 +17,9 @@ use crate::proto::v1;
 #[command(after_help = "Examples:
   rescind status
   rescind status -o json | jq '.sidecars[] | select(.connected | not)'")]
-pub struct Status {
+pub(super) struct Status {
     /// Format of the answer
-    #[arg(long, short, value_name = "FORMAT")]
+    #[arg(long, short, value_name = "json|yaml", hide_possible_values = true)]
     output: Option<Machine>,
     /// Where the server is.
     #[command(flatten)]

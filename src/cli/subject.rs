@@ -18,7 +18,7 @@ use crate::proto::v1::target::Target;
 
   # Reach tokens that are renewed within an old session, too
   rescind subject alice --compare-with session-start")]
-pub struct Subject {
+pub(super) struct Subject {
     /// The subject (sub)
     #[arg(value_name = "SUB", value_parser = parse_value)]
     subject: String,

@@ -25,7 +25,7 @@ Examples:
 
   # An opaque token or session id; only its SHA-256 leaves this machine
   rescind token --opaque --issuer https://id.example.com --file session.txt")]
-pub struct Token {
+pub(super) struct Token {
     /// Where the token is.
     #[command(flatten)]
     source: TokenSource,

@@ -21,7 +21,7 @@ use crate::revocation::names::{ListName, RecordId};
 Examples:
   rescind undo r-7k2m9
   rescind undo r-7k2m9 --dry-run")]
-pub struct Undo {
+pub(super) struct Undo {
     /// Name of the revocation, or its UID
     #[arg(value_name = "NAME|UID")]
     revocation: String,
@@ -29,10 +29,17 @@ pub struct Undo {
     #[arg(long, short, value_name = "LIST")]
     list: Option<ListName>,
     /// Check everything at the server, and lift nothing
-    #[arg(long, value_name = "WHERE", num_args = 0..=1, require_equals = true, default_missing_value = "server")]
+    #[arg(
+        long,
+        value_name = "server",
+        hide_possible_values = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "server"
+    )]
     dry_run: Option<DryRun>,
     /// Format of the answer
-    #[arg(long, short, value_name = "FORMAT")]
+    #[arg(long, short, value_name = "json|yaml|name|wide", hide_possible_values = true)]
     output: Option<Format>,
     /// Where the server is.
     #[command(flatten)]

@@ -13,9 +13,9 @@ use crate::api::API_VERSION;
 #[command(after_help = "Examples:
   rescind version
   rescind version -o json")]
-pub struct Version {
+pub(super) struct Version {
     /// Format of the answer
-    #[arg(long, short, value_name = "FORMAT")]
+    #[arg(long, short, value_name = "json|yaml", hide_possible_values = true)]
     output: Option<Machine>,
 }
 

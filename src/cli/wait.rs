@@ -56,7 +56,7 @@ async fn follow(
                 error => return Waited::Refused(error),
             },
         };
-        progress.trouble(problem);
+        progress.trouble(problem, console);
         progress.tick(last.as_ref(), console).await;
     }
 }
@@ -123,9 +123,9 @@ impl Progress {
         }
     }
 
-    fn trouble(&mut self, problem: String) {
+    fn trouble(&mut self, problem: String, console: &Console) {
         if let Some(bar) = &self.bar {
-            bar.set_message(printable(&problem));
+            bar.set_message(printable(&console.without_secrets(&problem)));
         }
         self.trouble = Some(problem);
     }
@@ -171,6 +171,8 @@ pub(super) fn enforced(report: &v1::EnforcementProgress) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::console::Surface;
+    use super::super::tests::Buffer;
     use super::*;
 
     #[test]
@@ -183,5 +185,28 @@ mod tests {
         check(1, 1, 0, "1 of 1 sidecar has applied it");
         check(12, 3, 0, "3 of 12 sidecars have applied it");
         check(12, 3, 1, "3 of 12 sidecars have applied it, 1 away and too old to allow anything");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nobody_watches_there_is_a_line_per_second() {
+        let out = Buffer::default();
+        let mut console = Console::new(
+            (Surface::Plain, Box::new(std::io::sink())),
+            (Surface::Plain, Box::new(out.clone())),
+            Box::new(std::io::empty()),
+        );
+        let mut progress = Progress::new(&console);
+        progress.tick(None, &mut console).await;
+        let report = v1::EnforcementProgress { subscribers: 12, applied: 3, ..Default::default() };
+        progress.report(&report);
+        progress.tick(Some(&report), &mut console).await;
+        progress.trouble("gone\u{7}".to_owned(), &console);
+        progress.tick(Some(&report), &mut console).await;
+        assert_eq!(
+            out.text(),
+            "waiting for 1 s: no sidecar has reported yet\n\
+             waiting for 2 s: 3 of 12 sidecars have applied it\n\
+             waiting for 3 s: gone\\u{7}\n"
+        );
     }
 }

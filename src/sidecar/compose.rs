@@ -191,6 +191,10 @@ fn bind(config: &Config) -> anyhow::Result<Sockets> {
 /// In the clear, only a controller on this machine is followed.
 fn controllers(config: &Config) -> anyhow::Result<Controllers> {
     for text in &config.controllers {
+        // A path is no URI of a server, but that of a socket on this machine.
+        if text.starts_with("unix:/") {
+            continue;
+        }
         let uri: Uri = text.parse().with_context(|| format!("--controller {text} is no URI"))?;
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let is_loopback =
@@ -205,8 +209,7 @@ fn controllers(config: &Config) -> anyhow::Result<Controllers> {
                     "{text} is on another machine: use https, for lists must not be read or changed on the way"
                 );
             }
-            _ => anyhow::ensure!(
-                text.starts_with("unix:/"),
+            _ => anyhow::bail!(
                 "--controller {text}: write https://host:port, or http://ip:port or unix:/path on this machine"
             ),
         }
@@ -339,4 +342,45 @@ async fn serve_grpc(listener: Listener, routes: Routes, shutdown: CancellationTo
     let guard = listener.address().ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()));
     let routes = grpc_serve::described(routes, DESCRIPTORS);
     grpc_serve::serve(listener.rehome()?, Transport::Plain(guard), routes, shutdown).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(controller: &str, expected: Result<(), &str>) {
+        let config = Config {
+            controllers: vec![controller.to_owned()],
+            tls_authorities: None,
+            tls_identity: None,
+            lists: Vec::new(),
+            grpc: Vec::new(),
+            http: Vec::new(),
+            claims: None,
+            data: None,
+            health: None,
+            health_hosts: Vec::new(),
+            identity: None,
+            threads: None,
+            reveal: false,
+        };
+        match (controllers(&config).map(|taken| taken.uris), expected) {
+            (Ok(uris), Ok(())) => assert_eq!(uris, [controller]),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{controller}: {error}"),
+            (taken, _) => panic!("{controller}: {taken:?}"),
+        }
+    }
+
+    #[test]
+    fn in_the_clear_only_a_controller_on_this_machine_is_followed() {
+        check("http://127.0.0.1:7401", Ok(()));
+        check("http://[::1]:7401", Ok(()));
+        check("unix:/run/rescind/stream.sock", Ok(()));
+        check("unix:///run/rescind/stream.sock", Ok(()));
+        check("http://192.0.2.1:7401", Err("use https"));
+        check("https://192.0.2.1:7401", Err("--tls-ca"));
+        check("unix:stream.sock", Err("write https://host:port"));
+        check("ftp://127.0.0.1", Err("write https://host:port"));
+        check("", Err("is no URI"));
+    }
 }

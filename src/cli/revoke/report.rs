@@ -10,6 +10,7 @@ use crate::api::revocation::{self as api, EnforcementCounts};
 use crate::api::target::write_time;
 use crate::api::token_revocation_list::{Condition, ConditionStatus};
 use crate::proto::v1;
+use crate::revocation::record::CompareWith;
 use crate::revocation::selector::Selection;
 use crate::revocation::time::UnixSeconds;
 
@@ -42,9 +43,9 @@ pub(super) fn accepted(
     line("issuer", &view.spec.target.issuer);
     line("cutoff", &cutoff(view));
     line("admits from", &admits_from(view));
+    line("version", &view.version);
     if format == Some(Format::Wide) {
         line("expires", &view.expires().map_or_else(|| "never".to_owned(), write_time));
-        line("version", &view.version);
         line("uid", &view.uid);
         line("reason", view.reason.as_deref().unwrap_or_default());
         line("message", view.message.as_deref().unwrap_or_default());
@@ -56,7 +57,6 @@ pub(super) fn accepted(
 }
 
 fn cutoff(view: &View) -> String {
-    use crate::revocation::record::CompareWith;
     match view.spec.compare_with {
         CompareWith::SessionStart => format!("{} (session start)", view.cutoff()),
         CompareWith::IssueTime if view.is_always() => "Always (tokens issued later, too)".to_owned(),
@@ -65,8 +65,12 @@ fn cutoff(view: &View) -> String {
 }
 
 fn admits_from(view: &View) -> String {
+    let passing = match view.spec.compare_with {
+        CompareWith::IssueTime => "tokens issued then or later pass",
+        CompareWith::SessionStart => "tokens of sessions begun then or later pass",
+    };
     match (view.admits_from, view.spec.expires_at) {
-        (Some(time), _) => format!("{} (tokens issued then or later pass)", write_time(time)),
+        (Some(time), _) => format!("{} ({passing})", write_time(time)),
         (None, Some(end)) if view.is_always() => format!("never, until it ends at {}", write_time(end)),
         (None, _) if view.is_always() => "never, until it is undone or expires".to_owned(),
         (None, _) => String::new(),
@@ -78,6 +82,7 @@ fn session_note(view: &View) -> Option<&'static str> {
     let renews = "The issuer's own session lives on and can get new tokens, which pass: \
                   lock the account at the issuer first, then revoke.";
     let refused = "The issuer's own session lives on; its new tokens are refused while this stands.";
+    let reaches_renewed = view.is_always() || view.spec.compare_with == CompareWith::SessionStart;
     match &view.spec.target.selection {
         // Nobody signs with it any longer, or there is no session behind it.
         Selection::Key(_) | Selection::Opaque(_) => None,
@@ -87,7 +92,7 @@ fn session_note(view: &View) -> Option<&'static str> {
         | Selection::Subject(_)
         | Selection::Client(_)
         | Selection::Everything
-        | Selection::Declared { .. } => Some(if view.is_always() { refused } else { renews }),
+        | Selection::Declared { .. } => Some(if reaches_renewed { refused } else { renews }),
     }
 }
 

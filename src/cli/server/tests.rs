@@ -85,6 +85,14 @@ async fn a_bearer_file_holds_one_word_that_no_error_shows() {
     assert!(open(missing).contains("token: No such file"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_come_is_waited_for_10_s() {
+    let server = Server::open(&options("/a"), Role::Controller).unwrap();
+    let error = server.answer::<()>(std::future::pending()).await.unwrap_err();
+    assert_eq!(error.to_string(), "unix:/a did not answer within 10 s");
+    assert!(error.is_unsettled());
+}
+
 #[test]
 fn a_refusal_says_what_the_server_said_and_no_more() {
     let server = "/a".parse().unwrap();

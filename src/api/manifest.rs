@@ -161,7 +161,8 @@ fn list(written: Written<TokenRevocationListSpec>) -> Result<Object, Invalid> {
     let name = list_name("metadata.name", &namespace, &name)?;
     let mut document = ListDocument::new(&name, written.spec);
     let own = written.metadata.annotations.unwrap_or_default();
-    let own = own.into_iter().filter(|(key, _)| key == super::maxima::ANNOTATION);
+    let kept = [super::maxima::ANNOTATION, super::document::WINDOW_ANNOTATION];
+    let own = own.into_iter().filter(|(key, _)| kept.contains(&key.as_str()));
     document.metadata.annotations.extend(own);
     document.config()?;
     Ok(Object::List(Box::new(document)))

@@ -11,7 +11,6 @@ use crate::api::invalid::Invalid;
 use crate::proto::v1;
 use crate::revocation::delta::{Delta, Difference};
 use crate::revocation::digest::Digest;
-use crate::revocation::freshness::Bounds;
 use crate::revocation::state::{State, Step};
 use crate::revocation::time::UnixSeconds;
 use crate::revocation::version::Version;
@@ -93,8 +92,8 @@ struct CachedSnapshot {
 pub struct PublishedConfig {
     /// Which declaration it is.
     pub generation: u64,
-    /// How long a sidecar that holds it may still allow.
-    pub bounds: Bounds,
+    /// How long a sidecar that holds it, or one before it, may go on without news, in nanoseconds.
+    pub window_nanos: u64,
     /// The message.
     pub frame: Shared,
 }
@@ -105,7 +104,7 @@ impl PublishedConfig {
     /// # Errors
     /// [`Invalid`] if it does not compile: sidecars would refuse it.
     pub fn new(list: &StoredList) -> Result<Self, Invalid> {
-        let bounds = list.document.config()?.freshness;
+        let window_nanos = list.document.window_nanos()?;
         let document = list.document.encode();
         let frame = Shared::config(&v1::Config {
             r#ref: 0,
@@ -115,7 +114,7 @@ impl PublishedConfig {
             hash_key: Bytes::copy_from_slice(list.hash_key.as_bytes()),
             key_scheme: KEY_SCHEME,
         });
-        Ok(Self { generation: list.document.metadata.generation, bounds, frame })
+        Ok(Self { generation: list.document.metadata.generation, window_nanos, frame })
     }
 }
 

@@ -280,7 +280,7 @@ impl Replica {
                 return None;
             }
         };
-        self.hub.sessions.note_window(&name, config.bounds.window_nanos());
+        self.hub.sessions.note_window(&name, config.window_nanos);
         let own = fetched.revocations.iter().filter(|revocation| revocation.list == name);
         let records = own.filter_map(|revocation| derive(revocation, list));
         let state = State::of(list.hash_key, records);
@@ -423,7 +423,7 @@ impl Replica {
             }
             match (PublishedConfig::new(&list), &mut publisher) {
                 (Ok(config), Some(publisher)) => {
-                    self.hub.sessions.note_window(&name, config.bounds.window_nanos());
+                    self.hub.sessions.note_window(&name, config.window_nanos);
                     publisher.set_config(config);
                 }
                 (Ok(_), None) => adopted = Adopted::NewList,

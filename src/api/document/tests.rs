@@ -41,3 +41,24 @@ fn what_is_not_understood_as_a_whole_is_refused() {
     assert!(parse(|json| json["kind"] = "Revocation".into()).is_err());
     assert!(ListDocument::parse(b"{").is_err());
 }
+
+/// Enforced is a fact: a sidecar may hold the wider window of a declaration that has just been narrowed.
+#[test]
+fn a_wider_window_counts_until_nobody_can_hold_it_any_more() {
+    let later = |seconds: u64| UnixSeconds::new(1_000_000 + seconds).unwrap();
+    let bound = |seconds| {
+        let mut document = document();
+        document.spec.freshness.bound_seconds = seconds;
+        document
+    };
+    let nanos = |document: &ListDocument| document.window_nanos().unwrap() / 1_000_000_000;
+    let narrowed = bound(100).followed_by(&bound(10), now()).unwrap().unwrap();
+    assert_eq!(nanos(&narrowed), 100);
+    let soon = narrowed.followed_by(&bound(11), later(100)).unwrap().unwrap();
+    assert_eq!(nanos(&soon), 100);
+    let late = narrowed.followed_by(&bound(11), later(200)).unwrap().unwrap();
+    assert_eq!(nanos(&late), 11);
+    assert_eq!(narrowed.followed_by(&bound(10), later(300)), Ok(None));
+    let widened = bound(10).followed_by(&bound(100), now()).unwrap().unwrap();
+    assert!(!widened.metadata.annotations.contains_key(WINDOW_ANNOTATION));
+}

@@ -176,12 +176,14 @@ impl RevocationList {
         let mut overlay = (*self.overlay).clone();
         let mut retained = None;
         for (key, rows) in difference.iter() {
-            let was = self.exact(key).is_some();
-            self.live = self.live + usize::from(rows.is_some()) - usize::from(was);
+            let was = self.exact(key);
+            self.live = self.live + usize::from(rows.is_some()) - usize::from(was.is_some());
             overlay.insert(key, rows);
-            // A key that is removed in the new epoch was lifted there.
-            if rows.is_none() && self.retained.contains_key(&key) {
-                retained.get_or_insert_with(|| (*self.retained).clone()).remove(&key);
+            let Some(old) = self.retained.get(&key) else { continue };
+            let left = old.unless_lifted(was.unwrap_or_default(), rows.unwrap_or_default());
+            if left != *old {
+                let retained = retained.get_or_insert_with(|| (*self.retained).clone());
+                if left.is_empty() { retained.remove(&key) } else { retained.insert(key, left) };
             }
         }
         if let Some(retained) = retained {

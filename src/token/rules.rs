@@ -70,28 +70,25 @@ fn judge_times(claims: &Claims, issuer: &IssuerConfig, now: Now) -> Result<Token
     if now.for_expiry().as_nanos() >= expires.as_nanos() + leeway {
         return Err(Rejection::Expired);
     }
-    let longest = longest_lifetimes(issuer, issued);
-    if expires.as_nanos() - issued.as_nanos() > nanos(longest.token_lifetime_seconds) {
+    let longest = smallest_since(issuer, issued, |maxima| maxima.token_lifetime_seconds);
+    if expires.as_nanos() - issued.as_nanos() > nanos(longest) {
         return Err(Rejection::LifetimeTooLong);
     }
-    let session_nanos = session_started.map_or(0, |start| issued.as_nanos().saturating_sub(start.as_nanos()));
-    if session_nanos > nanos(longest.session_lifetime_seconds) {
+    let start = session_started.map_or(issued, |start| start.min(issued));
+    let longest = smallest_since(issuer, start, |maxima| maxima.session_lifetime_seconds);
+    if issued.as_nanos() - start.as_nanos() > nanos(longest) {
         return Err(Rejection::SessionTooLong);
     }
     Ok(TokenTimes { issued: Some(issued), session_started })
 }
 
-/// The smallest maxima in force at any time since the token's issue: a revocation of it may have been
-/// forgotten under a short maximum, and must not come back to life after the maximum was raised.
-fn longest_lifetimes(issuer: &IssuerConfig, issued: NumericDate) -> Maxima {
-    let since_issue = issuer.history.iter().filter(|(until, maxima)| {
-        until.get().saturating_add(maxima.clock_skew_seconds) >= issued.floor().get()
+/// The smallest maximum in force at any time since the token's issue, or since its session began: a revocation of
+/// it may have been forgotten under a short maximum, and must not come to nothing after the maximum was raised.
+fn smallest_since(issuer: &IssuerConfig, since: NumericDate, maximum: impl Fn(&Maxima) -> u64) -> u64 {
+    let in_force = issuer.history.iter().filter(|(until, maxima)| {
+        until.get().saturating_add(maxima.clock_skew_seconds) >= since.floor().get()
     });
-    since_issue.fold(issuer.maxima, |least, (_, maxima)| Maxima {
-        token_lifetime_seconds: least.token_lifetime_seconds.min(maxima.token_lifetime_seconds),
-        session_lifetime_seconds: least.session_lifetime_seconds.min(maxima.session_lifetime_seconds),
-        clock_skew_seconds: least.clock_skew_seconds,
-    })
+    in_force.map(|(_, maxima)| maximum(maxima)).fold(maximum(&issuer.maxima), u64::min)
 }
 
 fn judge_audience(claims: &Claims, accepted: &Audiences, narrowed: Option<&str>) -> Result<(), Rejection> {

@@ -130,10 +130,12 @@ fn by_key(issuer: &IssuerConfig, name: &str, hash_key: &HashKey) -> Selected<'st
     Selected { selector: BuiltIn::Key.name(), key }
 }
 
-/// The largest clock skew in force since the token's issue: a token that a cutoff has denied must not pass because
-/// the skew was lowered.
+/// The largest clock skew in force since the token's issue, and since its session began: what a cutoff has denied
+/// must not pass because the skew was lowered.
 fn clock_skew_seconds(issuer: &IssuerConfig, times: TokenTimes) -> u64 {
-    let Some(issued) = times.issued else { return issuer.maxima.clock_skew_seconds };
+    let Some(first) = [times.issued, times.session_started].into_iter().flatten().min() else {
+        return issuer.maxima.clock_skew_seconds;
+    };
     let ever = issuer.largest_since(UnixSeconds::MIN).clock_skew_seconds;
-    issuer.largest_since(issued.floor().saturating_sub(ever)).clock_skew_seconds
+    issuer.largest_since(first.floor().saturating_sub(ever)).clock_skew_seconds
 }

@@ -87,6 +87,18 @@ fn the_smallest_maximum_since_issue_counts() {
     assert!(judge_with(&raised, &token(2002), 2002).is_ok());
 }
 
+/// Invariant 4: a session that was revoked and forgotten under a short maximum is not renewed after a raise.
+#[test]
+fn the_smallest_session_maximum_since_the_session_began_counts() {
+    let short = Maxima { session_lifetime_seconds: 3600, ..issuer_config().maxima };
+    let raised = IssuerConfig { history: vec![(at(20_000), short)], ..issuer_config() };
+    let renewed =
+        |start: u64| format!(r#"{{"aud":"shop","iat":30000,"exp":30600,"auth_time":{start}}}"#);
+    assert_eq!(judge_with(&raised, &renewed(20_001), 30_000).map(|_| ()), Err(Rejection::SessionTooLong));
+    assert!(judge_with(&raised, &renewed(20_002), 30_000).is_ok());
+    assert!(judge_with(&issuer_config(), &renewed(10_000), 30_000).is_ok());
+}
+
 /// Invariant 7: expired at the controllers is expired here, whatever the wall clock says.
 #[test]
 fn a_slow_clock_does_not_revive_a_token_whose_revocation_may_be_forgotten() {

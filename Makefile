@@ -1,4 +1,4 @@
-.PHONY: help test fmt lint unit doc
+.PHONY: help test fmt lint unit doc tools
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

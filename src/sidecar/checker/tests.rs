@@ -171,6 +171,17 @@ fn the_sources_of_all_lists_are_looked_at() {
     assert_eq!(short(&of_lines(&views, &[&bearer], &[&other], &[])), denied(Verdict::Ambiguous));
 }
 
+/// A token that only a list in shadow verifies was not looked up where it would be denied.
+#[test]
+fn the_keys_of_a_list_in_shadow_open_nothing_that_an_enforced_list_refuses() {
+    let foreign = VerifyingKey::from_jwk(&FORGER.jwk()).unwrap();
+    let other_key = with_issuer("bb", |issuer| issuer.verification = Verification::Keys(vec![foreign]));
+    let shadowed = ListConfig { enforcement: shadow("bb").enforcement, ..other_key };
+    let views = [view(config("a"), State::Fresh, &[(alice(), always())]), fresh(shadowed)];
+    let outcome = of_token(&views, &FORGER.sign(&claims()).unwrap());
+    assert_eq!(short(&outcome), denied(Verdict::Rejected(Rejection::BadSignature)));
+}
+
 /// What only a list in shadow declares never makes a request refused, and never lets one pass.
 #[test]
 fn a_source_in_shadow_neither_refuses_nor_admits() {

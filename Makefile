@@ -14,7 +14,7 @@ fmt: ## Check the formatting
 lint: ## Run clippy; warnings fail
 	cargo clippy --all-targets --locked -- -D warnings
 
-unit: ## Run the tests
+unit: tools ## Run the tests
 	cargo test --locked
 
 doc: ## Build the documentation; warnings fail

@@ -183,7 +183,11 @@ impl RevocationList {
             let left = old.unless_lifted(was.unwrap_or_default(), rows.unwrap_or_default());
             if left != *old {
                 let retained = retained.get_or_insert_with(|| (*self.retained).clone());
-                if left.is_empty() { retained.remove(&key) } else { retained.insert(key, left) };
+                if left.is_empty() {
+                    retained.remove(&key)
+                } else {
+                    retained.insert(key, left)
+                };
             }
         }
         if let Some(retained) = retained {

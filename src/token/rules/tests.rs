@@ -92,8 +92,7 @@ fn the_smallest_maximum_since_issue_counts() {
 fn the_smallest_session_maximum_since_the_session_began_counts() {
     let short = Maxima { session_lifetime_seconds: 3600, ..issuer_config().maxima };
     let raised = IssuerConfig { history: vec![(at(20_000), short)], ..issuer_config() };
-    let renewed =
-        |start: u64| format!(r#"{{"aud":"shop","iat":30000,"exp":30600,"auth_time":{start}}}"#);
+    let renewed = |start: u64| format!(r#"{{"aud":"shop","iat":30000,"exp":30600,"auth_time":{start}}}"#);
     assert_eq!(judge_with(&raised, &renewed(20_001), 30_000).map(|_| ()), Err(Rejection::SessionTooLong));
     assert!(judge_with(&raised, &renewed(20_002), 30_000).is_ok());
     assert!(judge_with(&issuer_config(), &renewed(10_000), 30_000).is_ok());

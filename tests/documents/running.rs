@@ -74,7 +74,8 @@ pub(crate) fn health(folder: &Path) -> PathBuf {
 /// Asks for a path over a Unix socket.
 pub(crate) fn get(socket: &Path, path: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let lines = "Host: localhost\r\nAccept: application/openmetrics-text\r\nConnection: close";
+    write!(stream, "GET {path} HTTP/1.1\r\n{lines}\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

@@ -41,7 +41,7 @@ mod metrics;
 
 /// Sockets of the admin API are for their owner only.
 const ADMIN_MODE: u32 = 0o600;
-/// Sidecars of other users may connect to a stream's socket; what they may follow is declared by the lists.
+/// Sidecars of other users of this machine may connect to a stream's socket.
 const STREAM_MODE: u32 = 0o666;
 
 /// What a controller is told to do.

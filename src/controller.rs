@@ -196,8 +196,9 @@ async fn open(config: &Config, environment: &Environment) -> anyhow::Result<(Arc
         random: Arc::clone(&environment.random),
         limit: config.limit,
     };
-    let started = environment.clock.now();
     let store = EmbeddedStore::open(&config.data, store_environment)?;
+    // Read after the file was ours: until then a process before this one may have told sidecars that they are fresh.
+    let started = environment.clock.now();
     let is_new = store.lists().await?.is_empty();
     let predecessor = if is_new { Predecessor::None } else { Predecessor::Possible { started } };
     for document in &config.lists {

@@ -13,9 +13,7 @@ use super::compile::{add_history, compile};
 use super::invalid::Invalid;
 use super::maxima;
 use super::token_revocation_list::TokenRevocationListSpec;
-
-/// The annotation that holds the widest window of the past, in nanoseconds, and until when it was in force.
-pub const WINDOW_ANNOTATION: &str = "rescind.dev/widest-window";
+use super::window::{self, Past};
 
 /// The kind of the document.
 pub const KIND: &str = "TokenRevocationList";
@@ -48,14 +46,6 @@ pub struct DocumentMeta {
     /// Only those of our own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-}
-
-/// A window that was in force until a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PastWindow {
-    nanos: u64,
-    until: UnixSeconds,
 }
 
 impl ListDocument {
@@ -116,37 +106,14 @@ impl ListDocument {
         Ok(config)
     }
 
-    /// Returns how long a sidecar that holds this declaration, or one before it, may go on without news. A narrower
-    /// window counts only when nobody can hold the wider one any more.
-    ///
-    /// **Units**: nanoseconds.
-    ///
-    /// # Errors
-    /// [`Invalid`].
-    pub fn window_nanos(&self) -> Result<u64, Invalid> {
-        let own = self.config()?.freshness.window_nanos();
-        Ok(self.past_window()?.map_or(own, |past| own.max(past.nanos)))
-    }
-
-    fn past_window(&self) -> Result<Option<PastWindow>, Invalid> {
-        let Some(text) = self.metadata.annotations.get(WINDOW_ANNOTATION) else { return Ok(None) };
-        let field = format!("metadata.annotations[{WINDOW_ANNOTATION}]");
-        serde_json::from_str(text).map(Some).map_err(|error| Invalid::new(field, error))
-    }
-
-    /// Returns what of the windows up to now still matters after a change at `now`.
-    fn window_left(&self, now: UnixSeconds) -> Result<Option<PastWindow>, Invalid> {
-        let left = |past: &PastWindow| {
-            let ends = past.until.saturating_add(past.nanos.div_ceil(1_000_000_000).saturating_add(1));
-            now <= ends
-        };
-        let own = PastWindow { nanos: self.config()?.freshness.window_nanos(), until: now };
-        let past = self.past_window()?.filter(left);
-        Ok(Some(past.filter(|past| past.nanos > own.nanos).unwrap_or(own)))
-    }
-
     fn history(&self) -> Result<Vec<maxima::Past>, Invalid> {
         maxima::parse(self.metadata.annotations.get(maxima::ANNOTATION).map(String::as_str))
+    }
+
+    /// Returns the widest window of declarations before this one, if it may still matter.
+    #[must_use]
+    pub fn past_window(&self) -> Option<Past> {
+        self.metadata.annotations.get(window::ANNOTATION).map(|text| Past::parse(text))
     }
 
     /// Returns the document that follows this one when the declaration becomes `new` at `now`; none if nothing
@@ -155,33 +122,25 @@ impl ListDocument {
     /// # Errors
     /// [`Invalid`] if the history can't be read, or `new` does not compile.
     pub fn followed_by(&self, new: &Self, now: UnixSeconds) -> Result<Option<Self>, Invalid> {
-        new.config()?;
+        let new_bounds = new.config()?.freshness;
+        // One that no longer compiles must not stand in the way of one that does.
+        let old_bounds = self.config().map_or(window::WIDEST, |config| config.freshness);
         let mut history = self.history()?;
         history.extend(new.history()?);
         let history = maxima::extend(&history, &self.spec, &new.spec, now);
         let mut next = new.clone();
         next.metadata.generation = self.metadata.generation.saturating_add(1);
-        next.metadata.annotations.remove(WINDOW_ANNOTATION);
-        let narrowed =
-            |past: &PastWindow| new.config().is_ok_and(|config| config.freshness.window_nanos() < past.nanos);
-        if let Some(past) = self.window_left(now)?.filter(narrowed) {
-            let text = serde_json::to_string(&past).unwrap_or_default();
-            next.metadata.annotations.insert(WINDOW_ANNOTATION.to_owned(), text);
-        }
         match maxima::format(&history) {
             Some(text) => next.metadata.annotations.insert(maxima::ANNOTATION.to_owned(), text),
             None => next.metadata.annotations.remove(maxima::ANNOTATION),
         };
-        let same_spec = next.spec == self.spec;
-        if same_spec && history_of(&next) == history_of(self) {
-            return Ok(None);
-        }
-        Ok(Some(next))
+        let past = Past::after(self.past_window(), &old_bounds, &new_bounds, now);
+        match past.and_then(|past| past.format()) {
+            Some(text) => next.metadata.annotations.insert(window::ANNOTATION.to_owned(), text),
+            None => next.metadata.annotations.remove(window::ANNOTATION),
+        };
+        Ok((next.spec != self.spec || next.metadata.annotations != self.metadata.annotations).then_some(next))
     }
-}
-
-fn history_of(document: &ListDocument) -> Option<&String> {
-    document.metadata.annotations.get(maxima::ANNOTATION)
 }
 
 #[cfg(test)]

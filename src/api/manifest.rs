@@ -161,8 +161,7 @@ fn list(written: Written<TokenRevocationListSpec>) -> Result<Object, Invalid> {
     let name = list_name("metadata.name", &namespace, &name)?;
     let mut document = ListDocument::new(&name, written.spec);
     let own = written.metadata.annotations.unwrap_or_default();
-    let kept = [super::maxima::ANNOTATION, super::document::WINDOW_ANNOTATION];
-    let own = own.into_iter().filter(|(key, _)| kept.contains(&key.as_str()));
+    let own = own.into_iter().filter(|(key, _)| key == super::maxima::ANNOTATION);
     document.metadata.annotations.extend(own);
     document.config()?;
     Ok(Object::List(Box::new(document)))

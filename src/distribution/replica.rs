@@ -306,7 +306,7 @@ impl Replica {
                 return None;
             }
         };
-        self.hub.sessions.note_window(&name, config.window_nanos);
+        self.hub.sessions.note_window(&name, config.window_nanos(self.environment.clock.now()));
         let own = fetched.revocations.iter().filter(|revocation| revocation.list == name);
         let records = own.filter_map(|revocation| derive(revocation, list));
         let state = State::of(list.hash_key, records);
@@ -449,7 +449,7 @@ impl Replica {
             }
             match (PublishedConfig::new(&list), &mut publisher) {
                 (Ok(config), Some(publisher)) => {
-                    self.hub.sessions.note_window(&name, config.window_nanos);
+                    self.hub.sessions.note_window(&name, config.window_nanos(self.environment.clock.now()));
                     publisher.set_config(config);
                 }
                 (Ok(_), None) => adopted = Adopted::NewList,

@@ -292,7 +292,9 @@ impl Check<'_> {
     }
 
     fn opaque(&mut self, issuer: &str, token: &str) -> Verdict {
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // Inside quotes, a backslash escapes in ways that differ between applications.
+        let readable = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+        if !token.bytes().all(readable) {
             return self.refuse(Verdict::Rejected(Rejection::Malformed));
         }
         // Nobody can tell whom an opaque token is meant for.

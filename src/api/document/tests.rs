@@ -20,6 +20,32 @@ fn a_raised_maximum_leaves_the_old_one_in_the_configuration() {
     assert_eq!((history[0].0, history[0].1.token_lifetime_seconds), (now(), 3600));
 }
 
+/// Invariant 1: a controller that starts anew waits for sidecars under a wider bound of before.
+#[test]
+fn a_narrowed_bound_leaves_the_wider_one_until_nobody_goes_by_it() {
+    let bound = |seconds| {
+        let mut document = document();
+        document.spec.freshness.bound_seconds = seconds;
+        document
+    };
+    let narrowed = bound(120).followed_by(&bound(15), now()).unwrap().unwrap();
+    let window_of = |document: &ListDocument, now| document.past_window()?.window_nanos(now);
+    let wide = Some(120_120_000_000);
+    assert_eq!(window_of(&narrowed, now()), wide);
+    let later = |seconds| now().saturating_add(seconds);
+    assert_eq!(window_of(&narrowed, later(120 + 3600)), wide);
+    assert_eq!(window_of(&narrowed, later(120 + 3601)), None);
+    // The file that it was declared by does not name it, and does not end it.
+    assert_eq!(narrowed.followed_by(&bound(15), later(60)), Ok(None));
+    let again = narrowed.followed_by(&bound(10), later(60)).unwrap().unwrap();
+    assert_eq!(window_of(&again, later(120 + 3601)), wide);
+    let widened = narrowed.followed_by(&bound(130), later(60)).unwrap().unwrap();
+    assert_eq!(window_of(&widened, later(60)), None);
+    let mut broken = narrowed;
+    broken.metadata.annotations.insert(window::ANNOTATION.to_owned(), "{".to_owned());
+    assert_eq!(window_of(&broken, UnixSeconds::MAX), Some(86_486_400_000_000));
+}
+
 #[test]
 fn a_declaration_that_does_not_compile_has_no_place() {
     let mut bad = document();
@@ -40,25 +66,4 @@ fn what_is_not_understood_as_a_whole_is_refused() {
     assert!(parse(|json| json["metadata"]["labels"] = serde_json::json!({})).is_err());
     assert!(parse(|json| json["kind"] = "Revocation".into()).is_err());
     assert!(ListDocument::parse(b"{").is_err());
-}
-
-/// Enforced is a fact: a sidecar may hold the wider window of a declaration that has just been narrowed.
-#[test]
-fn a_wider_window_counts_until_nobody_can_hold_it_any_more() {
-    let later = |seconds: u64| UnixSeconds::new(1_000_000 + seconds).unwrap();
-    let bound = |seconds| {
-        let mut document = document();
-        document.spec.freshness.bound_seconds = seconds;
-        document
-    };
-    let nanos = |document: &ListDocument| document.window_nanos().unwrap() / 1_000_000_000;
-    let narrowed = bound(100).followed_by(&bound(10), now()).unwrap().unwrap();
-    assert_eq!(nanos(&narrowed), 100);
-    let soon = narrowed.followed_by(&bound(11), later(100)).unwrap().unwrap();
-    assert_eq!(nanos(&soon), 100);
-    let late = narrowed.followed_by(&bound(11), later(200)).unwrap().unwrap();
-    assert_eq!(nanos(&late), 11);
-    assert_eq!(narrowed.followed_by(&bound(10), later(300)), Ok(None));
-    let widened = bound(10).followed_by(&bound(100), now()).unwrap().unwrap();
-    assert!(!widened.metadata.annotations.contains_key(WINDOW_ANNOTATION));
 }

@@ -53,13 +53,7 @@ impl Check<'_> {
         let times = TokenTimes::default();
         let declaring = self.declaring(issuer);
         for list in &declaring {
-            let found = self.first_hit(list, times, |hash_key| {
-                let [by_hash, everything] = opaque_keys(issuer, token, hash_key);
-                Ok(vec![
-                    Selected { selector: BuiltIn::Opaque.name(), key: by_hash },
-                    Selected { selector: BuiltIn::Everything.name(), key: everything },
-                ])
-            });
+            let found = self.first_hit(list, times, |hash_key| Ok(opaque_keys(issuer, token, hash_key)));
             self.note_hit(list, found);
         }
         !declaring.is_empty()

@@ -141,8 +141,10 @@ impl<'a> Asked<'a> {
             (ListVerdict::Revoked(_), None) => Err(Why::List(Doubt::Corrupt)),
         };
         let force = match config.map(|config| config.enforcement) {
-            Some(Enforcement::Shadow) => Force::Shadow,
-            Some(Enforcement::Enforce) | None => Force::Enforced,
+            // A declaration from the disk, which has no generation, may be as old as the disk: what it says is good
+            // for denials only.
+            Some(Enforcement::Shadow) if view.generation > 0 => Force::Shadow,
+            Some(Enforcement::Shadow | Enforcement::Enforce) | None => Force::Enforced,
         };
         Self { view, config, freshness, standing, force }
     }

@@ -290,6 +290,14 @@ fn denials_are_looked_up_under_their_own_hash_key() {
     assert_eq!(short(&of_token(&[both], &token_with(json!({"sub": "bob"})))), ACTIVE);
 }
 
+/// A list may have been enforced since the disk was written.
+#[test]
+fn what_the_disk_says_of_shadow_lets_nothing_pass() {
+    let loaded = ListView { generation: 0, ..view(shadow("shop"), State::NeverFresh, &[]) };
+    let never_fresh = denied(Verdict::Unknown(Why::List(Doubt::NeverFresh)));
+    assert_eq!(short(&of_token(&[loaded], &token())), never_fresh);
+}
+
 /// Invariant 17: cutoffs are exact at the boundary.
 #[test]
 fn a_cutoff_reaches_to_its_end_with_the_skew() {
@@ -330,11 +338,14 @@ fn more_values_than_can_be_checked_are_a_doubt_with_a_reason_of_its_own() {
         name: "group".to_owned(),
         claims: vec!["groups".parse().unwrap()],
     }];
-    let views = [fresh(ListConfig { selectors, ..config("shop") })];
+    let required = with_issuer("shop", |issuer| issuer.required_claims = vec!["groups".parse().unwrap()]);
     let groups = |count: usize| token_with(json!({"groups": vec![7; count]}));
-    assert_eq!(short(&of_token(&views, &groups(256))), ACTIVE);
-    let outcome = of_token(&views, &groups(257));
-    assert_eq!(short(&outcome), denied(Verdict::Unknown(Why::TooMuch(SelectionError::TooManyElements))));
+    for config in [config("shop"), required] {
+        let views = [fresh(ListConfig { selectors: selectors.clone(), ..config })];
+        assert_eq!(short(&of_token(&views, &groups(256))), ACTIVE);
+        let outcome = of_token(&views, &groups(257));
+        assert_eq!(short(&outcome), denied(Verdict::Unknown(Why::TooMuch(SelectionError::TooManyElements))));
+    }
 }
 
 #[test]

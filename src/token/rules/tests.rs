@@ -131,6 +131,22 @@ fn times_of_the_wrong_type_or_range_are_refused_never_taken_as_absent() {
     }
 }
 
+/// Invariant 4: what no revocation could match is not accepted.
+#[test]
+fn what_a_built_in_selector_reads_is_a_string_under_any_name() {
+    let mut renamed = issuer_config();
+    renamed.claim_names.subject = "/user/id".parse().unwrap();
+    let judge = |extra: &str| {
+        let json = format!(r#"{{"aud":"shop","iat":1000,"exp":1600{extra}}}"#);
+        judge_with(&renamed, &json, 1000).map(|_| ())
+    };
+    assert_eq!(judge(r#","user":{"id":"7"}"#), Ok(()));
+    assert_eq!(judge(r#","user":{"id":["7","8"]}"#), Ok(()));
+    assert_eq!(judge(r#","user":{"id":7}"#), Err(Rejection::MissingClaim));
+    assert_eq!(judge(r#","user":{"id":["7",8]}"#), Err(Rejection::MissingClaim));
+    assert_eq!(judge(r#","client_id":true"#), Err(Rejection::MissingClaim));
+}
+
 #[test]
 fn the_audience_must_be_accepted_by_the_list_and_by_the_route() {
     let now = Now { wall: NumericDate::from(at(1000)), floor: None };

@@ -326,10 +326,7 @@ fn ack(reference: u32, held: &Sealed) -> v1::Ack {
 /// Makes the view that an earlier process has left good for denials only.
 #[must_use]
 pub fn denials_only(view: ListView) -> ListView {
-    let denials = match (view.list, view.denials) {
-        (Some(list), _) => Some(list),
-        (None, denials) => denials,
-    };
+    let denials = view.list.into_iter().chain(view.denials).collect();
     ListView { list: None, denials, knowledge: Knowledge::NeverProven, proven: None, ..view }
 }
 

@@ -131,7 +131,8 @@ impl RevocationList {
     /// Makes a list of a later version from a snapshot, in place of this one.
     ///
     /// Across an epoch the old entries are kept beside the new ones, outside the digest: a store that went
-    /// back in time must not let pass what it has forgotten.
+    /// back in time must not let pass what it has forgotten. Under another hash key they would say nothing: then the
+    /// caller has to keep this list beside the new one.
     ///
     /// # Errors
     /// As [`Self::from_snapshot`], and [`ListError::Backwards`] unless the snapshot is at or above this list.
@@ -140,7 +141,9 @@ impl RevocationList {
             return Err(ListError::Backwards { offered: snapshot.version, held: self.version });
         }
         let mut list = Self::from_snapshot(hash_key, snapshot)?;
-        list.retained = if snapshot.version.epoch == self.version.epoch {
+        list.retained = if hash_key != self.hash_key {
+            Arc::default()
+        } else if snapshot.version.epoch == self.version.epoch {
             Arc::clone(&self.retained)
         } else {
             let mut retained = (*self.retained).clone();

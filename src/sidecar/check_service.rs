@@ -173,7 +173,7 @@ impl RevocationCheck for CheckService {
 fn list_status(view: &ListView, now: Moment) -> v1::ListStatus {
     let bounds = view.config.as_ref().map_or_else(Bounds::default, |config| config.freshness);
     let freshness = freshness(view.knowledge, now, &bounds, None);
-    let held = view.list.as_ref().or(view.denials.as_ref());
+    let held = view.list.as_ref().or(view.denials.first());
     v1::ListStatus {
         list: view.name.to_string(),
         state: freshness.name().to_owned(),

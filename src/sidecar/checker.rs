@@ -25,7 +25,7 @@ use crate::token::rules::Now;
 
 use self::complaints::Complaints;
 use self::evidence::{Evidence, Origin};
-use self::findings::{Findings, conclude};
+use self::findings::{Findings, Removal, conclude};
 use self::panel::{Force, Panel, token_time};
 use self::presented::{Found, Lines, declared_upstream, same_claims};
 pub use self::steps::Step;
@@ -129,7 +129,11 @@ impl Check<'_> {
             }
         };
         let best_effort = self.standings();
-        let conclusion = conclude(&self.findings, otherwise, &request.policy);
+        let removal = match declared_upstream(&self.panel, request.upstream).as_slice() {
+            [] => Removal::Possible,
+            [..] => Removal::Impossible,
+        };
+        let conclusion = conclude(&self.findings, otherwise, &request.policy, removal);
         let refused =
             conclusion.decision == Decision::Deny && !matches!(conclusion.verdict, Verdict::Unknown(_));
         // With nothing in force, nothing is to be touched.
@@ -191,8 +195,13 @@ impl Check<'_> {
             }
             Found::Refused(verdict) => verdict.code().to_owned(),
         });
-        let otherwise = self.found(found);
         let enforced = sources.all.get(..sources.enforced).unwrap_or_default();
+        // Nobody verifies an opaque token: where only a list in shadow looks for one, the others find nothing.
+        let is_opaque = matches!(found, Found::Token { kind: TokenKind::Opaque { .. }, .. });
+        if is_opaque && self.panel.force() == Force::Enforced && lines.carry_nothing(enforced) {
+            self.no_token();
+        }
+        let otherwise = self.found(found);
         let strip = match self.request.policy.token {
             TokenPolicy::Required => Strip::Nothing,
             TokenPolicy::Optional | TokenPolicy::Lenient => lines.strip(&sources.all),

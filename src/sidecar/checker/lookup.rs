@@ -78,7 +78,7 @@ impl Check<'_> {
         }
     }
 
-    /// Returns the first row that denies, in the state or in what was left on the disk. Each has a hash key of its
+    /// Returns the first row that denies, in the state or in what was left of earlier ones. Each has a hash key of its
     /// own.
     fn first_hit<'k>(
         &mut self,
@@ -89,7 +89,7 @@ impl Check<'_> {
         let view = list.asked.view;
         let skew = clock_skew_seconds(list.issuer, times);
         let mut computed: Option<(HashKey, Vec<Selected<'k>>)> = None;
-        for held in [&view.list, &view.denials].into_iter().flatten() {
+        for held in view.list.iter().chain(&view.denials) {
             let keys = match computed.take() {
                 Some((hash_key, keys)) if hash_key == *held.hash_key() => keys,
                 _ => keys(held.hash_key())?,

@@ -9,7 +9,7 @@ use crate::revocation::selector::Selection;
 use crate::revocation::time::UnixSeconds;
 use crate::revocation::verdict::Doubt;
 use crate::revocation::version::{Epoch, Revisions, Version};
-use crate::sidecar::request::MinVersion;
+use crate::sidecar::request::{MinVersion, UpstreamClaims};
 use crate::sidecar::test_support::*;
 use crate::token::keys::{Jwk, VerifyingKey};
 use crate::token::list_config::{
@@ -200,6 +200,17 @@ fn a_source_in_shadow_neither_refuses_nor_admits() {
 }
 
 #[test]
+fn nobody_passes_by_making_up_an_opaque_token_that_only_a_list_in_shadow_looks_for() {
+    let sources = vec![source(cookie("trial"), opaque())];
+    let views = [fresh(config("a")), fresh(ListConfig { sources, ..shadow("bb") })];
+    assert_eq!(short(&of_lines(&views, &[], &["trial=x"], &[])), denied(Verdict::NoToken));
+    let listed = (Verdict::NotListed, Decision::Allow, false);
+    assert_eq!(short(&of_lines(&views, &[], &["trial=x"], &[("token", "optional")])), listed);
+    assert_eq!(short(&of_lines(&views[1..], &[], &["trial=x"], &[])), listed);
+    assert_eq!(short(&of_lines(&views, &[], &["session=x"], &[])), listed);
+}
+
+#[test]
 fn nobody_passes_by_naming_an_issuer_that_only_a_list_in_shadow_declares() {
     let elsewhere = with_issuer("bb", |issuer| issuer.issuer = "https://else".to_owned());
     let shadowed = ListConfig { enforcement: shadow("bb").enforcement, ..elsewhere };
@@ -212,6 +223,23 @@ fn nobody_passes_by_naming_an_issuer_that_only_a_list_in_shadow_declares() {
     assert_eq!(short(&of_token(&views, &IDP.sign(&claims).unwrap())), ACTIVE);
     let expired = IDP.sign(&claims_with(json!({"iss": "https://else", "exp": 999_950}))).unwrap();
     assert_eq!(short(&of_token(&views, &expired)), in_shadow(Verdict::Rejected(Rejection::Expired)));
+}
+
+/// The application may read what the proxy has passed on of a token that the sidecar can't take off.
+#[test]
+fn a_refused_token_that_can_not_be_taken_off_is_not_absent() {
+    let config = with_issuer("shop", |issuer| {
+        issuer.verification = Verification::EnvoyMetadata { payload_key: "jwt".to_owned() };
+    });
+    let views = arcs(&[view(config, State::Fresh, &[(alice(), always())])]);
+    let upstream = [UpstreamClaims {
+        payload_key: "jwt".to_owned(),
+        claims: Ok(Claims::parse(claims().to_string().as_bytes()).unwrap()),
+    }];
+    let policy = RoutePolicy::parse([("token", "lenient")]).unwrap();
+    let credential = Credential::Lines { authorization: vec![], cookies: vec![] };
+    let request = Request { policy, upstream: &upstream, ..Request::new(credential) };
+    assert_eq!(short(&check(&views, &request, NOW)), denied(Verdict::Revoked(RowKind::Always)));
 }
 
 #[test]
@@ -254,7 +282,7 @@ fn only_refused_cookies_are_cleared_and_only_where_the_source_asks() {
 #[test]
 fn denials_are_looked_up_under_their_own_hash_key() {
     let old = list_under(HashKey::new([77; 16]), &[(alice(), always())]);
-    let restarted = ListView { denials: Some(Arc::new(old)), ..view(config("shop"), State::NeverFresh, &[]) };
+    let restarted = ListView { denials: vec![Arc::new(old)], ..view(config("shop"), State::NeverFresh, &[]) };
     let revoked = denied(Verdict::Revoked(RowKind::Always));
     assert_eq!(short(&of_token(std::slice::from_ref(&restarted), &token())), revoked);
     let both = ListView { knowledge: State::Fresh.knowledge(), ..restarted };

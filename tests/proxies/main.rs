@@ -5,6 +5,14 @@
 //! ([`expected`]), and every proxy runs all of it on every kind of route. The only exceptions are the ones that
 //! `examples/README.md` tells its readers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what tests share fails by panicking, as the tests do"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -62,6 +62,12 @@ async fn a_sidecar_that_hangs_is_not_waited_for() {
     let mut fronts = Fronts::start(Lab::start().await).await;
     let good = presented::all(&fronts.lab.keys).remove(0);
     fronts.lab.sidecar().child.signal(Signal::STOP).unwrap();
+    // A signal needs a moment: another thread of the sidecar may answer until then.
+    wait_for("the sidecar has stopped", PATIENCE, async || {
+        let reply = fronts.ask(Proxy::Envoy, &good.ask("/")).await;
+        if is_of_application(&reply) { Err(format!("{reply:?}")) } else { Ok(()) }
+    })
+    .await;
     for proxy in Proxy::ALL {
         for route in [Route::Required, Route::Optional, Route::Report] {
             let reply = fronts.ask(proxy, &good.ask(route.path())).await;

@@ -15,7 +15,8 @@ use crate::distribution::enforcement::{Predecessor, Sessions};
 use crate::distribution::replica::{self, Hub, Replica};
 use crate::distribution::server::{DistributionServer, MAX_STREAMS};
 use crate::proto::DESCRIPTORS;
-use crate::proto::v1::revocation_admin_server::RevocationAdminServer;
+use crate::proto::v1::distribution_server;
+use crate::proto::v1::revocation_admin_server::{self, RevocationAdminServer};
 use crate::runtime::admin_http;
 use crate::runtime::clock::Clock;
 use crate::runtime::grpc_serve::{self, Transport};
@@ -40,7 +41,7 @@ mod metrics;
 
 /// Sockets of the admin API are for their owner only.
 const ADMIN_MODE: u32 = 0o600;
-/// Sidecars of other users may connect to a stream's socket; what they may follow is declared by the lists.
+/// Sidecars of other users of this machine may connect to a stream's socket.
 const STREAM_MODE: u32 = 0o666;
 
 /// What a controller is told to do.
@@ -227,7 +228,8 @@ fn serve_streams(
     let replica = Replica::new(Arc::clone(hub), Arc::clone(store), environment);
     let stop = stopped.clone();
     supervisor.spawn(hub.name(), async move { Ok(replica.run(stop).await?) });
-    let routes = grpc_serve::described(Routes::new(server.clone()), DESCRIPTORS);
+    let routes =
+        grpc_serve::described(Routes::new(server.clone()), DESCRIPTORS, &[distribution_server::SERVICE_NAME]);
     let serving = grpc_serve::serve(listener, transport, routes, stopped.clone());
     supervisor.spawn(format!("{} streams", hub.name()), serving);
     server
@@ -253,7 +255,11 @@ fn drain(supervisor: &mut Supervisor, servers: Vec<DistributionServer>, stopped:
 
 fn serve_admin(supervisor: &mut Supervisor, listener: Listener, admin: Admin, bearer: Option<Bearer>) {
     let guard = listener.address().ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()));
-    let routes = grpc_serve::described(Routes::new(RevocationAdminServer::new(admin)), DESCRIPTORS);
+    let routes = grpc_serve::described(
+        Routes::new(RevocationAdminServer::new(admin)),
+        DESCRIPTORS,
+        &[revocation_admin_server::SERVICE_NAME],
+    );
     let routes = match bearer {
         Some(bearer) => bearer.protect(routes),
         None => routes,

@@ -15,6 +15,7 @@ use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::listen::Address;
 use crate::runtime::random::{Random, SystemRandomness};
 use crate::runtime::supervisor::Supervisor;
+use crate::runtime::telemetry::{self, Format};
 use crate::sidecar::compose;
 use crate::store::embedded::DEFAULT_LIMIT;
 use crate::token::issuer::Issuer;
@@ -25,6 +26,7 @@ use super::sample::{self, ISSUER, LIST};
 
 const BOUND: Duration = Duration::from_secs(15);
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Runs controller and sidecar in one process, until it is interrupted.
 #[derive(Args, Clone, Debug)]
@@ -51,6 +53,7 @@ pub struct DevArgs {
 /// # Errors
 /// A sentence about what can't be had, or what failed.
 pub async fn run(args: DevArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let guard = telemetry::init("rescind-dev", Format::Text)?;
     let temporary = if args.data.is_none() { Some(TemporaryFolder::new("dev")?) } else { None };
     let data = match (&args.data, &temporary) {
         (Some(data), _) => std::path::absolute(data)?,
@@ -69,8 +72,9 @@ pub async fn run(args: DevArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<
     let bound = start(args, &data, lists, names.clone(), &mut supervisor).await?;
     // Who reads the lines may have gone; what runs is not for them alone.
     drop(tell(out, &bound, &names, sample));
-    supervisor.run_until_signal(DRAIN_DEADLINE).await?;
-    Ok(())
+    let ended = supervisor.run_until_signal(DRAIN_DEADLINE).await;
+    guard.shutdown(FLUSH_DEADLINE).await;
+    Ok(ended?)
 }
 
 struct Bound {
@@ -148,6 +152,9 @@ fn tell(
         writeln!(out, "Checks:       {address} (gRPC: Envoy ext_authz, rescind.v1.RevocationCheck)")?;
     }
     writeln!(out, "Forward auth: http://{http}/auth")?;
+    if let Some(health) = &bound.sidecar.health {
+        writeln!(out, "Probes:       http://{health}/metrics, /livez, /readyz, /startupz")?;
+    }
     for address in &bound.controller.listeners {
         writeln!(out, "Streams:      {}", uri(address))?;
     }

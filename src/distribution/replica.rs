@@ -59,6 +59,7 @@ pub struct Hub {
     sessions: Arc<Sessions>,
     rounds: AtomicU64,
     recent: Mutex<VecDeque<(Version, Moment)>>,
+    went_back: watch::Sender<Option<Version>>,
 }
 
 /// What the streams wait for.
@@ -99,6 +100,7 @@ impl Hub {
             sessions,
             rounds: AtomicU64::new(0),
             recent: Mutex::default(),
+            went_back: watch::Sender::new(None),
         })
     }
 
@@ -162,6 +164,11 @@ impl Hub {
             recent.pop_front();
         }
         recent.push_back((version, now));
+    }
+
+    /// Says that a sidecar has a version which the store had not reached afterwards.
+    pub fn went_back(&self, version: Version) {
+        self.went_back.send_replace(Some(version));
     }
 
     /// Lends a list's publisher; tells whether there is one.
@@ -235,9 +242,13 @@ impl Replica {
     }
 
     async fn keep_following(&self) -> ReplicaError {
+        let mut went_back = self.hub.went_back.subscribe();
         loop {
             let again = match self.fetch().await {
-                Ok(mut follow) => self.follow(&mut follow).await,
+                Ok(mut follow) => tokio::select! {
+                    again = self.follow(&mut follow) => again,
+                    seen = told(&mut went_back) => self.start_epoch(seen).await,
+                },
                 Err(again) => again,
             };
             match again {
@@ -248,6 +259,21 @@ impl Replica {
                 }
                 Again::Stop(error) => return error,
             }
+        }
+    }
+
+    /// The store is an older copy of itself. Sidecars keep what they know of the history that is lost, beside the one
+    /// that begins.
+    async fn start_epoch(&self, seen: Version) -> Again {
+        tracing::error!(
+            replica = self.hub.name,
+            %seen,
+            "the store has not reached what a sidecar has seen: it went back in time, perhaps restored from a backup; \
+             another history begins, and what was revoked since the backup has to be revoked again"
+        );
+        match self.store.start_epoch(seen).await {
+            Ok(()) => Again::Fetch("another history has begun"),
+            Err(error) => refused(error),
         }
     }
 
@@ -447,6 +473,18 @@ fn derive(revocation: &Revocation, list: &StoredList) -> Option<Record> {
 enum Adopted {
     Known,
     NewList,
+}
+
+/// Waits until a stream tells that the store went back.
+async fn told(went_back: &mut watch::Receiver<Option<Version>>) -> Version {
+    loop {
+        if went_back.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if let Some(seen) = *went_back.borrow_and_update() {
+            return seen;
+        }
+    }
 }
 
 /// Why following ended.

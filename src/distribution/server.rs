@@ -214,6 +214,9 @@ impl Stream {
         let frames = self.subscriber.next_frames(proven, &mut |list, use_it| {
             hub.with(list, use_it);
         });
+        if let Some(version) = self.subscriber.take_went_back() {
+            hub.went_back(version);
+        }
         let proves = frames.iter().any(|frame| {
             matches!(frame, Frame::Own(message) if matches!(message.message, Some(v1::publisher_message::Message::Pong(_))))
         });

@@ -94,6 +94,31 @@ pub enum Freshness {
     Corrupt,
 }
 
+impl Freshness {
+    /// Returns the name, as the documentation of semantics has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fresh { .. } => "FRESH",
+            Self::Stale { .. } => "STALE",
+            Self::Expired { .. } => "EXPIRED",
+            Self::NeverFresh => "NEVER_FRESH",
+            Self::Corrupt => "CORRUPT",
+        }
+    }
+
+    /// Returns the age of the proof, in nanoseconds; none without one.
+    #[must_use]
+    pub const fn age_nanos(self) -> Option<u64> {
+        match self {
+            Self::Fresh { age_nanos } | Self::Stale { age_nanos } | Self::Expired { age_nanos } => {
+                Some(age_nanos)
+            }
+            Self::NeverFresh | Self::Corrupt => None,
+        }
+    }
+}
+
 /// Returns the state of a list at a moment that was read *after* the knowledge was loaded.
 ///
 /// A caller may ask for a smaller bound than the list's; a larger one has no effect. A jump of the wall

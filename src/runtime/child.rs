@@ -61,6 +61,12 @@ impl Child {
         Ok(Self { name: name.to_owned(), process, pid, log, listening, _reader: reader })
     }
 
+    /// Returns the process's id.
+    #[must_use]
+    pub const fn id(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// Waits until the process says that it listens, and returns the fields of that message.
     ///
     /// # Errors

@@ -55,12 +55,17 @@ pub fn explain(views: &[Arc<ListView>], request: &Request<'_>, now: Moment) -> (
     let mut steps = Steps::on();
     let outcome = run(views, request, now, &mut steps);
     steps.note("decision", outcome.decision == Decision::Allow, || {
-        let reason = if outcome.reason.is_empty() { "nothing speaks against it" } else { outcome.reason };
-        format!(
-            "{:?}, because of {reason}{}",
-            outcome.decision,
-            if outcome.shadow { ", in shadow" } else { "" }
-        )
+        let decision = match outcome.decision {
+            Decision::Allow => "allow",
+            Decision::Deny => "deny",
+        };
+        match outcome.reason {
+            "" => format!("{decision}: nothing speaks against it"),
+            reason if outcome.shadow => {
+                format!("{decision}: {reason} would deny it, and has no effect in shadow")
+            }
+            reason => format!("{decision}: {reason}"),
+        }
     });
     (outcome, steps.into_vec())
 }
@@ -158,10 +163,14 @@ impl Check<'_> {
                 Err(why) => self.findings.doubt(asked.force, why),
             }
             self.steps.note_of("freshness", &asked.view.name, asked.standing.is_ok(), || {
-                match asked.standing {
-                    Ok(assurance) => format!("{:?}, {assurance:?}", asked.freshness),
-                    Err(why) => format!("{:?}, {}", asked.freshness, why.code()),
-                }
+                let age = asked.freshness.age_nanos().map(|nanos| nanos.div_ceil(1_000_000));
+                let age = age.map_or_else(String::new, |age| format!(", proven complete as of {age} ms ago"));
+                let end = match asked.standing {
+                    Ok(Assurance::Fresh) => String::new(),
+                    Ok(Assurance::BestEffort) => "; decided all the same, as its policy allows".to_owned(),
+                    Err(why) => format!("; it can't vouch ({})", why.code()),
+                };
+                format!("{}{age}{end}", asked.freshness.name())
             });
         }
         best_effort

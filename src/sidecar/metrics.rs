@@ -156,12 +156,7 @@ impl Collector for Knowledge {
             let bounds = view.config.as_ref().map_or_else(Bounds::default, |config| config.freshness);
             freshness(view.knowledge, now, &bounds, None)
         };
-        let age = |view: &ListView| match state(view) {
-            Freshness::Fresh { age_nanos }
-            | Freshness::Stale { age_nanos }
-            | Freshness::Expired { age_nanos } => Some(seconds(age_nanos)),
-            Freshness::NeverFresh | Freshness::Corrupt => None,
-        };
+        let age = |view: &ListView| state(view).age_nanos().map(seconds);
         let is_fresh =
             |view: &ListView| Some(f64::from(u8::from(matches!(state(view), Freshness::Fresh { .. }))));
         let count = |number: usize| number as f64;

@@ -13,6 +13,7 @@
 mod support;
 
 mod browser;
+mod demo;
 mod faults;
 mod following;
 mod freshness;

@@ -163,3 +163,54 @@ async fn a_killed_sidecar_holds_enforcement_up_for_no_longer_than_its_window() {
     tokio::time::timeout(BOUND + Duration::from_secs(5), all).await.unwrap();
     assert!(!seen.first().unwrap().enforced && seen.last().unwrap().enforced, "{seen:?}");
 }
+
+/// Invariant 20: a store that is restored from an older copy starts another history, and what running sidecars know
+/// stays in force.
+#[tokio::test]
+async fn after_an_older_copy_of_the_store_was_restored_what_was_denied_stays_denied() {
+    let mut lab = Lab::start().await;
+    let (alice, bob) = (lab.keys.token(&json!({"sub": "alice"})), lab.keys.token(&json!({"sub": "bob"})));
+    lab.controller().child.kill().await.unwrap();
+    let store = lab.path("store").join("rescind.redb");
+    let copy = std::fs::read(&store).unwrap();
+    lab.start_controller(&[]).await;
+    let revoked = lab.revoke(Target::Subject("alice".into())).await;
+    lab.until_enforced(&revoked.version).await;
+    lab.controller().child.kill().await.unwrap();
+    std::fs::write(&store, copy).unwrap();
+    lab.start_controller(&[]).await;
+    // Fresh again, in the history that began; and alice is denied all the while and afterwards.
+    wait_for("bob passes again", PATIENCE, async || {
+        let answer = lab.check(&alice).await.unwrap();
+        assert_eq!(answer.decision(), v1::Decision::Deny, "{answer:?}\n{}", lab.logs());
+        match lab.check(&bob).await {
+            Ok(answer) if answer.verdict() == v1::VerdictKind::Active => Ok(()),
+            answer => Err(format!("{answer:?}\n{}", lab.logs())),
+        }
+    })
+    .await;
+    assert_eq!(lab.check(&alice).await.unwrap().verdict(), v1::VerdictKind::Revoked);
+    assert!(lab.controller().child.log().contains("it went back in time"), "{}", lab.logs());
+}
+
+/// Invariant 20: a store that was lost and made anew.
+#[tokio::test]
+async fn after_the_store_was_lost_what_was_denied_stays_denied() {
+    let mut lab = Lab::start().await;
+    let (alice, bob) = (lab.keys.token(&json!({"sub": "alice"})), lab.keys.token(&json!({"sub": "bob"})));
+    let revoked = lab.ban(Target::Subject("alice".into())).await;
+    lab.until_enforced(&revoked.version).await;
+    lab.controller().child.kill().await.unwrap();
+    std::fs::remove_dir_all(lab.path("store")).unwrap();
+    lab.start_controller(&[]).await;
+    wait_for("bob passes again", PATIENCE, async || {
+        let answer = lab.check(&alice).await.unwrap();
+        assert_eq!(answer.decision(), v1::Decision::Deny, "{answer:?}\n{}", lab.logs());
+        match lab.check(&bob).await {
+            Ok(answer) if answer.verdict() == v1::VerdictKind::Active => Ok(()),
+            answer => Err(format!("{answer:?}\n{}", lab.logs())),
+        }
+    })
+    .await;
+    assert_eq!(lab.check(&alice).await.unwrap().verdict(), v1::VerdictKind::Revoked);
+}

@@ -1,6 +1,6 @@
 //! TLS between sidecar and controller, with certificates that fit and that do not.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
@@ -50,7 +50,7 @@ async fn start_controller(lab: &mut Lab, server: &[PathBuf; 3], client_ca: Optio
     address
 }
 
-async fn start_sidecar(lab: &mut Lab, address: &str, ca: &PathBuf, client: Option<&[PathBuf; 3]>) {
+async fn start_sidecar(lab: &mut Lab, address: &str, ca: &Path, client: Option<&[PathBuf; 3]>) {
     let mut arguments = lab.sidecar_arguments_to(&[format!("https://{address}")]);
     arguments.push(format!("--tls-ca={}", ca.display()));
     if let Some([certificate, key, _]) = client {

@@ -59,6 +59,8 @@ pub(super) fn accepted(
 fn cutoff(view: &View) -> String {
     match view.spec.compare_with {
         CompareWith::SessionStart => format!("{} (session start)", view.cutoff()),
+        // There is no later one with its `jti`.
+        CompareWith::IssueTime if matches!(view.spec.target.selection, Selection::Token(_)) => view.cutoff(),
         CompareWith::IssueTime if view.is_always() => "Always (tokens issued later, too)".to_owned(),
         CompareWith::IssueTime => format!("{} (issue time)", view.cutoff()),
     }

@@ -74,7 +74,7 @@ fn conditions(config: &ListConfig, fetched: &Fetched) -> Vec<String> {
     }
     let names: Vec<&str> = undeclared.iter().take(5).map(|revocation| revocation.name.as_str()).collect();
     vec![format!(
-        "Undeclared: {} revocations name an issuer or a selector that the list does not declare, and have no effect: {}",
+        "Undeclared: {} of the revocations name an issuer or a selector that the list does not declare, and have no effect: {}",
         undeclared.len(),
         names.join(", ")
     )]

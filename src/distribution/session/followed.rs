@@ -209,6 +209,12 @@ impl Followed {
             return Err(Refusal::new(NackReason::Config, &"a snapshot came before its declaration"));
         };
         let (snapshot, sealed, horizon) = assembly.finish(end)?;
+        if let Some(proven) = self.proven.map(|proven| proven.version)
+            && snapshot.version.epoch == proven.epoch
+            && snapshot.version < proven
+        {
+            return Err(ListError::Backwards { offered: snapshot.version, held: proven }.into());
+        }
         let (list, same_history) = match &self.view.list {
             Some(held) => {
                 let same = held.version().epoch == snapshot.version.epoch;

@@ -80,12 +80,7 @@ impl<'a> Panel<'a> {
 
     /// Returns the age of the oldest proof; none while a list has none.
     pub(super) fn age_nanos(&self) -> Option<u64> {
-        let ages = self.lists.iter().map(|asked| match asked.freshness {
-            Freshness::Fresh { age_nanos }
-            | Freshness::Stale { age_nanos }
-            | Freshness::Expired { age_nanos } => Some(age_nanos),
-            Freshness::NeverFresh | Freshness::Corrupt => None,
-        });
+        let ages = self.lists.iter().map(|asked| asked.freshness.age_nanos());
         ages.reduce(|a, b| Some(a?.max(b?))).flatten()
     }
 

@@ -1,0 +1,52 @@
+//! The memory of the sidecar process.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use rescind::runtime::child::Child;
+use tokio::runtime::Runtime;
+
+use crate::lab::{Lab, Verifier};
+use crate::table::Row;
+
+/// After this, what was only needed for the start is free again.
+const SETTLE: Duration = Duration::from_secs(3);
+const KIBIBYTE: f64 = 1024.0;
+
+pub(crate) fn run(runtime: &Runtime) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut empty = 0.0;
+    for (entries, name, aim) in [(0, "empty", 3.0), (100_000, "with 100k entries", 9.0)] {
+        let lab = Lab::start(runtime, Verifier::Sidecar, entries)?;
+        let sidecar = lab.sidecar()?;
+        std::thread::sleep(SETTLE);
+        let anonymous = anonymous_kibibytes(&sidecar)?;
+        rows.push(Row {
+            what: format!("12: anonymous resident memory of the sidecar, {name}"),
+            ours: format!("{:.1} MiB", anonymous / KIBIBYTE),
+            beside: "1 MiB".to_owned(),
+            ratio: Some(anonymous / KIBIBYTE),
+            aim: Some(aim),
+        });
+        if entries == 0 {
+            empty = anonymous;
+            continue;
+        }
+        let per_entry = (anonymous - empty) * KIBIBYTE / entries as f64;
+        rows.push(Row {
+            what: "of it, per entry / a hash set of u128 at 7/8 of its room".to_owned(),
+            ours: format!("{per_entry:.0} bytes"),
+            beside: "19.4 bytes".to_owned(),
+            ratio: Some(per_entry / 19.4),
+            aim: None,
+        });
+    }
+    Ok(rows)
+}
+
+fn anonymous_kibibytes(process: &Child) -> anyhow::Result<f64> {
+    let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", process.id()))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+    let value = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no such line")?;
+    Ok(value.trim().parse()?)
+}

@@ -143,7 +143,7 @@ impl Session {
     /// Starts a stream: what was open in the one before is void. Returns the first messages.
     pub fn connect(&mut self) -> Vec<v1::SubscriberMessage> {
         self.pings.clear();
-        let highest = self.followed.iter().filter_map(Followed::in_use);
+        let highest = self.followed.iter().filter_map(|followed| followed.highest);
         let highest = highest.reduce(|a, b| if b.version > a.version { b } else { a });
         let mut messages = vec![message(Out::Hello(v1::Hello {
             features: super::FEATURES.iter().map(ToString::to_string).collect(),

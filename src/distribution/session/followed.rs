@@ -30,6 +30,8 @@ pub(super) struct Followed {
     pub(super) held: Option<Sealed>,
     /// The version that this stream has proven last, as it was sealed.
     proven: Option<Sealed>,
+    /// The highest version held or proven, over all streams, as it was sealed.
+    pub(super) highest: Option<Sealed>,
     /// A declaration that came, and takes effect with the proof that names it.
     pending: Option<Pending>,
     /// The history in which the declaration in force was proven.
@@ -132,6 +134,7 @@ impl Followed {
             view,
             held: None,
             proven: None,
+            highest: None,
             pending: None,
             declared_in: None,
             hash_key: None,
@@ -209,7 +212,7 @@ impl Followed {
             return Err(Refusal::new(NackReason::Config, &"a snapshot came before its declaration"));
         };
         let (snapshot, sealed, horizon) = assembly.finish(end)?;
-        if let Some(proven) = self.proven.map(|proven| proven.version)
+        if let Some(proven) = self.highest.map(|highest| highest.version)
             && snapshot.version.epoch == proven.epoch
             && snapshot.version < proven
         {
@@ -256,6 +259,14 @@ impl Followed {
         self.view.list = Some(Arc::new(list));
         self.view.horizon = self.view.horizon.max(Some(horizon));
         self.held = Some(sealed);
+        self.raise(sealed);
+    }
+
+    /// Neither a new stream nor a refusal makes unseen what was seen: it shows a store that it went back in time.
+    fn raise(&mut self, seen: Sealed) {
+        if self.highest.is_none_or(|highest| seen.version > highest.version) {
+            self.highest = Some(seen);
+        }
     }
 
     /// Returns the highest version of which all is in use: the last change, or what was proven without one since.
@@ -295,6 +306,7 @@ impl Followed {
         self.adopt_config(wire.config_generation, proven.version.epoch)?;
         self.view.proven = Some(proven.version);
         self.proven = Some(proven);
+        self.raise(proven);
         self.view.horizon = self.view.horizon.max(Some(horizon));
         self.view.knowledge = Knowledge::FreshAsOf(sent);
         self.supersede_denials(proven.version);

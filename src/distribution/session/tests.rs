@@ -458,6 +458,24 @@ fn what_an_earlier_process_left_is_good_for_denials_until_the_first_proof() {
     assert!(next.view().denials.is_empty());
 }
 
+/// Invariant 20: however many streams fail in between, a store that went back is shown what had been proven.
+#[test]
+fn what_was_proven_is_told_to_every_later_stream() {
+    let (mut pump, mut replica) = fresh();
+    for _ in 0..9 {
+        replica.pass();
+    }
+    pump.prove(&mut replica, moment(2)).unwrap();
+    let highest = |pump: &Pump| match &pump.to_replica[0].message {
+        Some(Out::Hello(hello)) => hello.highest_version.as_ref().map(|version| version.revocations),
+        other => panic!("{other:?}"),
+    };
+    for _ in 0..3 {
+        pump.connect();
+        assert_eq!(highest(&pump), Some(replica.newest));
+    }
+}
+
 /// Invariant 20: a store that was restored from a backup reaches the version again, and not what stood there.
 #[test]
 fn what_is_above_the_first_proof_denies_on() {

@@ -194,7 +194,8 @@ fn prepare(folder: &Path, path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
-    Ok(())
+    // A new name is only on the disk when its folder is: else what is acknowledged could go with it.
+    std::fs::File::open(folder)?.sync_all()
 }
 
 fn open_error(path: &Path, error: DatabaseError) -> OpenError {

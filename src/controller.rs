@@ -12,7 +12,8 @@ use tonic::service::Routes;
 
 use crate::api::document::ListDocument;
 use crate::distribution::enforcement::{Predecessor, Sessions};
-use crate::distribution::replica::{self, Hub, Replica};
+use crate::distribution::hub::Hub;
+use crate::distribution::replica::{self, Replica};
 use crate::distribution::server::{DistributionServer, MAX_STREAMS};
 use crate::proto::DESCRIPTORS;
 use crate::proto::v1::distribution_server;

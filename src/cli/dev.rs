@@ -153,7 +153,7 @@ fn tell(
     }
     writeln!(out, "Forward auth: http://{http}/auth")?;
     if let Some(health) = &bound.sidecar.health {
-        writeln!(out, "Probes:       http://{health}/metrics, /livez, /readyz, /startupz")?;
+        writeln!(out, "Probes:       {} (/metrics, /livez, /readyz, /startupz)", uri(health))?;
     }
     for address in &bound.controller.listeners {
         writeln!(out, "Streams:      {}", uri(address))?;

@@ -22,7 +22,7 @@ use crate::runtime::clock::Clock;
 use super::MAX_SUBSCRIBER_MESSAGE_BYTES;
 use super::enforcement::SessionId;
 use super::frame::{Frame, FrameCodec};
-use super::replica::Hub;
+use super::hub::Hub;
 use super::subscriber::{ProtocolError, Reaction, Subscriber};
 
 /// How many streams a replica serves unless told otherwise.

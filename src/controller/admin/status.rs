@@ -2,7 +2,7 @@
 
 use crate::api::target::check_declared;
 use crate::distribution::enforcement::SessionReport;
-use crate::distribution::replica::Hub;
+use crate::distribution::hub::Hub;
 use crate::proto::v1;
 use crate::revocation::freshness::Policy;
 use crate::store::Fetched;

@@ -13,18 +13,17 @@ use tonic::service::Routes;
 use crate::api::document::ListDocument;
 use crate::distribution::enforcement::{Predecessor, Sessions};
 use crate::distribution::hub::Hub;
-use crate::distribution::replica::{self, Replica};
+use crate::distribution::replica::Replica;
 use crate::distribution::server::{DistributionServer, MAX_STREAMS};
 use crate::proto::DESCRIPTORS;
 use crate::proto::v1::distribution_server;
 use crate::proto::v1::revocation_admin_server::{self, RevocationAdminServer};
 use crate::runtime::admin_http;
-use crate::runtime::clock::Clock;
+use crate::runtime::environment::Environment;
 use crate::runtime::grpc_serve::{self, Transport};
 use crate::runtime::host_guard::{HostGuard, Literals};
 use crate::runtime::http_serve;
 use crate::runtime::listen::{self, Address, Listener};
-use crate::runtime::random::Random;
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::tls::{self, Clients, Identity};
@@ -80,15 +79,6 @@ pub struct AdminListen {
     pub address: Address,
     /// A file with the token that callers must show; needed on TCP.
     pub bearer_file: Option<PathBuf>,
-}
-
-/// What a controller needs from outside.
-#[derive(Clone)]
-pub struct Environment {
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub random: Arc<dyn Random>,
 }
 
 /// The addresses that were bound.
@@ -225,8 +215,7 @@ fn serve_streams(
 ) -> DistributionServer {
     let clock = Arc::clone(&environment.clock);
     let server = DistributionServer::new(Arc::clone(hub), clock.clone(), supervisor.shutdown(), MAX_STREAMS);
-    let environment = replica::Environment { clock, random: Arc::clone(&environment.random) };
-    let replica = Replica::new(Arc::clone(hub), Arc::clone(store), environment);
+    let replica = Replica::new(Arc::clone(hub), Arc::clone(store), environment.clone());
     let stop = stopped.clone();
     supervisor.spawn(hub.name(), async move { Ok(replica.run(stop).await?) });
     let routes =

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,9 +10,8 @@ use crate::api::document::ListDocument;
 use crate::controller::args::read_lists;
 use crate::controller::{self, AdminListen, Listen};
 use crate::revocation::names::ListName;
-use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::environment::Environment;
 use crate::runtime::listen::Address;
-use crate::runtime::random::{Random, SystemRandomness};
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::telemetry::{self, Format};
 use crate::sidecar::compose;
@@ -89,9 +87,7 @@ async fn start(
     names: Vec<ListName>,
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<Bound> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let random: Arc<dyn Random> = Arc::new(SystemRandomness::new());
-    let environment = controller::Environment { clock: Arc::clone(&clock), random: Arc::clone(&random) };
+    let environment = Environment::of_machine();
     let controller = controller::Config {
         data: data.join("store"),
         listeners: args.listen.into_iter().map(|address| Listen { address, tls: None }).collect(),
@@ -102,7 +98,7 @@ async fn start(
         limit: DEFAULT_LIMIT,
     };
     make_private(data)?;
-    let controller = controller::start(controller, environment, supervisor).await?;
+    let controller = controller::start(controller, environment.clone(), supervisor).await?;
     let sidecar = compose::Config {
         controllers: controller.listeners.iter().map(uri).collect(),
         tls_authorities: None,
@@ -118,7 +114,7 @@ async fn start(
         threads: None,
         reveal: false,
     };
-    let sidecar = compose::start(sidecar, compose::Environment { clock, random }, supervisor)?;
+    let sidecar = compose::start(sidecar, environment, supervisor)?;
     Ok(Bound { controller, sidecar })
 }
 

@@ -12,8 +12,8 @@ use crate::revocation::names::ListName;
 use crate::revocation::record::Record;
 use crate::revocation::state::{State, Step};
 use crate::revocation::version::Version;
-use crate::runtime::clock::Clock;
-use crate::runtime::random::{Random, bytes};
+use crate::runtime::environment::Environment;
+use crate::runtime::random::bytes;
 use crate::store::{
     Beat, Event, Fetched, Follow, FollowError, Revocation, Store, StoreError, StoredList, What,
 };
@@ -42,15 +42,6 @@ pub enum ReplicaError {
     /// The log could not be followed.
     #[error(transparent)]
     Follow(#[from] FollowError),
-}
-
-/// What a replica needs from outside.
-#[derive(Clone)]
-pub struct Environment {
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Where nonces come from.
-    pub random: Arc<dyn Random>,
 }
 
 /// Follows a store until it is told to stop.

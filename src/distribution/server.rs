@@ -91,7 +91,8 @@ impl DistributionServer {
         if self.shared.draining.is_cancelled() {
             return Err(Status::unavailable("this replica is about to end: go to another"));
         }
-        if self.shared.streams.len() >= self.shared.max_streams {
+        let full = self.shared.hub.sessions().is_full();
+        if full || self.shared.streams.len() >= self.shared.max_streams {
             return Err(Status::resource_exhausted(
                 "this replica serves as many streams as it takes: go to another",
             ));

@@ -20,7 +20,7 @@ use crate::proto::v1::{claims_check_server, revocation_check_server};
 use crate::revocation::freshness::Knowledge;
 use crate::revocation::names::ListName;
 use crate::runtime::admin_http;
-use crate::runtime::clock::Clock;
+use crate::runtime::environment::Environment;
 use crate::runtime::grpc_serve::{self, Transport};
 use crate::runtime::host_guard::{HostGuard, Literals};
 use crate::runtime::http_serve::{self, Limits};
@@ -68,15 +68,6 @@ pub struct Config {
     pub threads: Option<usize>,
     /// Whether the outside may know that a token was revoked.
     pub reveal: bool,
-}
-
-/// What a sidecar needs from outside.
-#[derive(Clone)]
-pub struct Environment {
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub random: Arc<dyn Random>,
 }
 
 /// The addresses that were bound.

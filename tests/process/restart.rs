@@ -179,17 +179,7 @@ async fn after_an_older_copy_of_the_store_was_restored_what_was_denied_stays_den
     lab.controller().child.kill().await.unwrap();
     std::fs::write(&store, copy).unwrap();
     lab.start_controller(&[]).await;
-    // Fresh again, in the history that began; and alice is denied all the while and afterwards.
-    wait_for("bob passes again", PATIENCE, async || {
-        let answer = lab.check(&alice).await.unwrap();
-        assert_eq!(answer.decision(), v1::Decision::Deny, "{answer:?}\n{}", lab.logs());
-        match lab.check(&bob).await {
-            Ok(answer) if answer.verdict() == v1::VerdictKind::Active => Ok(()),
-            answer => Err(format!("{answer:?}\n{}", lab.logs())),
-        }
-    })
-    .await;
-    assert_eq!(lab.check(&alice).await.unwrap().verdict(), v1::VerdictKind::Revoked);
+    stays_denied(&lab, &alice, &bob).await;
     assert!(lab.controller().child.log().contains("it went back in time"), "{}", lab.logs());
 }
 
@@ -203,14 +193,19 @@ async fn after_the_store_was_lost_what_was_denied_stays_denied() {
     lab.controller().child.kill().await.unwrap();
     std::fs::remove_dir_all(lab.path("store")).unwrap();
     lab.start_controller(&[]).await;
+    stays_denied(&lab, &alice, &bob).await;
+}
+
+/// Waits until the sidecar is fresh in the history that has begun; alice is denied all the while, and afterwards.
+async fn stays_denied(lab: &Lab, alice: &str, bob: &str) {
     wait_for("bob passes again", PATIENCE, async || {
-        let answer = lab.check(&alice).await.unwrap();
+        let answer = lab.check(alice).await.unwrap();
         assert_eq!(answer.decision(), v1::Decision::Deny, "{answer:?}\n{}", lab.logs());
-        match lab.check(&bob).await {
+        match lab.check(bob).await {
             Ok(answer) if answer.verdict() == v1::VerdictKind::Active => Ok(()),
             answer => Err(format!("{answer:?}\n{}", lab.logs())),
         }
     })
     .await;
-    assert_eq!(lab.check(&alice).await.unwrap().verdict(), v1::VerdictKind::Revoked);
+    assert_eq!(lab.check(alice).await.unwrap().verdict(), v1::VerdictKind::Revoked);
 }

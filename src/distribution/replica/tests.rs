@@ -4,6 +4,7 @@ use crate::distribution::enforcement::Predecessor;
 use crate::distribution::enforcement::Sessions;
 use crate::distribution::hub::News;
 use crate::revocation::time::Moment;
+use crate::runtime::clock::Clock;
 use crate::runtime::clock::ManualClock;
 use crate::runtime::random::SeededRandom;
 use crate::store::SealKey;

@@ -110,6 +110,7 @@ fn hit_in<'k>(
             Found::Nothing => {}
             Found::FalsePositive => effort.false_positives = effort.false_positives.saturating_add(1),
             Found::Rows(rows) => {
+                effort.hits = effort.hits.saturating_add(1);
                 if let Some(row) = rows.denies(times, skew) {
                     return Some((row, selected.selector));
                 }

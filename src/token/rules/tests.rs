@@ -64,7 +64,7 @@ fn leeway_is_zero_unless_declared() {
     assert_eq!(judge_with(&lenient, json, 1605), Err(Rejection::Expired));
 }
 
-/// Invariant 7: a token that lives longer than revocations are kept is refused.
+/// Invariant 7, failure 15: a token that lives longer than revocations are kept is refused.
 #[test]
 fn a_lifetime_above_the_maximum_is_refused() {
     assert_eq!(judge(r#""iat":1000,"exp":1600"#, 1000), Ok(()));

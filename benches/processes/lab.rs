@@ -99,6 +99,11 @@ impl<'r> Lab<'r> {
 
     /// Starts a sidecar with sockets `check.sock` and `claims.sock`, and waits until its list is fresh.
     pub(crate) fn sidecar(&self) -> anyhow::Result<Child> {
+        self.sidecar_with(&[])
+    }
+
+    /// Starts a sidecar as [`Self::sidecar`] does, with these environment variables (`NAME=value`).
+    pub(crate) fn sidecar_with(&self, variables: &[&str]) -> anyhow::Result<Child> {
         let path = |name: &str| self.path(name).display().to_string();
         let arguments = [
             format!("--controller={}", self.streams),
@@ -108,7 +113,9 @@ impl<'r> Lab<'r> {
             format!("--data={}", path("sidecar")),
         ];
         let _guard = self.runtime.enter();
-        let mut child = Child::start("sidecar", Path::new(SIDECAR), arguments)?;
+        let command = variables.iter().copied().chain([SIDECAR]).map(ToOwned::to_owned);
+        // It becomes the sidecar, and keeps its id.
+        let mut child = Child::start("sidecar", Path::new("/usr/bin/env"), command.chain(arguments))?;
         self.runtime.block_on(child.listening(DEADLINE))?;
         let fresh = self.runtime.block_on(self.await_fresh());
         fresh.with_context(|| child.log())?;

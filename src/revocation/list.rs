@@ -321,8 +321,8 @@ struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn write(&mut self, bytes: &[u8]) {
-        let low = bytes.iter().take(8).rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
-        self.0 ^= low;
+        // As one word: byte by byte it would cost more than the lookup.
+        self.0 ^= bytes.first_chunk().map_or(0, |low| u64::from_le_bytes(*low));
     }
 
     fn finish(&self) -> u64 {

@@ -27,6 +27,9 @@ use tracing_subscriber::{EnvFilter, Layer, fmt as output};
 mod traces;
 
 const FILTER: &str = "RUST_LOG";
+/// The target of spans that only traces show. They are off while nothing is exported: a span with its fields costs
+/// the logs several microseconds, which is more than what some of them are about.
+pub const TRACES_ONLY: &str = "rescind::trace";
 /// The time for the last traces when nobody has called [`Guard::shutdown`]. The thread is blocked for it.
 const DROP_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -123,9 +126,9 @@ impl Drop for Guard {
 /// # Errors
 /// [`TelemetryError`], which names the setting that can't be used.
 pub fn init(service: &'static str, format: Format) -> Result<Guard, TelemetryError> {
-    let filter = filter(&environment)?;
     let traces =
         traces::settings(&environment)?.map(|settings| traces::provider(service, &settings)).transpose()?;
+    let filter = filter(&environment, traces.is_some())?;
     let spans = traces.as_ref().map(|provider| traces::layer(service, provider));
     let colours = io::stderr().is_terminal();
     tracing_subscriber::registry()
@@ -145,9 +148,13 @@ fn environment(name: &'static str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn filter(environment: &dyn Fn(&'static str) -> Option<String>) -> Result<EnvFilter, TelemetryError> {
+fn filter(
+    environment: &dyn Fn(&'static str) -> Option<String>,
+    exports: bool,
+) -> Result<EnvFilter, TelemetryError> {
     let given = environment(FILTER).unwrap_or_else(|| "info".to_owned());
-    EnvFilter::builder().parse(&given).map_err(|source| TelemetryError::BadFilter { given, source })
+    let directives = if exports { given.clone() } else { format!("{given},{TRACES_ONLY}=off") };
+    EnvFilter::builder().parse(directives).map_err(|source| TelemetryError::BadFilter { given, source })
 }
 
 fn output_layer<S, W>(format: Format, writer: W, colours: bool) -> Box<dyn Layer<S> + Send + Sync>

@@ -17,6 +17,7 @@ use crate::distribution::view::{ListView, Views};
 use crate::revocation::time::Moment;
 use crate::revocation::verdict::Assurance;
 use crate::runtime::clock::Clock;
+use crate::runtime::telemetry::TRACES_ONLY;
 use crate::token::jws::Jws;
 use crate::token::list_config::{Place, TokenKind};
 use crate::token::rejection::Rejection;
@@ -382,6 +383,7 @@ impl Checker {
         check: impl FnOnce() -> Outcome,
     ) -> Outcome {
         let span = tracing::info_span!(
+            target: TRACES_ONLY,
             "check",
             transport = transport.name(),
             verdict = field::Empty,

@@ -29,11 +29,26 @@ fn to(endpoint: &str, trust: Option<Trust>) -> Option<Settings> {
 
 #[test]
 fn the_filter_is_info_unless_set_and_a_bad_one_is_an_error() {
-    let filter_of = |given| filter(&environment_of([(FILTER, given)])).map(|filter| filter.to_string());
-    assert_eq!(filter(&environment_of([])).unwrap().to_string(), "info");
+    let filter_of = |given| filter(&environment_of([(FILTER, given)]), true).map(|filter| filter.to_string());
+    assert_eq!(filter(&environment_of([]), true).unwrap().to_string(), "info");
     assert_eq!(filter_of("warn,hyper=debug").unwrap(), "hyper=debug,warn");
     let message = filter_of("hyper=loud").unwrap_err().to_string();
     assert!(message.starts_with(r#"RUST_LOG="hyper=loud" is not a filter of logs: "#), "{message}");
+}
+
+#[test]
+fn spans_for_traces_alone_are_off_while_nothing_is_exported() {
+    let is_on = |exports| {
+        let filter = filter(&environment_of([(FILTER, "debug")]), exports).unwrap();
+        let subscriber = tracing_subscriber::registry().with(filter);
+        with_default(subscriber, || {
+            let [here, for_traces] =
+                [tracing::info_span!("span"), tracing::info_span!(target: TRACES_ONLY, "span")];
+            assert!(!here.is_disabled());
+            !for_traces.is_disabled()
+        })
+    };
+    assert_eq!([false, true].map(is_on), [false, true]);
 }
 
 #[test]

@@ -132,7 +132,11 @@ impl<'a> Asked<'a> {
         let bounds = config.map_or_else(Bounds::default, |config| config.freshness);
         let asked = request.policy.max_age_milliseconds.map(|age| age.saturating_mul(1_000_000));
         let freshness = freshness(knowledge, now, &bounds, asked);
-        let behind = request.min_version.filter(|min| !view.proven.is_some_and(|at| min.is_reached_by(at)));
+        // What was applied counts too: changes come in the order of the log, so with one all before it are there. A
+        // caller that was told "enforced" is not sent away until the next proof.
+        let reached = view.proven.into_iter().chain(view.list.as_ref().map(|list| list.version()));
+        let reached: Vec<Version> = reached.collect();
+        let behind = request.min_version.filter(|min| !reached.iter().any(|at| min.is_reached_by(*at)));
         let standing = match (judge(freshness, bounds.policy, None), behind) {
             (ListVerdict::Unknown(doubt), _) => Err(Why::List(doubt)),
             (_, Some(_)) => Err(Why::BehindMinVersion),

@@ -82,7 +82,7 @@ fn age_and_version_are_the_worst_of_all_lists() {
 
 /// A sidecar that does not hold a caller's own revocation yet must not vouch.
 #[test]
-fn every_list_must_be_proven_up_to_the_version_asked_for() {
+fn every_list_must_be_complete_up_to_the_version_asked_for() {
     let token = token();
     let ask = |views: &[ListView], min: &str| {
         let min_version = Some(min.parse::<MinVersion>().unwrap());
@@ -92,12 +92,13 @@ fn every_list_must_be_proven_up_to_the_version_asked_for() {
     };
     let behind = denied(Verdict::Unknown(Why::BehindMinVersion));
     let both = [fresh(config("a")), ListView { proven: Some(version(5)), ..fresh(config("bb")) }];
-    assert_eq!(ask(&both, "1/5"), ACTIVE);
-    assert_eq!(ask(&both, "1/6"), behind);
+    // The last change of each list is 7: with it, all before it are there.
+    assert_eq!(ask(&both, "1/7"), ACTIVE);
+    assert_eq!(ask(&both, "1/8"), behind);
     assert_eq!(ask(&both[..1], "1/9"), ACTIVE);
     assert_eq!(ask(&both[..1], "1/9+1"), behind);
     assert_eq!(ask(&both[..1], "2/1"), behind);
-    assert_eq!(ask(&[ListView { proven: None, ..fresh(config("a")) }], "1/1"), behind);
+    assert_eq!(ask(&[ListView { proven: None, list: None, ..fresh(config("a")) }], "1/1"), behind);
 }
 
 #[test]

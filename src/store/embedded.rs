@@ -120,7 +120,7 @@ impl EmbeddedStore {
     }
 
     fn start(database: Database, environment: Environment) -> Result<Self, TableError> {
-        let start = tables::prepare(&database, &*environment.random, environment.clock.now().wall().floor())?;
+        let start = tables::prepare(&database, &*environment.random, environment.clock.now())?;
         let database = Arc::new(database);
         let (requests, waiting) = mpsc::channel(MAX_WAITING);
         let (published, reached) = watch::channel(version(start.epoch, start.sequence));

@@ -179,7 +179,7 @@ async fn after_an_older_copy_of_the_store_was_restored_what_was_denied_stays_den
     lab.controller().child.kill().await.unwrap();
     std::fs::write(&store, copy).unwrap();
     lab.start_controller(&[]).await;
-    stays_denied(&lab, &alice, &bob).await;
+    stays_denied(&lab, &alice, &bob, &revoked.version).await;
     assert!(lab.controller().child.log().contains("it went back in time"), "{}", lab.logs());
 }
 
@@ -193,16 +193,23 @@ async fn after_the_store_was_lost_what_was_denied_stays_denied() {
     lab.controller().child.kill().await.unwrap();
     std::fs::remove_dir_all(lab.path("store")).unwrap();
     lab.start_controller(&[]).await;
-    stays_denied(&lab, &alice, &bob).await;
+    stays_denied(&lab, &alice, &bob, &revoked.version).await;
 }
 
-/// Waits until the sidecar is fresh in the history that has begun; alice is denied all the while, and afterwards.
-async fn stays_denied(lab: &Lab, alice: &str, bob: &str) {
-    wait_for("bob passes again", PATIENCE, async || {
+/// Waits until the sidecar is fresh in a history after that of `version`; alice is denied all the while, and
+/// afterwards.
+async fn stays_denied(lab: &Lab, alice: &str, bob: &str, version: &str) {
+    let history = |version: &str| version.split('/').next().and_then(|counter| counter.parse::<u64>().ok());
+    wait_for("bob passes in another history", PATIENCE, async || {
         let answer = lab.check(alice).await.unwrap();
         assert_eq!(answer.decision(), v1::Decision::Deny, "{answer:?}\n{}", lab.logs());
         match lab.check(bob).await {
-            Ok(answer) if answer.verdict() == v1::VerdictKind::Active => Ok(()),
+            Ok(answer)
+                if answer.verdict() == v1::VerdictKind::Active
+                    && history(&answer.version) > history(version) =>
+            {
+                Ok(())
+            }
             answer => Err(format!("{answer:?}\n{}", lab.logs())),
         }
     })

@@ -98,7 +98,6 @@ fn every_list_must_be_complete_up_to_the_version_asked_for() {
     assert_eq!(ask(&both[..1], "1/9"), ACTIVE);
     assert_eq!(ask(&both[..1], "1/9+1"), behind);
     assert_eq!(ask(&both[..1], "2/1"), behind);
-    assert_eq!(ask(&[ListView { proven: None, list: None, ..fresh(config("a")) }], "1/1"), behind);
 }
 
 #[test]

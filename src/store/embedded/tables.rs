@@ -7,7 +7,7 @@ use crate::api::document::ListDocument;
 use crate::api::invalid::Invalid;
 use crate::revocation::key::HashKey;
 use crate::revocation::names::{ListName, RecordId};
-use crate::revocation::time::UnixSeconds;
+use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::{Epoch, Version};
 use crate::runtime::random::{Random, bytes};
 use crate::store::{Beat, Event, Fetched, Revocation, StoredList, What, written};
@@ -78,7 +78,7 @@ pub(super) struct Start {
 pub(super) fn prepare(
     database: &redb::Database,
     random: &dyn Random,
-    now: UnixSeconds,
+    now: Moment,
 ) -> Result<Start, TableError> {
     let transaction = database.begin_write()?;
     let meta = {
@@ -105,12 +105,12 @@ pub(super) fn prepare(
     Ok(Start { epoch: meta.epoch(), seal_key: meta.seal_key, sequence: meta.sequence })
 }
 
-/// A new store's epoch counts from the clock, so that it is above that of a store which was there before and
+/// A new store's epoch counts the milliseconds of the clock, so that it is above that of a store which was there before and
 /// is gone: sidecars then keep what they know of the old one.
-fn new_meta(random: &dyn Random, now: UnixSeconds) -> Meta {
+fn new_meta(random: &dyn Random, now: Moment) -> Meta {
     Meta {
         format: FORMAT,
-        epoch_counter: now.get(),
+        epoch_counter: now.wall_nanos / 1_000_000,
         epoch_id: u128::from_le_bytes(bytes(random)),
         seal_key: bytes(random),
         sequence: 0,

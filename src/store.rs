@@ -1,7 +1,7 @@
 //! The store: one ordered log of what was revoked, lifted and forgotten, and the lists that it is about.
 //!
 //! Whoever uses it sees the trait alone. Kubernetes objects and an embedded file keep the same contract, which
-//! [`contract`] tests.
+//! `contract` tests.
 
 use std::fmt;
 
@@ -220,7 +220,7 @@ pub enum FollowError {
 
 /// An ordered log of revocations with proof of completeness.
 ///
-/// What an implementation must keep, and [`contract`] tests:
+/// What an implementation must keep, and `contract` tests:
 /// - what `append` answered is durable, and in every later `fetch` and `follow`;
 /// - a refused step leaves no trace; at the limit the new step is refused, and nothing live is dropped;
 /// - events come in the order of their versions, none twice and none left out, or following fails;

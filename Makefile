@@ -1,9 +1,12 @@
-.PHONY: help test fmt lint unit doc bench
+.PHONY: help test tools fmt lint unit doc mutants bench
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: fmt lint unit doc ## Run every check and test
+test: tools fmt lint unit doc ## Run every check and test; what they need is installed first
+
+tools: ## Install what the tests need: proxies, promtool, a foreign gRPC client
+	scripts/setup-test-tools
 
 fmt: ## Check the formatting
 	cargo fmt --check
@@ -11,11 +14,14 @@ fmt: ## Check the formatting
 lint: ## Run clippy; warnings fail
 	cargo clippy --all-targets --locked -- -D warnings
 
-unit: ## Run the tests
+unit: tools ## Run the tests
 	cargo test --locked
 
 doc: ## Build the documentation; warnings fail
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+
+mutants: ## Remove safety checks one at a time and show that their tests turn red (takes minutes)
+	scripts/mutants
 
 bench: ## Measure; see docs/benchmarks.md. Never part of the tests
 	scripts/setup-test-tools

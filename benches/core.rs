@@ -408,6 +408,7 @@ impl Estimates {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "a table, row by row")]
 fn rows(estimates: &Estimates) -> Vec<Row> {
     let cold = COLD_CHECKS;
     let million = "lookup-1000k";

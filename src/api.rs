@@ -11,6 +11,7 @@ pub mod maxima;
 pub mod revocation;
 pub mod target;
 pub mod token_revocation_list;
+pub mod window;
 
 /// The API group.
 pub const GROUP: &str = "rescind.dev";

@@ -1,8 +1,8 @@
 //! The commands of the binary `rescind`.
 //!
 //! Each command is a file with its arguments and a method `run`, which returns how it ended. To add one: a file,
-//! a variant of [`Command`], and an arm of [`dispatch`]. Nothing here writes to a stream of the process but
-//! through [`Console`], which conceals tokens; and nothing but [`main`] turns a failure into words and a code.
+//! a variant of `Command`, and an arm of `dispatch`. Commands that are given a
+//! token write through [`Console`] alone, which conceals it; and nothing but [`run`] turns a failure into words.
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -178,20 +178,16 @@ fn explain_usage(error: &clap::Error, console: &mut Console) -> Exit {
         Surface::Coloured => text.ansi().to_string(),
         Surface::Plain | Surface::Monochrome => text.to_string(),
     };
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let text = paint(console.out_surface());
-            match console.print(&text) {
-                Ok(()) => Exit::Done,
-                Err(error) => {
-                    console.error(&error);
-                    Exit::Failed
-                }
-            }
-        }
-        _ => {
-            let text = paint(console.err_surface());
-            console.note(&text);
+    if !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let text = paint(console.err_surface());
+        console.note(&text);
+        return Exit::Failed;
+    }
+    let text = paint(console.out_surface());
+    match console.print(&text) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            console.error(&error);
             Exit::Failed
         }
     }

@@ -12,17 +12,18 @@ use tonic::service::Routes;
 
 use crate::api::document::ListDocument;
 use crate::distribution::enforcement::{Predecessor, Sessions};
-use crate::distribution::replica::{self, Hub, Replica};
+use crate::distribution::hub::Hub;
+use crate::distribution::replica::Replica;
 use crate::distribution::server::{DistributionServer, MAX_STREAMS};
 use crate::proto::DESCRIPTORS;
-use crate::proto::v1::revocation_admin_server::RevocationAdminServer;
+use crate::proto::v1::distribution_server;
+use crate::proto::v1::revocation_admin_server::{self, RevocationAdminServer};
 use crate::runtime::admin_http;
-use crate::runtime::clock::Clock;
+use crate::runtime::environment::Environment;
 use crate::runtime::grpc_serve::{self, Transport};
 use crate::runtime::host_guard::{HostGuard, Literals};
 use crate::runtime::http_serve;
 use crate::runtime::listen::{self, Address, Listener};
-use crate::runtime::random::Random;
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::tls::{self, Clients, Identity};
@@ -40,7 +41,7 @@ mod metrics;
 
 /// Sockets of the admin API are for their owner only.
 const ADMIN_MODE: u32 = 0o600;
-/// Sidecars of other users may connect to a stream's socket; what they may follow is declared by the lists.
+/// Sidecars of other users of this machine may connect to a stream's socket.
 const STREAM_MODE: u32 = 0o666;
 
 /// What a controller is told to do.
@@ -78,15 +79,6 @@ pub struct AdminListen {
     pub address: Address,
     /// A file with the token that callers must show; needed on TCP.
     pub bearer_file: Option<PathBuf>,
-}
-
-/// What a controller needs from outside.
-#[derive(Clone)]
-pub struct Environment {
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub random: Arc<dyn Random>,
 }
 
 /// The addresses that were bound.
@@ -195,8 +187,9 @@ async fn open(config: &Config, environment: &Environment) -> anyhow::Result<(Arc
         random: Arc::clone(&environment.random),
         limit: config.limit,
     };
-    let started = environment.clock.now();
     let store = EmbeddedStore::open(&config.data, store_environment)?;
+    // Read after the file was ours: until then a process before this one may have told sidecars that they are fresh.
+    let started = environment.clock.now();
     let is_new = store.lists().await?.is_empty();
     let predecessor = if is_new { Predecessor::None } else { Predecessor::Possible { started } };
     for document in &config.lists {
@@ -222,11 +215,11 @@ fn serve_streams(
 ) -> DistributionServer {
     let clock = Arc::clone(&environment.clock);
     let server = DistributionServer::new(Arc::clone(hub), clock.clone(), supervisor.shutdown(), MAX_STREAMS);
-    let environment = replica::Environment { clock, random: Arc::clone(&environment.random) };
-    let replica = Replica::new(Arc::clone(hub), Arc::clone(store), environment);
+    let replica = Replica::new(Arc::clone(hub), Arc::clone(store), environment.clone());
     let stop = stopped.clone();
     supervisor.spawn(hub.name(), async move { Ok(replica.run(stop).await?) });
-    let routes = grpc_serve::described(Routes::new(server.clone()), DESCRIPTORS);
+    let routes =
+        grpc_serve::described(Routes::new(server.clone()), DESCRIPTORS, &[distribution_server::SERVICE_NAME]);
     let serving = grpc_serve::serve(listener, transport, routes, stopped.clone());
     supervisor.spawn(format!("{} streams", hub.name()), serving);
     server
@@ -252,7 +245,11 @@ fn drain(supervisor: &mut Supervisor, servers: Vec<DistributionServer>, stopped:
 
 fn serve_admin(supervisor: &mut Supervisor, listener: Listener, admin: Admin, bearer: Option<Bearer>) {
     let guard = listener.address().ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()));
-    let routes = grpc_serve::described(Routes::new(RevocationAdminServer::new(admin)), DESCRIPTORS);
+    let routes = grpc_serve::described(
+        Routes::new(RevocationAdminServer::new(admin)),
+        DESCRIPTORS,
+        &[revocation_admin_server::SERVICE_NAME],
+    );
     let routes = match bearer {
         Some(bearer) => bearer.protect(routes),
         None => routes,

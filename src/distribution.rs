@@ -1,14 +1,15 @@
 //! From the store to the sidecars: the stream, its proofs of freshness, and both of its ends.
 //!
-//! The publisher's end is [`replica`] (follows the store), [`publisher`] (one list, pure), [`subscriber`] (one
-//! stream, pure) and [`server`]; the sidecar's is [`session`] (pure), [`client`] and [`view`]. Between them is
-//! [`convert`], the only file that knows both the protocol and the core.
+//! The publisher's end is [`replica`] (follows the store), [`hub`] (what it shares), [`publisher`] (one list, pure),
+//! [`subscriber`] (one stream, pure) and [`server`]; the sidecar's is [`session`] (pure), [`client`] and [`view`].
+//! Between them is [`convert`], the only file that knows both the protocol and the core.
 
 pub mod assembly;
 pub mod client;
 pub mod convert;
 pub mod enforcement;
 pub mod frame;
+pub mod hub;
 pub mod publisher;
 #[cfg(test)]
 pub(crate) mod pump;

@@ -2,15 +2,13 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use crate::controller::{self, args::ControllerArgs};
-use crate::runtime::clock::SystemClock;
+use crate::runtime::environment::Environment;
 use crate::runtime::listen::Address;
-use crate::runtime::random::SystemRandomness;
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::telemetry::{self, Format};
 use crate::sidecar::args::SidecarArgs;
@@ -53,11 +51,7 @@ impl From<LogFormat> for Format {
 pub fn controller(args: ControllerArgs, log: LogArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(supervised("rescind-controller", log, async |supervisor| {
-        let environment = controller::Environment {
-            clock: Arc::new(SystemClock),
-            random: Arc::new(SystemRandomness::new()),
-        };
-        let bound = controller::start(args.config()?, environment, supervisor).await?;
+        let bound = controller::start(args.config()?, Environment::of_machine(), supervisor).await?;
         tracing::info!(
             streams = shown(&bound.listeners),
             admin = %bound.admin,
@@ -76,9 +70,7 @@ pub fn sidecar(args: SidecarArgs, log: LogArgs) -> anyhow::Result<()> {
     // The stream and the probes need one thread; checks have runtimes of their own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(supervised("rescind-sidecar", log, async |supervisor| {
-        let environment =
-            compose::Environment { clock: Arc::new(SystemClock), random: Arc::new(SystemRandomness::new()) };
-        let bound = compose::start(args.config()?, environment, supervisor)?;
+        let bound = compose::start(args.config()?, Environment::of_machine(), supervisor)?;
         tracing::info!(
             grpc = shown(&bound.grpc),
             http = shown(&bound.http),

@@ -6,6 +6,7 @@ pub mod admin_http;
 pub mod child;
 pub mod clock;
 pub mod dial;
+pub mod environment;
 pub mod grpc_serve;
 pub mod host_guard;
 pub mod http_serve;

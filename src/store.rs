@@ -243,6 +243,10 @@ pub trait Store: Send + Sync + 'static {
     /// Writes a heartbeat and returns its version.
     fn beat(&self, beat: Beat) -> BoxFuture<'_, Result<Version, StoreError>>;
 
+    /// Starts another history above a version that was sealed by this store, and which it has not reached: it went
+    /// back in time, to an older copy of itself. Does nothing if one above was started already.
+    fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>>;
+
     /// Returns the key under which versions are sealed before they leave the controllers.
     fn seal_key(&self) -> SealKey;
 }

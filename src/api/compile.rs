@@ -15,6 +15,9 @@ use crate::token::list_config::{
 use super::invalid::{Invalid, count, label, range, text};
 use super::token_revocation_list as api;
 
+/// The longest lifetime that a list can allow, of tokens and of sessions: a year.
+pub(super) const LONGEST_LIFETIME_SECONDS: u32 = 31_536_000;
+
 /// Compiles a declaration. Maxima of the past come from [`maxima`](super::maxima) and are put in by
 /// [`document`](super::document).
 ///
@@ -121,9 +124,8 @@ fn issuer(issuer: &api::Issuer) -> Result<IssuerConfig, Invalid> {
 /// # Errors
 /// [`Invalid`] for a number that is out of range.
 pub fn maxima(issuer: &api::Issuer) -> Result<Maxima, Invalid> {
-    const YEAR: u32 = 31_536_000;
-    range("maxTokenLifetimeSeconds", issuer.max_token_lifetime_seconds, 1..=YEAR)?;
-    range("maxSessionLifetimeSeconds", issuer.max_session_lifetime_seconds, 1..=YEAR)?;
+    range("maxTokenLifetimeSeconds", issuer.max_token_lifetime_seconds, 1..=LONGEST_LIFETIME_SECONDS)?;
+    range("maxSessionLifetimeSeconds", issuer.max_session_lifetime_seconds, 1..=LONGEST_LIFETIME_SECONDS)?;
     range("clockSkewSeconds", issuer.clock_skew_seconds, 0..=300)?;
     Ok(Maxima {
         token_lifetime_seconds: u64::from(issuer.max_token_lifetime_seconds),

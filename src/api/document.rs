@@ -13,6 +13,7 @@ use super::compile::{add_history, compile};
 use super::invalid::Invalid;
 use super::maxima;
 use super::token_revocation_list::TokenRevocationListSpec;
+use super::window::{self, Past};
 
 /// The kind of the document.
 pub const KIND: &str = "TokenRevocationList";
@@ -109,13 +110,21 @@ impl ListDocument {
         maxima::parse(self.metadata.annotations.get(maxima::ANNOTATION).map(String::as_str))
     }
 
+    /// Returns the widest window of declarations before this one, if it may still matter.
+    #[must_use]
+    pub fn past_window(&self) -> Option<Past> {
+        self.metadata.annotations.get(window::ANNOTATION).map(|text| Past::parse(text))
+    }
+
     /// Returns the document that follows this one when the declaration becomes `new` at `now`; none if nothing
     /// changes.
     ///
     /// # Errors
     /// [`Invalid`] if the history can't be read, or `new` does not compile.
     pub fn followed_by(&self, new: &Self, now: UnixSeconds) -> Result<Option<Self>, Invalid> {
-        new.config()?;
+        let new_bounds = new.config()?.freshness;
+        // One that no longer compiles must not stand in the way of one that does.
+        let old_bounds = self.config().map_or(window::WIDEST, |config| config.freshness);
         let mut history = self.history()?;
         history.extend(new.history()?);
         let history = maxima::extend(&history, &self.spec, &new.spec, now);
@@ -124,6 +133,11 @@ impl ListDocument {
         match maxima::format(&history) {
             Some(text) => next.metadata.annotations.insert(maxima::ANNOTATION.to_owned(), text),
             None => next.metadata.annotations.remove(maxima::ANNOTATION),
+        };
+        let past = Past::after(self.past_window(), &old_bounds, &new_bounds, now);
+        match past.and_then(|past| past.format()) {
+            Some(text) => next.metadata.annotations.insert(window::ANNOTATION.to_owned(), text),
+            None => next.metadata.annotations.remove(window::ANNOTATION),
         };
         Ok((next.spec != self.spec || next.metadata.annotations != self.metadata.annotations).then_some(next))
     }

@@ -1,7 +1,8 @@
 //! The history of a list's maxima, kept in an annotation so that backups carry it.
 //!
-//! A token may live no longer than the smallest maximum in force since its issue, or a long token, revoked
-//! and forgotten under a short maximum, would come back to life after a raise.
+//! A token may live no longer than the smallest maximum in force since its issue, and its session no longer than
+//! the smallest since the session began, or a long token, revoked and forgotten under a short maximum, would come
+//! back to life after a raise.
 
 use serde::{Deserialize, Serialize};
 
@@ -48,9 +49,12 @@ impl Past {
         }
     }
 
+    /// Whether a token can live that was issued, or whose session began, while these were in force. They do not
+    /// tell how long: later maxima may be longer, and it is under those that the token would be accepted.
     fn matters(&self, now: UnixSeconds) -> bool {
-        let last_token = self.until.saturating_add(self.skew_seconds).saturating_add(self.token_seconds);
-        now <= last_token.saturating_add(MARGIN_SECONDS)
+        let longest = u64::from(compile::LONGEST_LIFETIME_SECONDS);
+        let last_issued = self.until.saturating_add(self.skew_seconds).saturating_add(longest);
+        now <= last_issued.saturating_add(longest).saturating_add(MARGIN_SECONDS)
     }
 }
 

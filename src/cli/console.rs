@@ -179,7 +179,7 @@ impl Console {
     /// Writes to standard output. A reader that has gone is no error.
     ///
     /// # Errors
-    /// [`OutputError::Io`], e.g. because the disk is full.
+    /// What the operating system said, e.g. because the disk is full.
     pub fn print(&mut self, text: &str) -> Result<(), OutputError> {
         let text = self.without_secrets(text);
         Ok(self.out.write(&text)?)

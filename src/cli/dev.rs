@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,10 +10,10 @@ use crate::api::document::ListDocument;
 use crate::controller::args::read_lists;
 use crate::controller::{self, AdminListen, Listen};
 use crate::revocation::names::ListName;
-use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::environment::Environment;
 use crate::runtime::listen::Address;
-use crate::runtime::random::{Random, SystemRandomness};
 use crate::runtime::supervisor::Supervisor;
+use crate::runtime::telemetry::{self, Format};
 use crate::sidecar::compose;
 use crate::store::embedded::DEFAULT_LIMIT;
 use crate::token::issuer::Issuer;
@@ -25,6 +24,7 @@ use super::sample::{self, ISSUER, LIST};
 
 const BOUND: Duration = Duration::from_secs(15);
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Runs controller and sidecar in one process, until it is interrupted.
 #[derive(Args, Clone, Debug)]
@@ -51,6 +51,7 @@ pub struct DevArgs {
 /// # Errors
 /// A sentence about what can't be had, or what failed.
 pub async fn run(args: DevArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let guard = telemetry::init("rescind-dev", Format::Text)?;
     let temporary = if args.data.is_none() { Some(TemporaryFolder::new("dev")?) } else { None };
     let data = match (&args.data, &temporary) {
         (Some(data), _) => std::path::absolute(data)?,
@@ -69,8 +70,9 @@ pub async fn run(args: DevArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<
     let bound = start(args, &data, lists, names.clone(), &mut supervisor).await?;
     // Who reads the lines may have gone; what runs is not for them alone.
     drop(tell(out, &bound, &names, sample));
-    supervisor.run_until_signal(DRAIN_DEADLINE).await?;
-    Ok(())
+    let ended = supervisor.run_until_signal(DRAIN_DEADLINE).await;
+    guard.shutdown(FLUSH_DEADLINE).await;
+    Ok(ended?)
 }
 
 struct Bound {
@@ -85,9 +87,7 @@ async fn start(
     names: Vec<ListName>,
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<Bound> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let random: Arc<dyn Random> = Arc::new(SystemRandomness::new());
-    let environment = controller::Environment { clock: Arc::clone(&clock), random: Arc::clone(&random) };
+    let environment = Environment::of_machine();
     let controller = controller::Config {
         data: data.join("store"),
         listeners: args.listen.into_iter().map(|address| Listen { address, tls: None }).collect(),
@@ -98,7 +98,7 @@ async fn start(
         limit: DEFAULT_LIMIT,
     };
     make_private(data)?;
-    let controller = controller::start(controller, environment, supervisor).await?;
+    let controller = controller::start(controller, environment.clone(), supervisor).await?;
     let sidecar = compose::Config {
         controllers: controller.listeners.iter().map(uri).collect(),
         tls_authorities: None,
@@ -114,7 +114,7 @@ async fn start(
         threads: None,
         reveal: false,
     };
-    let sidecar = compose::start(sidecar, compose::Environment { clock, random }, supervisor)?;
+    let sidecar = compose::start(sidecar, environment, supervisor)?;
     Ok(Bound { controller, sidecar })
 }
 
@@ -148,6 +148,9 @@ fn tell(
         writeln!(out, "Checks:       {address} (gRPC: Envoy ext_authz, rescind.v1.RevocationCheck)")?;
     }
     writeln!(out, "Forward auth: http://{http}/auth")?;
+    if let Some(health) = &bound.sidecar.health {
+        writeln!(out, "Probes:       {} (/metrics, /livez, /readyz, /startupz)", uri(health))?;
+    }
     for address in &bound.controller.listeners {
         writeln!(out, "Streams:      {}", uri(address))?;
     }

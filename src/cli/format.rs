@@ -53,6 +53,6 @@ impl Machine {
             Self::Json => serde_json::to_string_pretty(value)? + "\n",
             Self::Yaml => serde_saphyr::to_string(value)?,
         };
-        Ok(console.print(&text)?)
+        console.print(&text)
     }
 }

@@ -53,7 +53,7 @@ pub(super) struct RevokeOptions {
         conflicts_with = "ban"
     )]
     compare_with: Option<CompareWithArgument>,
-    /// Name of the revocation; the same command can then be repeated safely
+    /// Name of the revocation; the same command can then be repeated safely (with --until, not --for)
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Check everything at the server, and store nothing

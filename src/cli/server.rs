@@ -56,9 +56,9 @@ pub enum ServerAddress {
     /// A Unix socket.
     Unix(PathBuf),
     /// In the clear; only on this machine.
-    Plain(Uri),
+    Plain(String),
     /// With TLS.
-    Tls(Uri),
+    Tls(String),
 }
 
 /// Says why a text is not the address of a server.
@@ -87,9 +87,10 @@ impl FromStr for ServerAddress {
         let is_bare = uri.path_and_query().is_none_or(|path| path == "/")
             && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
         let host = uri.host().filter(|host| !host.is_empty() && is_bare).ok_or(BadServer::Form)?;
+        let bare = text.trim_end_matches('/').to_owned();
         match uri.scheme_str() {
-            Some("https") => Ok(Self::Tls(uri)),
-            Some("http") if is_this_machine(host) => Ok(Self::Plain(uri)),
+            Some("https") => Ok(Self::Tls(bare)),
+            Some("http") if is_this_machine(host) => Ok(Self::Plain(bare)),
             Some("http") => Err(BadServer::InTheClear),
             _ => Err(BadServer::Form),
         }
@@ -105,7 +106,7 @@ impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Plain(uri) | Self::Tls(uri) => f.write_str(uri.to_string().trim_end_matches('/')),
+            Self::Plain(uri) | Self::Tls(uri) => f.write_str(uri),
         }
     }
 }

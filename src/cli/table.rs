@@ -9,7 +9,7 @@ const GAP: usize = 3;
 pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let head = head.map(str::to_owned);
     let rows: Vec<[String; N]> =
-        std::iter::once(&head).chain(rows).map(|row| row.each_ref().map(cell)).collect();
+        std::iter::once(&head).chain(rows).map(|row| row.each_ref().map(|text| cell(text))).collect();
     let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -24,7 +24,7 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
     lines.collect()
 }
 
-fn cell(text: &String) -> String {
+fn cell(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { printable(text).replace('\n', "\\n") }
 }
 

@@ -170,3 +170,59 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(target: WireTarget) -> v1::Revocation {
+        v1::Revocation {
+            list: "shop/shop".to_owned(),
+            target: Some(v1::Target { target: Some(target) }),
+            cutoff: Some(v1::Cutoff { cutoff: Some(WireCutoff::Always(true)) }),
+            ..v1::Revocation::default()
+        }
+    }
+
+    fn bob() -> v1::Revocation {
+        wire(WireTarget::Subject("bob".to_owned()))
+    }
+
+    fn check(wire: Option<v1::Revocation>, expected: Result<(), &str>) {
+        let read = View::try_from(wire).map(|_| ()).map_err(|error| error.what);
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_is_refused_by_part() {
+        check(Some(bob()), Ok(()));
+        check(None, Err("it names no revocation"));
+        check(Some(v1::Revocation { list: "no list".to_owned(), ..bob() }), Err("the name of the list"));
+        check(Some(v1::Revocation { target: None, ..bob() }), Err("the target"));
+        check(Some(wire(WireTarget::Everything(false))), Err("the target"));
+        check(Some(wire(WireTarget::OpaqueSha256(vec![1, 2].into()))), Err("the target"));
+        let at = |cutoff| Some(v1::Cutoff { cutoff: Some(cutoff) });
+        check(Some(v1::Revocation { cutoff: at(WireCutoff::Now(true)), ..bob() }), Err("the cutoff"));
+        let late = "a time after the year 9999";
+        check(Some(v1::Revocation { cutoff: at(WireCutoff::UnixSeconds(u64::MAX)), ..bob() }), Err(late));
+        check(Some(v1::Revocation { created_unix_seconds: u64::MAX, ..bob() }), Err(late));
+        check(Some(v1::Revocation { admits_from_unix_seconds: u64::MAX, ..bob() }), Err(late));
+    }
+
+    #[test]
+    fn a_token_that_is_handed_back_is_not_shown() {
+        check(Some(wire(WireTarget::PresentedToken("a.b.c".to_owned()))), Err("the target"));
+    }
+
+    #[test]
+    fn the_end_of_a_cutoff_is_not_taken_for_its_expiry() {
+        let view = |wire| View::try_from(Some(wire)).unwrap();
+        let time = |seconds| UnixSeconds::new(seconds).unwrap();
+        let ban = v1::Revocation { expires_at_unix_seconds: 7, ..bob() };
+        assert_eq!(view(ban.clone()).expires(), Some(time(7)));
+        let cutoff = Some(v1::Cutoff { cutoff: Some(WireCutoff::UnixSeconds(3)) });
+        let dated = v1::Revocation { cutoff, ..ban };
+        assert_eq!(view(dated.clone()).expires(), None);
+        assert_eq!(view(v1::Revocation { forgotten_at_unix_seconds: 9, ..dated }).expires(), Some(time(9)));
+    }
+}

@@ -37,7 +37,11 @@ pub(super) async fn until_enforced(
     let mut last = None;
     let waited = timeout(limit, follow(server, request, &mut progress, &mut last, console)).await;
     progress.finish();
-    waited.unwrap_or(Waited::TimedOut(last))
+    match waited {
+        Ok(Waited::Enforced(report)) => Waited::Enforced(progress.measure(report)),
+        Ok(other) => other,
+        Err(_) => Waited::TimedOut(last.map(|report| progress.measure(report))),
+    }
 }
 
 async fn follow(
@@ -114,6 +118,13 @@ impl Progress {
             bar
         });
         Self { bar, ticks, started, trouble: None }
+    }
+
+    /// A server may count from when it was asked, or know that all was over by then; here it took this long.
+    fn measure(&self, report: v1::EnforcementProgress) -> v1::EnforcementProgress {
+        let seen = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed_milliseconds = report.elapsed_milliseconds.max(seen);
+        v1::EnforcementProgress { elapsed_milliseconds, ..report }
     }
 
     fn report(&mut self, report: &v1::EnforcementProgress) {

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use crate::api::invalid::Invalid;
 use crate::api::target;
 use crate::distribution::enforcement::Sessions;
-use crate::distribution::replica::Hub;
+use crate::distribution::hub::Hub;
 use crate::proto::v1;
 use crate::proto::v1::revocation_admin_server::RevocationAdmin;
 use crate::revocation::names::ListName;

@@ -123,4 +123,27 @@ mod tests {
         assert_eq!(due(&[other], &[config()], UnixSeconds::MAX), []);
         assert_eq!(due(&[revocation()], &[], UnixSeconds::MAX), []);
     }
+
+    /// Failure 16: every entry expires or is a declared ban; what is held stays flat over days of churn.
+    #[test]
+    fn days_of_churn_leave_no_more_than_what_is_live() {
+        const STEP_SECONDS: u64 = 600;
+        const PER_STEP: u128 = 20;
+        // A cutoff is kept for a token's lifetime, the largest leeway and the margin: 3,962 s, less than 7 steps.
+        const MOST: usize = 8 * 20;
+        let mut live: Vec<Revocation> = Vec::new();
+        let mut forgotten = 0;
+        for step in 0..(3 * 24 * 6) {
+            let now = at(1_000_000 + step * STEP_SECONDS);
+            for n in 0..PER_STEP {
+                let id = RecordId(u128::from(step) * PER_STEP + n);
+                live.push(Revocation { id, created: now, ..revocation() });
+            }
+            let due = due(&live, &[config()], now);
+            forgotten += due.len();
+            live.retain(|revocation| !due.contains(&revocation.id));
+            assert!(live.len() <= MOST, "{} are live after {step} steps", live.len());
+        }
+        assert!(forgotten > 8000);
+    }
 }

@@ -8,8 +8,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::distribution::hub::Hub;
 use crate::distribution::publisher::ListPublisher;
-use crate::distribution::replica::Hub;
 use crate::metrics::{ListLabels, registry};
 use crate::runtime::metrics::Exposition;
 

@@ -13,6 +13,9 @@ use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;
 use crate::revocation::version::Version;
 
+/// How many sessions are counted, those that have ended lately included.
+const MAX_SESSIONS: usize = 100_000;
+
 /// Whether sidecars may live that an earlier process of this controller has told that they are fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Predecessor {
@@ -132,6 +135,12 @@ impl Sessions {
             Session { identity, instance, replica, lists: HashMap::new(), last_ping: now, connected: true };
         inner.sessions.insert(id, session);
         id
+    }
+
+    /// Tells whether no more sessions can be counted. None is ever forgotten for a new one.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.lock().sessions.len() >= MAX_SESSIONS
     }
 
     /// Returns the number of open sessions.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::api::invalid::Invalid;
+use crate::api::window::Past;
 use crate::proto::v1;
 use crate::revocation::delta::{Delta, Difference};
 use crate::revocation::digest::Digest;
 use crate::revocation::freshness::Bounds;
 use crate::revocation::state::{State, Step};
-use crate::revocation::time::UnixSeconds;
+use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::Version;
 use crate::store::{SealKey, StoredList};
 use crate::token::selection::sha256;
@@ -93,8 +94,9 @@ struct CachedSnapshot {
 pub struct PublishedConfig {
     /// Which declaration it is.
     pub generation: u64,
-    /// How long a sidecar that holds it may still allow.
+    /// The bounds that it declares.
     pub bounds: Bounds,
+    past_window: Option<Past>,
     /// The message.
     pub frame: Shared,
 }
@@ -115,7 +117,18 @@ impl PublishedConfig {
             hash_key: Bytes::copy_from_slice(list.hash_key.as_bytes()),
             key_scheme: KEY_SCHEME,
         });
-        Ok(Self { generation: list.document.metadata.generation, bounds, frame })
+        let past_window = list.document.past_window();
+        Ok(Self { generation: list.document.metadata.generation, bounds, past_window, frame })
+    }
+
+    /// Returns how long a sidecar that holds it, or a wider one that an earlier process has published, may still
+    /// allow.
+    ///
+    /// **Units**: nanoseconds.
+    #[must_use]
+    pub fn window_nanos(&self, now: Moment) -> u64 {
+        let past = self.past_window.and_then(|past| past.window_nanos(now.wall().floor()));
+        past.unwrap_or(0).max(self.bounds.window_nanos())
     }
 }
 

@@ -1,26 +1,24 @@
 //! A replica: follows the store, keeps a publisher per list, and proves freshness by its own heartbeats.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::revocation::names::ListName;
 use crate::revocation::record::Record;
 use crate::revocation::state::{State, Step};
-use crate::revocation::time::Moment;
 use crate::revocation::version::Version;
-use crate::runtime::clock::Clock;
-use crate::runtime::random::{Random, bytes};
+use crate::runtime::environment::Environment;
+use crate::runtime::random::bytes;
 use crate::store::{
-    Beat, Event, Fetched, Follow, FollowError, Revocation, SealKey, Store, StoreError, StoredList, What,
+    Beat, Event, Fetched, Follow, FollowError, Revocation, Store, StoreError, StoredList, What,
 };
 
-use super::enforcement::Sessions;
+use super::hub::{Hub, lock};
 use super::publisher::{ListPublisher, PublishedConfig};
 use proof::{Outcome, Round};
 
@@ -34,8 +32,6 @@ const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
 const FETCH_PAUSE: Duration = Duration::from_millis(200);
 /// After so many rounds without a proof, everything is fetched anew.
 const MAX_MISSED_ROUNDS: u32 = 3;
-/// Changes whose time is kept, to measure how long they take to a sidecar.
-const MAX_RECENT: usize = 1024;
 
 /// Says why a replica stopped.
 #[derive(Debug, thiserror::Error)]
@@ -46,165 +42,6 @@ pub enum ReplicaError {
     /// The log could not be followed.
     #[error(transparent)]
     Follow(#[from] FollowError),
-}
-
-/// What a replica shares with its streams.
-pub struct Hub {
-    name: String,
-    lists: RwLock<HashMap<ListName, Arc<Mutex<ListPublisher>>>>,
-    news: watch::Sender<News>,
-    pings: AtomicU64,
-    wanted: Notify,
-    seal_key: SealKey,
-    sessions: Arc<Sessions>,
-    rounds: AtomicU64,
-    recent: Mutex<VecDeque<(Version, Moment)>>,
-}
-
-/// What the streams wait for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct News {
-    /// Grows with every change.
-    pub serial: u64,
-    /// How many pings the last proof covers.
-    pub proven: u64,
-    /// The state is complete up to here; none before the first fetch.
-    pub complete: Option<Version>,
-    /// When it was found to be.
-    pub observed: Moment,
-}
-
-impl std::fmt::Debug for Hub {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub")
-            .field("name", &self.name)
-            .field("news", &*self.news.borrow())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Hub {
-    /// Makes the hub of a replica that has fetched nothing yet.
-    #[must_use]
-    pub fn new(name: &str, seal_key: SealKey, sessions: Arc<Sessions>) -> Arc<Self> {
-        let never = Moment { boot_nanos: 0, wall_nanos: 0 };
-        let (news, _) = watch::channel(News { serial: 0, proven: 0, complete: None, observed: never });
-        Arc::new(Self {
-            name: name.to_owned(),
-            lists: RwLock::default(),
-            news,
-            pings: AtomicU64::new(0),
-            wanted: Notify::new(),
-            seal_key,
-            sessions,
-            rounds: AtomicU64::new(0),
-            recent: Mutex::default(),
-        })
-    }
-
-    /// Returns the name of the replica.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns the sessions of the process.
-    #[must_use]
-    pub const fn sessions(&self) -> &Arc<Sessions> {
-        &self.sessions
-    }
-
-    /// Returns the key under which versions are sealed.
-    #[must_use]
-    pub fn seal_key(&self) -> SealKey {
-        self.seal_key.clone()
-    }
-
-    /// Returns a receiver of news.
-    #[must_use]
-    pub fn news(&self) -> watch::Receiver<News> {
-        self.news.subscribe()
-    }
-
-    /// Counts a ping and asks for a round of proof; returns the number of pings so far.
-    pub fn ping(&self) -> u64 {
-        let serial = self.pings.fetch_add(1, Ordering::SeqCst) + 1;
-        self.wanted.notify_one();
-        serial
-    }
-
-    /// Returns the number of pings so far.
-    #[must_use]
-    pub fn pings(&self) -> u64 {
-        self.pings.load(Ordering::SeqCst)
-    }
-
-    /// Returns the number of rounds of proof that were completed.
-    #[must_use]
-    pub fn rounds(&self) -> u64 {
-        self.rounds.load(Ordering::Relaxed)
-    }
-
-    /// Notes that a sidecar has a version in use.
-    pub fn acknowledged(&self, version: Version, now: Moment) {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = recent.iter().rev().find(|(change, _)| *change == version).map(|(_, known)| *known);
-        drop(recent);
-        if let Some(known) = known {
-            let nanos = now.boot_nanos.saturating_sub(known.boot_nanos);
-            self.sessions.propagation().observe(Duration::from_nanos(nanos).as_secs_f64());
-        }
-    }
-
-    fn changed(&self, version: Version, now: Moment) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() >= MAX_RECENT {
-            recent.pop_front();
-        }
-        recent.push_back((version, now));
-    }
-
-    /// Lends a list's publisher; tells whether there is one.
-    pub fn with(&self, list: &ListName, use_it: &mut dyn FnMut(&mut ListPublisher)) -> bool {
-        let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
-        let found = lists.get(list).cloned();
-        drop(lists);
-        found.is_some_and(|publisher| {
-            use_it(&mut lock(&publisher));
-            true
-        })
-    }
-
-    /// Lends every list's publisher, in the order of their names.
-    pub fn for_each(&self, mut use_it: impl FnMut(&ListName, &ListPublisher)) {
-        let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<_> = lists.iter().map(|(name, list)| (name.clone(), Arc::clone(list))).collect();
-        drop(lists);
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        for (name, publisher) in all {
-            use_it(&name, &lock(&publisher));
-        }
-    }
-
-    fn tell(&self, change: impl FnOnce(&mut News)) {
-        self.news.send_modify(|news| {
-            news.serial += 1;
-            change(news);
-        });
-    }
-}
-
-fn lock(publisher: &Mutex<ListPublisher>) -> MutexGuard<'_, ListPublisher> {
-    publisher.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What a replica needs from outside.
-#[derive(Clone)]
-pub struct Environment {
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Where nonces come from.
-    pub random: Arc<dyn Random>,
 }
 
 /// Follows a store until it is told to stop.
@@ -235,9 +72,13 @@ impl Replica {
     }
 
     async fn keep_following(&self) -> ReplicaError {
+        let mut went_back = self.hub.went_back.subscribe();
         loop {
             let again = match self.fetch().await {
-                Ok(mut follow) => self.follow(&mut follow).await,
+                Ok(mut follow) => tokio::select! {
+                    again = self.follow(&mut follow) => again,
+                    seen = told(&mut went_back) => self.start_epoch(seen).await,
+                },
                 Err(again) => again,
             };
             match again {
@@ -248,6 +89,21 @@ impl Replica {
                 }
                 Again::Stop(error) => return error,
             }
+        }
+    }
+
+    /// The store is an older copy of itself. Sidecars keep what they know of the history that is lost, beside the one
+    /// that begins.
+    async fn start_epoch(&self, seen: Version) -> Again {
+        tracing::error!(
+            replica = self.hub.name,
+            %seen,
+            "the store has not reached what a sidecar has seen: it went back in time, perhaps restored from a backup; \
+             another history begins, and what was revoked since the backup has to be revoked again"
+        );
+        match self.store.start_epoch(seen).await {
+            Ok(()) => Again::Fetch("another history has begun"),
+            Err(error) => refused(error),
         }
     }
 
@@ -280,7 +136,7 @@ impl Replica {
                 return None;
             }
         };
-        self.hub.sessions.note_window(&name, config.bounds.window_nanos());
+        self.hub.sessions().note_window(&name, config.window_nanos(self.environment.clock.now()));
         let own = fetched.revocations.iter().filter(|revocation| revocation.list == name);
         let records = own.filter_map(|revocation| derive(revocation, list));
         let state = State::of(list.hash_key, records);
@@ -423,7 +279,7 @@ impl Replica {
             }
             match (PublishedConfig::new(&list), &mut publisher) {
                 (Ok(config), Some(publisher)) => {
-                    self.hub.sessions.note_window(&name, config.bounds.window_nanos());
+                    self.hub.sessions().note_window(&name, config.window_nanos(self.environment.clock.now()));
                     publisher.set_config(config);
                 }
                 (Ok(_), None) => adopted = Adopted::NewList,
@@ -447,6 +303,18 @@ fn derive(revocation: &Revocation, list: &StoredList) -> Option<Record> {
 enum Adopted {
     Known,
     NewList,
+}
+
+/// Waits until a stream tells that the store went back.
+async fn told(went_back: &mut watch::Receiver<Option<Version>>) -> Version {
+    loop {
+        if went_back.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if let Some(seen) = *went_back.borrow_and_update() {
+            return seen;
+        }
+    }
 }
 
 /// Why following ended.

@@ -22,7 +22,7 @@ use crate::runtime::clock::Clock;
 use super::MAX_SUBSCRIBER_MESSAGE_BYTES;
 use super::enforcement::SessionId;
 use super::frame::{Frame, FrameCodec};
-use super::replica::Hub;
+use super::hub::Hub;
 use super::subscriber::{ProtocolError, Reaction, Subscriber};
 
 /// How many streams a replica serves unless told otherwise.
@@ -91,7 +91,8 @@ impl DistributionServer {
         if self.shared.draining.is_cancelled() {
             return Err(Status::unavailable("this replica is about to end: go to another"));
         }
-        if self.shared.streams.len() >= self.shared.max_streams {
+        let full = self.shared.hub.sessions().is_full();
+        if full || self.shared.streams.len() >= self.shared.max_streams {
             return Err(Status::resource_exhausted(
                 "this replica serves as many streams as it takes: go to another",
             ));
@@ -214,6 +215,9 @@ impl Stream {
         let frames = self.subscriber.next_frames(proven, &mut |list, use_it| {
             hub.with(list, use_it);
         });
+        if let Some(version) = self.subscriber.take_went_back() {
+            hub.went_back(version);
+        }
         let proves = frames.iter().any(|frame| {
             matches!(frame, Frame::Own(message) if matches!(message.message, Some(v1::publisher_message::Message::Pong(_))))
         });

@@ -143,7 +143,7 @@ impl Session {
     /// Starts a stream: what was open in the one before is void. Returns the first messages.
     pub fn connect(&mut self) -> Vec<v1::SubscriberMessage> {
         self.pings.clear();
-        let highest = self.followed.iter().filter_map(|followed| followed.held);
+        let highest = self.followed.iter().filter_map(|followed| followed.highest);
         let highest = highest.reduce(|a, b| if b.version > a.version { b } else { a });
         let mut messages = vec![message(Out::Hello(v1::Hello {
             features: super::FEATURES.iter().map(ToString::to_string).collect(),
@@ -326,10 +326,7 @@ fn ack(reference: u32, held: &Sealed) -> v1::Ack {
 /// Makes the view that an earlier process has left good for denials only.
 #[must_use]
 pub fn denials_only(view: ListView) -> ListView {
-    let denials = match (view.list, view.denials) {
-        (Some(list), _) => Some(list),
-        (None, denials) => denials,
-    };
+    let denials = view.list.into_iter().chain(view.denials).collect();
     ListView { list: None, denials, knowledge: Knowledge::NeverProven, proven: None, ..view }
 }
 

@@ -105,6 +105,7 @@ pub struct Subscriber {
     highest: Option<Version>,
     following: Vec<Following>,
     pings: VecDeque<PendingPing>,
+    went_back: Option<Version>,
 }
 
 #[derive(Debug)]
@@ -148,7 +149,14 @@ impl Subscriber {
     /// Starts a stream.
     #[must_use]
     pub const fn new(seal_key: SealKey) -> Self {
-        Self { seal_key, greeted: false, highest: None, following: Vec::new(), pings: VecDeque::new() }
+        Self {
+            seal_key,
+            greeted: false,
+            highest: None,
+            following: Vec::new(),
+            pings: VecDeque::new(),
+            went_back: None,
+        }
     }
 
     /// Takes a message. `serial` is the number of pings that the replica has received, this one included.
@@ -271,7 +279,8 @@ impl Subscriber {
         if following.nacks.max(following.config_nacks) >= MAX_NACKS {
             return Err(ProtocolError::Refused { detail });
         }
-        following.floor = following.position.take().or(following.floor);
+        let seen = [following.position.take(), following.proven.take(), following.floor];
+        following.floor = seen.into_iter().flatten().reduce(|a, b| if b > a { b } else { a });
         following.acknowledged = None;
         following.proven = None;
         following.held = None;
@@ -301,6 +310,12 @@ impl Subscriber {
         Ok(Reaction::Ping(acknowledged.into_iter().flatten().collect()))
     }
 
+    /// Returns a version that the sidecar has, and that the store had not reached in a proof which began after the
+    /// sidecar said so: the store went back in time. Told once.
+    pub const fn take_went_back(&mut self) -> Option<Version> {
+        self.went_back.take()
+    }
+
     /// Returns the lists that the stream follows.
     pub fn lists(&self) -> impl Iterator<Item = &ListName> {
         self.following.iter().map(|following| &following.list)
@@ -315,7 +330,12 @@ impl Subscriber {
         for (index, following) in self.following.iter_mut().enumerate() {
             let list = following.list.clone();
             lookup(&list, &mut |publisher| {
-                if let Some(standing) = following.catch_up(publisher, proven, &mut frames) {
+                let told = following.behind;
+                let standing = following.catch_up(publisher, proven, &mut frames);
+                if told != following.behind {
+                    self.went_back = following.may_hold().reduce(|a, b| if b > a { b } else { a });
+                }
+                if let Some(standing) = standing {
                     proofs.push(proof(following.reference, &standing, publisher));
                     complete.push((index, standing.complete));
                 }
@@ -346,6 +366,11 @@ impl Subscriber {
 }
 
 impl Following {
+    /// Returns the versions that the sidecar says it has.
+    fn may_hold(&self) -> impl Iterator<Item = Version> {
+        self.held.map(|(version, _)| version).into_iter().chain(self.floor)
+    }
+
     /// Adds what leads to the last change; returns where the list stands if the sidecar will stand there too. A
     /// replica below what the sidecar may hold has nothing for it.
     fn catch_up(
@@ -358,8 +383,7 @@ impl Following {
             let complete = publisher.standing().complete;
             let reached =
                 |version: Version| complete >= version || complete.epoch.counter > version.epoch.counter;
-            let mut may_hold = self.held.map(|(version, _)| version).into_iter().chain(self.floor);
-            if !may_hold.all(reached) {
+            if !self.may_hold().all(reached) {
                 self.tell_behind(proven, frames);
                 return None;
             }

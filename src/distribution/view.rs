@@ -26,8 +26,8 @@ pub struct ListView {
     pub generation: u64,
     /// The list; none before the first snapshot.
     pub list: Option<Arc<RevocationList>>,
-    /// What an earlier process has left on the disk: good for denials only.
-    pub denials: Option<Arc<RevocationList>>,
+    /// What an earlier process has left on the disk, and what was held under another hash key: good for denials only.
+    pub denials: Vec<Arc<RevocationList>>,
     /// The age of the proof.
     pub knowledge: Knowledge,
     /// Complete up to here, as of the proof.
@@ -46,7 +46,7 @@ impl ListView {
             document: None,
             generation: 0,
             list: None,
-            denials: None,
+            denials: Vec::new(),
             knowledge: Knowledge::NeverProven,
             proven: None,
             horizon: None,

@@ -40,16 +40,21 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// Returns W: how long a sidecar that was told nothing more may still allow, clock-rate error included.
+    /// Returns how long a sidecar that was told nothing more may still allow, as declared.
+    #[must_use]
+    pub const fn window_seconds(&self) -> u32 {
+        match self.policy {
+            Policy::BestEffort if self.maximum_seconds > self.bound_seconds => self.maximum_seconds,
+            Policy::Strict | Policy::BestEffort => self.bound_seconds,
+        }
+    }
+
+    /// Returns W: the same, clock-rate error included.
     ///
     /// **Units**: nanoseconds.
     #[must_use]
     pub fn window_nanos(&self) -> u64 {
-        let seconds = match self.policy {
-            Policy::Strict => self.bound_seconds,
-            Policy::BestEffort => self.maximum_seconds.max(self.bound_seconds),
-        };
-        let nanos = u128::from(seconds) * 1_000_000_000;
+        let nanos = u128::from(self.window_seconds()) * 1_000_000_000;
         u64::try_from(nanos + nanos * CLOCK_RATE_ERROR_PER_MILLE / 1000).unwrap_or(u64::MAX)
     }
 }
@@ -87,6 +92,31 @@ pub enum Freshness {
     NeverFresh,
     /// A digest or sequence did not match.
     Corrupt,
+}
+
+impl Freshness {
+    /// Returns the name, as the documentation of semantics has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fresh { .. } => "FRESH",
+            Self::Stale { .. } => "STALE",
+            Self::Expired { .. } => "EXPIRED",
+            Self::NeverFresh => "NEVER_FRESH",
+            Self::Corrupt => "CORRUPT",
+        }
+    }
+
+    /// Returns the age of the proof, in nanoseconds; none without one.
+    #[must_use]
+    pub const fn age_nanos(self) -> Option<u64> {
+        match self {
+            Self::Fresh { age_nanos } | Self::Stale { age_nanos } | Self::Expired { age_nanos } => {
+                Some(age_nanos)
+            }
+            Self::NeverFresh | Self::Corrupt => None,
+        }
+    }
 }
 
 /// Returns the state of a list at a moment that was read *after* the knowledge was loaded.

@@ -131,7 +131,8 @@ impl RevocationList {
     /// Makes a list of a later version from a snapshot, in place of this one.
     ///
     /// Across an epoch the old entries are kept beside the new ones, outside the digest: a store that went
-    /// back in time must not let pass what it has forgotten.
+    /// back in time must not let pass what it has forgotten. Under another hash key they would say nothing: then the
+    /// caller has to keep this list beside the new one.
     ///
     /// # Errors
     /// As [`Self::from_snapshot`], and [`ListError::Backwards`] unless the snapshot is at or above this list.
@@ -140,7 +141,9 @@ impl RevocationList {
             return Err(ListError::Backwards { offered: snapshot.version, held: self.version });
         }
         let mut list = Self::from_snapshot(hash_key, snapshot)?;
-        list.retained = if snapshot.version.epoch == self.version.epoch {
+        list.retained = if hash_key != self.hash_key {
+            Arc::default()
+        } else if snapshot.version.epoch == self.version.epoch {
             Arc::clone(&self.retained)
         } else {
             let mut retained = (*self.retained).clone();
@@ -176,12 +179,18 @@ impl RevocationList {
         let mut overlay = (*self.overlay).clone();
         let mut retained = None;
         for (key, rows) in difference.iter() {
-            let was = self.exact(key).is_some();
-            self.live = self.live + usize::from(rows.is_some()) - usize::from(was);
+            let was = self.exact(key);
+            self.live = self.live + usize::from(rows.is_some()) - usize::from(was.is_some());
             overlay.insert(key, rows);
-            // A key that is removed in the new epoch was lifted there.
-            if rows.is_none() && self.retained.contains_key(&key) {
-                retained.get_or_insert_with(|| (*self.retained).clone()).remove(&key);
+            let Some(old) = self.retained.get(&key) else { continue };
+            let left = old.unless_lifted(was.unwrap_or_default(), rows.unwrap_or_default());
+            if left != *old {
+                let retained = retained.get_or_insert_with(|| (*self.retained).clone());
+                if left.is_empty() {
+                    retained.remove(&key)
+                } else {
+                    retained.insert(key, left)
+                };
             }
         }
         if let Some(retained) = retained {

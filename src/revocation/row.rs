@@ -74,6 +74,21 @@ impl Rows {
         }
     }
 
+    /// Returns what is left of these rows, kept from an old history, when in the new one `before` becomes `now`:
+    /// a row is lifted there if it was covered, and no longer is. One that outlasts what goes is kept, for what
+    /// goes may only have expired.
+    #[must_use]
+    pub fn unless_lifted(self, before: Self, now: Self) -> Self {
+        fn kept<T: Copy + Ord>(old: Option<T>, before: Option<T>, now: Option<T>) -> Option<T> {
+            old.filter(|_| old > before || now >= before)
+        }
+        Self {
+            always: kept(self.always, before.always, now.always),
+            issued: kept(self.issued, before.issued, now.issued),
+            session_started: kept(self.session_started, before.session_started, now.session_started),
+        }
+    }
+
     /// Tells whether no row is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {

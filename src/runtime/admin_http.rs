@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::host_guard::{self, HostGuard, Literals};
-use super::metrics::{self, Exposition};
+use super::metrics::{Exposition, Format};
 use super::readiness::Readiness;
 
 /// Makes the router of the probes and the metrics:
@@ -20,7 +20,7 @@ use super::readiness::Readiness;
 /// | `/livez` | 200, as long as the process answers at all |
 /// | `/readyz` | 200 or 503, with every condition |
 /// | `/startupz` | 200 once the process was ready for the first time, else 503 with every condition |
-/// | `/metrics` | OpenMetrics text |
+/// | `/metrics` | OpenMetrics text if the scraper accepts it, else Prometheus' own |
 ///
 /// Probes of a kubelet name the address of the pod as their host, so every literal address is acceptable;
 /// of the names only `localhost` and the allowed ones are. Requests of web pages are refused.
@@ -49,9 +49,11 @@ async fn startupz(State(readiness): State<Readiness>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, readiness.report().to_string()).into_response()
 }
 
-async fn show_metrics(State(exposition): State<Exposition>) -> Response {
-    match exposition.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+async fn show_metrics(State(exposition): State<Exposition>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    let format = Format::accepted(accept);
+    match exposition.encode(format) {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "can't encode the metrics");
             (StatusCode::INTERNAL_SERVER_ERROR, "can't encode the metrics\n").into_response()
@@ -99,10 +101,10 @@ mod tests {
     #[tokio::test]
     async fn metrics_have_their_content_type_and_unknown_paths_are_not_found() {
         let router = router(Readiness::new(), Exposition::default(), Vec::new());
-        check(&router, "/metrics", 200, "# EOF\n").await;
+        check(&router, "/metrics", 200, "").await;
         check(&router, "/", 404, "").await;
         let response = get_from(&router, "localhost", "/metrics").await;
-        assert_eq!(response.headers().get(header::CONTENT_TYPE).unwrap(), metrics::CONTENT_TYPE);
+        assert_eq!(response.headers().get(header::CONTENT_TYPE).unwrap(), Format::Prometheus.content_type());
     }
 
     #[tokio::test]

@@ -8,6 +8,8 @@ use rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic_health::pb::health_server;
+use tonic_reflection::pb::{v1, v1alpha};
 
 use super::host_guard::{self, HostGuard};
 use super::listen::Listener;
@@ -60,18 +62,25 @@ fn guarded(routes: Routes, guard: HostGuard) -> Routes {
     Routes::from(routes.into_axum_router().layer(from_fn_with_state(guard, host_guard::enforce)))
 }
 
-/// Adds health and reflection, so that any gRPC client finds its way.
+/// Adds health and reflection, so that any gRPC client finds its way. The descriptors may hold more services than are
+/// served here: clients are told of the named ones only.
 #[must_use]
-pub fn described(routes: Routes, descriptors: &[u8]) -> Routes {
+pub fn described(routes: Routes, descriptors: &[u8], services: &[&str]) -> Routes {
     let (_, health) = tonic_health::server::health_reporter();
     let routes = routes.add_service(health);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(descriptors)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1();
-    match reflection {
-        Ok(reflection) => routes.add_service(reflection),
-        Err(error) => {
+    let builder = |version: &str| {
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptors)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name(health_server::SERVICE_NAME)
+            .with_service_name(version);
+        services.iter().fold(builder, |builder, service| builder.with_service_name(*service))
+    };
+    // Many clients know only the older version.
+    let old = builder(v1alpha::server_reflection_server::SERVICE_NAME).build_v1alpha();
+    match (builder(v1::server_reflection_server::SERVICE_NAME).build_v1(), old) {
+        (Ok(new), Ok(old)) => routes.add_service(new).add_service(old),
+        (Err(error), _) | (_, Err(error)) => {
             tracing::warn!(%error, "no reflection");
             routes
         }

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use crate::distribution::view::ListView;
 use crate::proto::v1;
 use crate::proto::v1::revocation_check_server::{RevocationCheck, RevocationCheckServer};
-use crate::revocation::freshness::{Bounds, Freshness, freshness};
+use crate::revocation::freshness::{Bounds, freshness};
 use crate::revocation::time::Moment;
 use crate::token::route::{RouteError, RoutePolicy};
 
@@ -172,18 +172,12 @@ impl RevocationCheck for CheckService {
 
 fn list_status(view: &ListView, now: Moment) -> v1::ListStatus {
     let bounds = view.config.as_ref().map_or_else(Bounds::default, |config| config.freshness);
-    let (state, age_nanos) = match freshness(view.knowledge, now, &bounds, None) {
-        Freshness::Fresh { age_nanos } => ("FRESH", Some(age_nanos)),
-        Freshness::Stale { age_nanos } => ("STALE", Some(age_nanos)),
-        Freshness::Expired { age_nanos } => ("EXPIRED", Some(age_nanos)),
-        Freshness::NeverFresh => ("NEVER_FRESH", None),
-        Freshness::Corrupt => ("CORRUPT", None),
-    };
-    let held = view.list.as_ref().or(view.denials.as_ref());
+    let freshness = freshness(view.knowledge, now, &bounds, None);
+    let held = view.list.as_ref().or(view.denials.first());
     v1::ListStatus {
         list: view.name.to_string(),
-        state: state.to_owned(),
-        age_milliseconds: age_nanos.map(|nanos| nanos.div_ceil(1_000_000)),
+        state: freshness.name().to_owned(),
+        age_milliseconds: freshness.age_nanos().map(|nanos| nanos.div_ceil(1_000_000)),
         version: view.proven.map(|version| version.to_string()).unwrap_or_default(),
         entries: held.map_or(0, |list| list.len() as u64),
         config_generation: view.generation,

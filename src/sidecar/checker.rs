@@ -26,7 +26,7 @@ use crate::token::rules::Now;
 
 use self::complaints::Complaints;
 use self::evidence::{Evidence, Origin};
-use self::findings::{Findings, conclude};
+use self::findings::{Findings, Removal, conclude};
 use self::panel::{Force, Panel, token_time};
 use self::presented::{Found, Lines, declared_upstream, same_claims};
 pub use self::steps::Step;
@@ -56,12 +56,17 @@ pub fn explain(views: &[Arc<ListView>], request: &Request<'_>, now: Moment) -> (
     let mut steps = Steps::on();
     let outcome = run(views, request, now, &mut steps);
     steps.note("decision", outcome.decision == Decision::Allow, || {
-        let reason = if outcome.reason.is_empty() { "nothing speaks against it" } else { outcome.reason };
-        format!(
-            "{:?}, because of {reason}{}",
-            outcome.decision,
-            if outcome.shadow { ", in shadow" } else { "" }
-        )
+        let decision = match outcome.decision {
+            Decision::Allow => "allow",
+            Decision::Deny => "deny",
+        };
+        match outcome.reason {
+            "" => format!("{decision}: nothing speaks against it"),
+            reason if outcome.shadow => {
+                format!("{decision}: {reason} would deny it, and has no effect in shadow")
+            }
+            reason => format!("{decision}: {reason}"),
+        }
     });
     (outcome, steps.into_vec())
 }
@@ -125,7 +130,11 @@ impl Check<'_> {
             }
         };
         let best_effort = self.standings();
-        let conclusion = conclude(&self.findings, otherwise, &request.policy);
+        let removal = match declared_upstream(&self.panel, request.upstream).as_slice() {
+            [] => Removal::Possible,
+            [..] => Removal::Impossible,
+        };
+        let conclusion = conclude(&self.findings, otherwise, &request.policy, removal);
         let refused =
             conclusion.decision == Decision::Deny && !matches!(conclusion.verdict, Verdict::Unknown(_));
         // With nothing in force, nothing is to be touched.
@@ -155,10 +164,14 @@ impl Check<'_> {
                 Err(why) => self.findings.doubt(asked.force, why),
             }
             self.steps.note_of("freshness", &asked.view.name, asked.standing.is_ok(), || {
-                match asked.standing {
-                    Ok(assurance) => format!("{:?}, {assurance:?}", asked.freshness),
-                    Err(why) => format!("{:?}, {}", asked.freshness, why.code()),
-                }
+                let age = asked.freshness.age_nanos().map(|nanos| nanos.div_ceil(1_000_000));
+                let age = age.map_or_else(String::new, |age| format!(", proven complete as of {age} ms ago"));
+                let end = match asked.standing {
+                    Ok(Assurance::Fresh) => String::new(),
+                    Ok(Assurance::BestEffort) => "; decided all the same, as its policy allows".to_owned(),
+                    Err(why) => format!("; it can't vouch ({})", why.code()),
+                };
+                format!("{}{age}{end}", asked.freshness.name())
             });
         }
         best_effort
@@ -183,8 +196,13 @@ impl Check<'_> {
             }
             Found::Refused(verdict) => verdict.code().to_owned(),
         });
-        let otherwise = self.found(found);
         let enforced = sources.all.get(..sources.enforced).unwrap_or_default();
+        // Nobody verifies an opaque token: where only a list in shadow looks for one, the others find nothing.
+        let is_opaque = matches!(found, Found::Token { kind: TokenKind::Opaque { .. }, .. });
+        if is_opaque && self.panel.force() == Force::Enforced && lines.carry_nothing(enforced) {
+            self.no_token();
+        }
+        let otherwise = self.found(found);
         let strip = match self.request.policy.token {
             TokenPolicy::Required => Strip::Nothing,
             TokenPolicy::Optional | TokenPolicy::Lenient => lines.strip(&sources.all),
@@ -275,7 +293,9 @@ impl Check<'_> {
     }
 
     fn opaque(&mut self, issuer: &str, token: &str) -> Verdict {
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // Inside quotes, a backslash escapes in ways that differ between applications.
+        let readable = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+        if !token.bytes().all(readable) {
             return self.refuse(Verdict::Rejected(Rejection::Malformed));
         }
         // Nobody can tell whom an opaque token is meant for.

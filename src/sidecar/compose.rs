@@ -15,10 +15,12 @@ use crate::distribution::client::{self, Client, Controllers};
 use crate::distribution::session::Session;
 use crate::distribution::view::{ListView, Views};
 use crate::proto::DESCRIPTORS;
+use crate::proto::envoy::service::auth::v3::authorization_server;
+use crate::proto::v1::{claims_check_server, revocation_check_server};
 use crate::revocation::freshness::Knowledge;
 use crate::revocation::names::ListName;
 use crate::runtime::admin_http;
-use crate::runtime::clock::Clock;
+use crate::runtime::environment::Environment;
 use crate::runtime::grpc_serve::{self, Transport};
 use crate::runtime::host_guard::{HostGuard, Literals};
 use crate::runtime::http_serve::{self, Limits};
@@ -66,15 +68,6 @@ pub struct Config {
     pub threads: Option<usize>,
     /// Whether the outside may know that a token was revoked.
     pub reveal: bool,
-}
-
-/// What a sidecar needs from outside.
-#[derive(Clone)]
-pub struct Environment {
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub random: Arc<dyn Random>,
 }
 
 /// The addresses that were bound.
@@ -313,11 +306,11 @@ impl Checks {
             let routes = Routes::new(ExtAuthz::new(self.checker.clone(), self.style.clone()).into_server());
             let routes = routes
                 .add_service(CheckService::new(self.checker.clone(), self.controller.clone()).into_server());
-            serve_grpc(listener, routes, shutdown.clone())
+            serve_grpc(listener, routes, CHECKS, shutdown.clone())
         });
         let claims = self.sockets.claims.into_iter().map(|listener| {
             let routes = Routes::new(ClaimsService::new(self.checker.clone()).into_server());
-            serve_grpc(listener, routes, shutdown.clone())
+            serve_grpc(listener, routes, &[claims_check_server::SERVICE_NAME], shutdown.clone())
         });
         let grpc = grpc.chain(claims);
         let http = self.sockets.http.into_iter().map(|listener| {
@@ -334,13 +327,21 @@ impl Checks {
     }
 }
 
+/// What the check socket offers.
+const CHECKS: &[&str] = &[authorization_server::SERVICE_NAME, revocation_check_server::SERVICE_NAME];
+
 /// Proxies keep connections open between questions.
 const LIMITS: Limits =
     Limits { header_timeout: Duration::from_secs(75), max_header_bytes: 128 * 1024, max_connections: 4096 };
 
-async fn serve_grpc(listener: Listener, routes: Routes, shutdown: CancellationToken) -> anyhow::Result<()> {
+async fn serve_grpc(
+    listener: Listener,
+    routes: Routes,
+    services: &[&str],
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let guard = listener.address().ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()));
-    let routes = grpc_serve::described(routes, DESCRIPTORS);
+    let routes = grpc_serve::described(routes, DESCRIPTORS, services);
     grpc_serve::serve(listener.rehome()?, Transport::Plain(guard), routes, shutdown).await
 }
 

@@ -37,6 +37,7 @@ struct CheckLabels {
 pub struct Metrics {
     checks: Family<CheckLabels, Counter>,
     keys: Counter,
+    hits: Counter,
     false_positives: Counter,
     issued_ahead_nanos: Arc<AtomicU64>,
     connected: Gauge,
@@ -68,6 +69,7 @@ impl Metrics {
     fn register(&self, registry: &mut Registry) {
         registry.register("checks", "Checks by transport, decision and reason", self.checks.clone());
         registry.register("lookups", "Keys that were looked up", self.keys.clone());
+        registry.register("lookup_hits", "Keys under which rows stand", self.hits.clone());
         registry.register(
             "filter_false_positives",
             "Keys that the prefilter reported and the exact set refuted",
@@ -104,6 +106,7 @@ impl Observer for Metrics {
         };
         self.checks.get_or_create(&labels).inc();
         self.keys.inc_by(outcome.effort.keys);
+        self.hits.inc_by(outcome.effort.hits);
         self.false_positives.inc_by(outcome.effort.false_positives);
         self.issued_ahead_nanos.fetch_max(outcome.effort.issued_ahead_nanos, Ordering::Relaxed);
     }
@@ -156,12 +159,7 @@ impl Collector for Knowledge {
             let bounds = view.config.as_ref().map_or_else(Bounds::default, |config| config.freshness);
             freshness(view.knowledge, now, &bounds, None)
         };
-        let age = |view: &ListView| match state(view) {
-            Freshness::Fresh { age_nanos }
-            | Freshness::Stale { age_nanos }
-            | Freshness::Expired { age_nanos } => Some(seconds(age_nanos)),
-            Freshness::NeverFresh | Freshness::Corrupt => None,
-        };
+        let age = |view: &ListView| state(view).age_nanos().map(seconds);
         let is_fresh =
             |view: &ListView| Some(f64::from(u8::from(matches!(state(view), Freshness::Fresh { .. }))));
         let count = |number: usize| number as f64;

@@ -119,6 +119,8 @@ pub struct Effort {
     pub keys: u64,
     /// Keys that the prefilter reported and the exact set refuted.
     pub false_positives: u64,
+    /// Keys under which rows stand, whether they deny or not.
+    pub hits: u64,
     /// How far ahead of our clock a verified token says that it was issued, in nanoseconds.
     pub issued_ahead_nanos: u64,
 }

@@ -234,7 +234,7 @@ fn decode(bytes: &[u8], name: &ListName) -> Result<ListView, SnapshotFileError> 
     Ok(ListView {
         config: Some(Arc::new(declared)),
         document: Some(Arc::from(&config.document[..])),
-        denials: Some(Arc::new(list)),
+        denials: vec![Arc::new(list)],
         horizon: Some(horizon),
         // The generation stays at none: after the store was restored from a backup, a lower one is the one in force.
         ..ListView::empty(name.clone())

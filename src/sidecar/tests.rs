@@ -274,7 +274,7 @@ fn table_of_lists() -> Vec<Case> {
     let a = fresh(config("a"), &[]);
     let mut forged = bare("left");
     forged.config = Some(config("left").into());
-    forged.denials = fresh(config("left"), &hit).list;
+    forged.denials = fresh(config("left"), &hit).list.into_iter().collect();
     vec![
         token_cases("two that vouch", &[a.clone(), fresh(config("bb"), &[])], allow("active")),
         token_cases("a hit in the second", &[a.clone(), fresh(config("bb"), &hit)], REVOKED),

@@ -167,6 +167,24 @@ pub(crate) async fn following_from_what_never_was_is_refused(store: Arc<dyn Stor
     assert!(store.follow(other_history).await.is_err());
 }
 
+/// Invariant 20: a store that went back starts a history above all that was seen of it, and keeps what it has.
+pub(crate) async fn another_history_is_above_what_was_seen_and_keeps_what_is_live(store: Arc<dyn Store>) {
+    let alice = revoke(&*store, "alice").await;
+    let before = fetched(&*store).await.version;
+    let mut seen = before;
+    seen.revisions.revocations += 1000;
+    store.start_epoch(seen).await.unwrap();
+    let after = fetched(&*store).await;
+    assert!(after.version > seen);
+    assert_eq!(after.revocations.iter().map(|kept| kept.id).collect::<Vec<_>>(), [alice.id]);
+    assert!(store.follow(before).await.is_err());
+    store.start_epoch(seen).await.unwrap();
+    assert_eq!(fetched(&*store).await.version, after.version);
+    let mut follow = store.follow(after.version).await.unwrap();
+    let bob = revoke(&*store, "bob").await;
+    assert_eq!(next(&mut follow).await.what, What::Added(Box::new(bob)));
+}
+
 pub(crate) async fn lists_keep_their_hash_key(store: Arc<dyn Store>) {
     let [one, two] = [store.lists().await.unwrap(), store.lists().await.unwrap()];
     assert_eq!(one, two);
@@ -197,6 +215,7 @@ macro_rules! store_contract {
             an_expiry_is_a_step_and_the_horizon_comes_before_it_and_never_goes_back,
             what_a_revocation_says_is_kept_to_the_letter,
             following_from_what_never_was_is_refused,
+            another_history_is_above_what_was_seen_and_keeps_what_is_live,
             lists_keep_their_hash_key,
             many_at_once_are_all_kept
         );

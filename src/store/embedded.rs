@@ -90,8 +90,8 @@ pub struct EmbeddedStore {
 struct Shared {
     database: Arc<Database>,
     requests: mpsc::Sender<Request>,
-    sequence: watch::Receiver<u64>,
-    epoch: Epoch,
+    /// The newest version on the disk.
+    reached: watch::Receiver<Version>,
     seal_key: SealKey,
 }
 
@@ -120,22 +120,22 @@ impl EmbeddedStore {
     }
 
     fn start(database: Database, environment: Environment) -> Result<Self, TableError> {
-        let start = tables::prepare(&database, &*environment.random, environment.clock.now().wall().floor())?;
+        let start = tables::prepare(&database, &*environment.random, environment.clock.now())?;
         let database = Arc::new(database);
         let (requests, waiting) = mpsc::channel(MAX_WAITING);
-        let (published, sequence) = watch::channel(start.sequence);
-        let writer = Writer::new(Arc::clone(&database), environment, start.epoch, published);
+        let (published, reached) = watch::channel(version(start.epoch, start.sequence));
+        let writer = Writer::new(Arc::clone(&database), environment, published);
         // The thread ends when the last sender is dropped; what was answered by then is on the disk.
         std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run(waiting))
             .map_err(StorageError::Io)?;
         let seal_key = SealKey::new(&start.seal_key);
-        Ok(Self { shared: Arc::new(Shared { database, requests, sequence, epoch: start.epoch, seal_key }) })
+        Ok(Self { shared: Arc::new(Shared { database, requests, reached, seal_key }) })
     }
 
     fn version(&self) -> Version {
-        version(self.shared.epoch, *self.shared.sequence.borrow())
+        *self.shared.reached.borrow()
     }
 
     /// Declares a list, or changes its declaration; an unchanged one is left as it is.
@@ -194,7 +194,8 @@ fn prepare(folder: &Path, path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
-    Ok(())
+    // A new name is only on the disk when its folder is: else what is acknowledged could go with it.
+    std::fs::File::open(folder)?.sync_all()
 }
 
 fn open_error(path: &Path, error: DatabaseError) -> OpenError {
@@ -239,16 +240,14 @@ impl Store for EmbeddedStore {
             if !within {
                 return Err(FollowError::NotOfThisHistory { from, reached });
             }
-            let (database, sequence) = (Arc::clone(&self.shared.database), self.shared.sequence.clone());
-            let follower =
-                LogFollower::new(database, sequence, self.shared.epoch, from.revisions.revocations)?;
+            let (database, reached) = (Arc::clone(&self.shared.database), self.shared.reached.clone());
+            let follower = LogFollower::new(database, reached, from)?;
             Ok(Box::new(follower) as Box<dyn Follow>)
         })
     }
 
     fn fetch(&self) -> BoxFuture<'_, Result<Fetched, StoreError>> {
-        let epoch = self.shared.epoch;
-        Box::pin(async move { self.read(|transaction| tables::fetch(transaction, epoch)) })
+        Box::pin(async move { self.read(tables::fetch) })
     }
 
     fn lists(&self) -> BoxFuture<'_, Result<Vec<StoredList>, StoreError>> {
@@ -259,6 +258,14 @@ impl Store for EmbeddedStore {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             self.send(Request::Beat { beat, reply })?;
+            answer.await.map_err(|_| gone())?
+        })
+    }
+
+    fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.send(Request::StartEpoch { above, reply })?;
             answer.await.map_err(|_| gone())?
         })
     }

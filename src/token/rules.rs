@@ -2,6 +2,7 @@
 
 use crate::revocation::claims::{ClaimValue, Claims};
 use crate::revocation::row::TokenTimes;
+use crate::revocation::selector::BuiltIn;
 use crate::revocation::time::{NumericDate, UnixSeconds};
 
 use super::list_config::{Audiences, IssuerConfig, Maxima};
@@ -36,15 +37,27 @@ pub fn accept(
     for name in ["iss", "sub", "jti", "sid"] {
         string(claims, name)?;
     }
+    named_by_strings(claims, issuer)?;
     let times = judge_times(claims, issuer, now)?;
     judge_audience(claims, &issuer.audiences, audience)?;
     for path in &issuer.required_claims {
-        let found = claims.find(path).map_err(|_| Rejection::Unrevocable)?;
-        if found.is_empty() {
+        // Too many values are not none: the lookup says so, if it needs them.
+        if claims.find(path).is_ok_and(|found| found.is_empty()) {
             return Err(Rejection::Unrevocable);
         }
     }
     Ok(times)
+}
+
+/// The built-in selectors know strings alone: a revocation would not match a number, and nobody would notice.
+fn named_by_strings(claims: &Claims, issuer: &IssuerConfig) -> Result<(), Rejection> {
+    for path in BuiltIn::ALL.into_iter().filter_map(|selector| issuer.claim_names.of(selector)) {
+        let found = claims.find(path).unwrap_or_default();
+        if !found.iter().all(|value| matches!(value, ClaimValue::String(_))) {
+            return Err(Rejection::MissingClaim);
+        }
+    }
+    Ok(())
 }
 
 fn judge_times(claims: &Claims, issuer: &IssuerConfig, now: Now) -> Result<TokenTimes, Rejection> {
@@ -70,28 +83,25 @@ fn judge_times(claims: &Claims, issuer: &IssuerConfig, now: Now) -> Result<Token
     if now.for_expiry().as_nanos() >= expires.as_nanos() + leeway {
         return Err(Rejection::Expired);
     }
-    let longest = longest_lifetimes(issuer, issued);
-    if expires.as_nanos() - issued.as_nanos() > nanos(longest.token_lifetime_seconds) {
+    let longest = smallest_since(issuer, issued, |maxima| maxima.token_lifetime_seconds);
+    if expires.as_nanos() - issued.as_nanos() > nanos(longest) {
         return Err(Rejection::LifetimeTooLong);
     }
-    let session_nanos = session_started.map_or(0, |start| issued.as_nanos().saturating_sub(start.as_nanos()));
-    if session_nanos > nanos(longest.session_lifetime_seconds) {
+    let start = session_started.map_or(issued, |start| start.min(issued));
+    let longest = smallest_since(issuer, start, |maxima| maxima.session_lifetime_seconds);
+    if issued.as_nanos() - start.as_nanos() > nanos(longest) {
         return Err(Rejection::SessionTooLong);
     }
     Ok(TokenTimes { issued: Some(issued), session_started })
 }
 
-/// The smallest maxima in force at any time since the token's issue: a revocation of it may have been
-/// forgotten under a short maximum, and must not come back to life after the maximum was raised.
-fn longest_lifetimes(issuer: &IssuerConfig, issued: NumericDate) -> Maxima {
-    let since_issue = issuer.history.iter().filter(|(until, maxima)| {
-        until.get().saturating_add(maxima.clock_skew_seconds) >= issued.floor().get()
+/// The smallest maximum in force at any time since the token's issue, or since its session began: a revocation of
+/// it may have been forgotten under a short maximum, and must not come to nothing after the maximum was raised.
+fn smallest_since(issuer: &IssuerConfig, since: NumericDate, maximum: impl Fn(&Maxima) -> u64) -> u64 {
+    let in_force = issuer.history.iter().filter(|(until, maxima)| {
+        until.get().saturating_add(maxima.clock_skew_seconds) >= since.floor().get()
     });
-    since_issue.fold(issuer.maxima, |least, (_, maxima)| Maxima {
-        token_lifetime_seconds: least.token_lifetime_seconds.min(maxima.token_lifetime_seconds),
-        session_lifetime_seconds: least.session_lifetime_seconds.min(maxima.session_lifetime_seconds),
-        clock_skew_seconds: least.clock_skew_seconds,
-    })
+    in_force.map(|(_, maxima)| maximum(maxima)).fold(maximum(&issuer.maxima), u64::min)
 }
 
 fn judge_audience(claims: &Claims, accepted: &Audiences, narrowed: Option<&str>) -> Result<(), Rejection> {

@@ -132,12 +132,57 @@ fn values<'a>(claims: &'a Claims, path: &ClaimPath) -> Result<Vec<ValueRef<'a>>,
 
 /// Returns the keys under which an opaque token of an issuer could be denied.
 #[must_use]
-pub fn opaque_keys(issuer: &str, token: &str, hash_key: &HashKey) -> [Key; 2] {
-    let hash = sha256(token.as_bytes());
-    [
-        hash_key.built_in_key(issuer, BuiltIn::Opaque, Some(ValueRef::Bytes(&hash))),
-        hash_key.built_in_key(issuer, BuiltIn::Everything, None),
-    ]
+pub fn opaque_keys(issuer: &str, token: &str, hash_key: &HashKey) -> Vec<Selected<'static>> {
+    let selected = |selector: BuiltIn, key| Selected { selector: selector.name(), key };
+    let by_hash = spellings(token).into_iter().map(|spelling| {
+        let hash = sha256(&spelling);
+        let key = hash_key.built_in_key(issuer, BuiltIn::Opaque, Some(ValueRef::Bytes(&hash)));
+        selected(BuiltIn::Opaque, key)
+    });
+    let everything = hash_key.built_in_key(issuer, BuiltIn::Everything, None);
+    by_hash.chain([selected(BuiltIn::Everything, everything)]).collect()
+}
+
+/// Returns what an application may take an opaque token for: many read a cookie's value without its quotes, and
+/// with `%41` for `A`. Who holds a revoked one chooses the spelling; who revoked it hashed the one that the issuer
+/// has sent, or what it stands for.
+fn spellings(token: &str) -> Vec<Vec<u8>> {
+    let bare = token.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(token);
+    let decoded = percent_decoded(bare.as_bytes());
+    let encoded = percent_encoded(&decoded);
+    let mut spellings = vec![token.as_bytes().to_vec(), bare.as_bytes().to_vec(), decoded, encoded];
+    spellings.sort_unstable();
+    spellings.dedup();
+    spellings
+}
+
+/// Decodes as applications do: a `%` without two hexadecimal digits stands for itself.
+fn percent_decoded(mut rest: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut decoded = Vec::with_capacity(rest.len());
+    while let [first, after @ ..] = rest {
+        let escaped = match rest {
+            [b'%', high, low, after @ ..] => {
+                digit(*high).zip(digit(*low)).map(|(high, low)| (high << 4 | low, after))
+            }
+            _ => None,
+        };
+        let (byte, after) = escaped.unwrap_or((*first, after));
+        decoded.push(byte);
+        rest = after;
+    }
+    decoded
+}
+
+/// Encodes as `encodeURIComponent` does, by which cookies are written.
+fn percent_encoded(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
+    let encode = |byte: &u8| match *byte {
+        plain if plain.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&plain) => vec![plain],
+        other => vec![b'%', digit(other >> 4), digit(other & 15)],
+    };
+    bytes.iter().flat_map(encode).collect()
 }
 
 /// Returns the SHA-256 of bytes.

@@ -1,5 +1,7 @@
 //! The shape of the crate: which module may use which, and that every file is in the tree.
 
+#![allow(clippy::unwrap_used, reason = "what tests share fails by panicking, as the tests do")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -130,6 +130,20 @@ impl Lab {
         self.sidecar = Some(Process::start("sidecar", SIDECAR, &arguments).await.unwrap());
     }
 
+    /// Returns the arguments of the sidecar with these controllers.
+    pub(crate) fn sidecar_arguments_to(&self, controllers: &[String]) -> Vec<String> {
+        let mut arguments = self.sidecar_arguments();
+        arguments.retain(|argument| !argument.starts_with("--controller="));
+        arguments.extend(controllers.iter().map(|uri| format!("--controller={uri}")));
+        arguments
+    }
+
+    /// Starts the sidecar with exactly these arguments.
+    pub(crate) async fn start_sidecar_with(&mut self, arguments: &[String]) {
+        self.sidecar = None;
+        self.sidecar = Some(Process::start("sidecar", SIDECAR, arguments).await.unwrap());
+    }
+
     /// Starts a controller or sidecar with these arguments only, and leaves it to the caller.
     pub(crate) async fn start_other(
         &self,
@@ -214,12 +228,28 @@ impl Lab {
         assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "{version} is not enforced");
     }
 
+    /// Waits until the sidecar has a proof up to a version; it comes after the version is enforced.
+    pub(crate) async fn until_proven(&self, version: &str) {
+        let token = self.keys.token(&json!({"sub": "nobody", "sid": "none"}));
+        wait_for("the version is proven", PATIENCE, async || match self.check(&token).await {
+            Ok(answer) if !answer.version.is_empty() && parts(&answer.version) >= parts(version) => Ok(()),
+            answer => Err(format!("{answer:?}")),
+        })
+        .await;
+    }
+
     /// Returns what the processes have logged, to be shown when something fails.
     pub(crate) fn logs(&self) -> String {
         let log = |process: &Option<Process>| process.as_ref().map(|process| process.child.log());
         let (controller, sidecar) = (log(&self.controller), log(&self.sidecar));
         format!("controller:\n{}sidecar:\n{}", controller.unwrap_or_default(), sidecar.unwrap_or_default())
     }
+}
+
+/// Reads a version as answers give it: epoch and revision.
+pub(crate) fn parts(version: &str) -> (u64, u64) {
+    let (epoch, revision) = version.split_once('/').unwrap_or_else(|| panic!("{version} is no version"));
+    (epoch.parse().unwrap(), revision.parse().unwrap())
 }
 
 /// A program of ours.

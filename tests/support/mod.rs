@@ -9,6 +9,7 @@
 pub(crate) mod http1;
 pub(crate) mod issue;
 pub(crate) mod lab;
+pub(crate) mod metrics;
 pub(crate) mod program;
 pub(crate) mod tools;
 pub(crate) mod upstream;

@@ -20,6 +20,32 @@ fn a_raised_maximum_leaves_the_old_one_in_the_configuration() {
     assert_eq!((history[0].0, history[0].1.token_lifetime_seconds), (now(), 3600));
 }
 
+/// Invariant 1: a controller that starts anew waits for sidecars under a wider bound of before.
+#[test]
+fn a_narrowed_bound_leaves_the_wider_one_until_nobody_goes_by_it() {
+    let bound = |seconds| {
+        let mut document = document();
+        document.spec.freshness.bound_seconds = seconds;
+        document
+    };
+    let narrowed = bound(120).followed_by(&bound(15), now()).unwrap().unwrap();
+    let window_of = |document: &ListDocument, now| document.past_window()?.window_nanos(now);
+    let wide = Some(120_120_000_000);
+    assert_eq!(window_of(&narrowed, now()), wide);
+    let later = |seconds| now().saturating_add(seconds);
+    assert_eq!(window_of(&narrowed, later(120 + 3600)), wide);
+    assert_eq!(window_of(&narrowed, later(120 + 3601)), None);
+    // The file that it was declared by does not name it, and does not end it.
+    assert_eq!(narrowed.followed_by(&bound(15), later(60)), Ok(None));
+    let again = narrowed.followed_by(&bound(10), later(60)).unwrap().unwrap();
+    assert_eq!(window_of(&again, later(120 + 3601)), wide);
+    let widened = narrowed.followed_by(&bound(130), later(60)).unwrap().unwrap();
+    assert_eq!(window_of(&widened, later(60)), None);
+    let mut broken = narrowed;
+    broken.metadata.annotations.insert(window::ANNOTATION.to_owned(), "{".to_owned());
+    assert_eq!(window_of(&broken, UnixSeconds::MAX), Some(86_486_400_000_000));
+}
+
 #[test]
 fn a_declaration_that_does_not_compile_has_no_place() {
     let mut bad = document();

@@ -12,13 +12,23 @@ fn spec_with(token_seconds: u32) -> TokenRevocationListSpec {
 }
 
 #[test]
-fn a_changed_maximum_is_remembered_until_its_last_token_has_expired() {
+fn a_changed_maximum_is_remembered_until_the_longest_token_of_the_longest_session_has_expired() {
     let history = extend(&[], &spec_with(600), &spec_with(7200), at(1000));
     assert_eq!(history.len(), 1);
     assert_eq!((history[0].until, history[0].token_seconds), (at(1000), 600));
     let unchanged = |now| extend(&history, &spec_with(7200), &spec_with(7200), at(now));
-    assert_eq!(unchanged(1000 + 1 + 600 + MARGIN_SECONDS), history);
-    assert_eq!(unchanged(1000 + 1 + 600 + MARGIN_SECONDS + 1), []);
+    let last = 1000 + 1 + 2 * u64::from(compile::LONGEST_LIFETIME_SECONDS) + MARGIN_SECONDS;
+    assert_eq!(unchanged(last), history);
+    assert_eq!(unchanged(last + 1), []);
+}
+
+/// Invariant 4: a token of a day that was issued under ten minutes stays refused for all of its day, also when the
+/// declaration changes once more in between.
+#[test]
+fn a_short_maximum_is_not_forgotten_while_a_longer_token_of_its_time_lives() {
+    let history = extend(&[], &spec_with(600), &spec_with(86_400), at(1000));
+    let history = extend(&history, &spec_with(86_400), &spec_with(80_000), at(30_000));
+    assert_eq!(history.iter().map(|past| past.token_seconds).min(), Some(600));
 }
 
 #[test]

@@ -112,3 +112,46 @@ impl<'a> Report<'a> {
         if held { Exit::Done } else { Exit::Failed }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(style: Style, seen: &str) -> (Exit, String) {
+        let mut out = Vec::new();
+        let mut report = Report::new(style, &mut out);
+        report.chapter("A chapter");
+        let outcome = report.step("alice passes", "200", seen, Duration::from_millis(7));
+        let exit = report.finish(outcome);
+        (exit, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_step_that_does_not_hold_is_named_with_what_was_seen_and_fails_the_demonstration() {
+        let (exit, text) = told(Style::Plain, "401");
+        assert_eq!(exit, Exit::Failed);
+        assert!(text.contains("FAIL alice passes: 401 (expected 200), 7 ms"), "{text}");
+        assert!(text.contains("The demonstration failed: alice passes: expected 200, and saw 401"), "{text}");
+    }
+
+    #[test]
+    fn steps_that_hold_are_told_in_one_line_each() {
+        let (exit, text) = told(Style::Plain, "200");
+        assert_eq!(
+            (exit, text.as_str()),
+            (Exit::Done, "A chapter\nok   alice passes: 200, 7 ms\n\nAll 1 steps held.\n")
+        );
+    }
+
+    #[test]
+    fn for_machines_it_is_one_object() {
+        let (exit, text) = told(Style::Json, "401");
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(exit, Exit::Failed);
+        assert_eq!(told["held"], false);
+        let step = serde_json::json!({
+            "name": "alice passes", "expected": "200", "seen": "401", "milliseconds": 7, "held": false,
+        });
+        assert_eq!(told["steps"][0], step);
+    }
+}

@@ -53,12 +53,14 @@ pub(super) fn accepted(
     if let Some(note) = session_note(view) {
         lines.push(format!("  {}", console.out_surface().paint(Tone::Faint, note)));
     }
-    Ok(console.print(&(lines.join("\n") + "\n"))?)
+    console.print(&(lines.join("\n") + "\n"))
 }
 
 fn cutoff(view: &View) -> String {
     match view.spec.compare_with {
         CompareWith::SessionStart => format!("{} (session start)", view.cutoff()),
+        // There is no later one with its `jti`.
+        CompareWith::IssueTime if matches!(view.spec.target.selection, Selection::Token(_)) => view.cutoff(),
         CompareWith::IssueTime if view.is_always() => "Always (tokens issued later, too)".to_owned(),
         CompareWith::IssueTime => format!("{} (issue time)", view.cutoff()),
     }
@@ -107,11 +109,11 @@ pub(super) fn conclude(
     let machine = match format {
         Some(Format::Json) => Machine::Json,
         Some(Format::Yaml) => Machine::Yaml,
-        Some(Format::Name) => return Ok(console.print(&format!("revocation/{}\n", view.name))?),
+        Some(Format::Name) => return console.print(&format!("revocation/{}\n", view.name)),
         Some(Format::Wide) | None => {
             let Some(Waited::Enforced(report)) = waited else { return Ok(()) };
             let text = console.out_surface().paint(Tone::Good, &wait::enforced(report));
-            return Ok(console.print(&format!("{text}\n"))?);
+            return console.print(&format!("{text}\n"));
         }
     };
     machine.print(&Answer { revocation: object(view, waited), warnings }, console)

@@ -65,7 +65,13 @@ pub(super) fn spec(
         reason: None,
         message: None,
     };
-    target::read(&written).map_err(|error| invalid(&error))
+    let spec = target::read(&written).map_err(|error| invalid(&error))?;
+    if spec.cutoff == Some(Cutoff::Always) && spec.expires_at.is_some_and(|end| end <= now.wall().floor()) {
+        return Err(Status::invalid_argument(
+            "expires_at: the ban would end before it begins: give a later time",
+        ));
+    }
+    Ok(spec)
 }
 
 fn time(field: &str, seconds: u64) -> Result<UnixSeconds, Status> {

@@ -2,7 +2,7 @@
 
 use crate::api::target::check_declared;
 use crate::distribution::enforcement::SessionReport;
-use crate::distribution::replica::Hub;
+use crate::distribution::hub::Hub;
 use crate::proto::v1;
 use crate::revocation::freshness::Policy;
 use crate::store::Fetched;
@@ -74,7 +74,7 @@ fn conditions(config: &ListConfig, fetched: &Fetched) -> Vec<String> {
     }
     let names: Vec<&str> = undeclared.iter().take(5).map(|revocation| revocation.name.as_str()).collect();
     vec![format!(
-        "Undeclared: {} revocations name an issuer or a selector that the list does not declare, and have no effect: {}",
+        "Undeclared: {} of the revocations name an issuer or a selector that the list does not declare, and have no effect: {}",
         undeclared.len(),
         names.join(", ")
     )]

@@ -1,1 +1,169 @@
+use super::*;
+use crate::distribution::enforcement::Predecessor;
+use crate::proto::v1::cutoff::Cutoff;
+use crate::proto::v1::target::Target;
+use crate::runtime::clock::SystemClock;
+use crate::store::contract::ISSUER;
+use crate::store::embedded::tests::temporary;
+use crate::token::issuer::Issuer;
+use crate::token::keys::Algorithm;
 
+/// An admin API over a new store with the example's list; nothing publishes it.
+async fn admin() -> (tempfile::TempDir, Admin) {
+    let (folder, store) = temporary().await;
+    let sessions = Arc::new(Sessions::new(Predecessor::None));
+    let hub = Hub::new("replica-0", store.seal_key(), Arc::clone(&sessions));
+    (folder, Admin::new(store, Arc::from([hub]), sessions, Arc::new(SystemClock)))
+}
+
+fn request(target: Target) -> v1::RevokeRequest {
+    v1::RevokeRequest { target: Some(v1::Target { target: Some(target) }), ..v1::RevokeRequest::default() }
+}
+
+fn subject(name: &str) -> v1::RevokeRequest {
+    request(Target::Subject(name.to_owned()))
+}
+
+async fn revoke(admin: &Admin, request: v1::RevokeRequest) -> Result<v1::RevokeResponse, Status> {
+    admin.revoke(Request::new(request)).await.map(Response::into_inner)
+}
+
+async fn live(admin: &Admin) -> Vec<v1::Revocation> {
+    RevocationAdmin::list(admin, Request::new(v1::ListRequest::default()))
+        .await
+        .unwrap()
+        .into_inner()
+        .revocations
+}
+
+async fn refusal(admin: &Admin, request: v1::RevokeRequest) -> (tonic::Code, String) {
+    let status = revoke(admin, request).await.unwrap_err();
+    (status.code(), status.message().to_owned())
+}
+
+#[tokio::test]
+async fn the_only_list_and_issuer_need_not_be_named_and_the_answer_says_what_is_in_force() {
+    let (_folder, admin) = admin().await;
+    let answer = revoke(&admin, subject("alice")).await.unwrap();
+    let revocation = answer.revocation.unwrap();
+    assert_eq!((revocation.list.as_str(), revocation.issuer.as_str()), ("default/shop", ISSUER));
+    let cutoff = Some(v1::Cutoff { cutoff: Some(Cutoff::UnixSeconds(revocation.created_unix_seconds)) });
+    assert_eq!(revocation.cutoff, cutoff);
+    // The skew of the list is one second, and the cutoff is inclusive.
+    assert_eq!(revocation.admits_from_unix_seconds, revocation.created_unix_seconds + 2);
+    assert!(revocation.forgotten_at_unix_seconds > revocation.created_unix_seconds + 3600);
+    assert_eq!(live(&admin).await, [revocation]);
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_with_the_field_and_nothing_is_stored() {
+    let (_folder, admin) = admin().await;
+    let check = async |change: fn(&mut v1::RevokeRequest), expected: &str| {
+        let mut changed = subject("alice");
+        change(&mut changed);
+        let (code, message) = refusal(&admin, changed).await;
+        assert!(message.contains(expected), "{code:?}: {message}");
+    };
+    check(|r| r.list = "default/unknown".into(), "no list default/unknown is declared").await;
+    check(|r| r.list = "No Name".into(), "list: ").await;
+    check(|r| r.issuer = "https://else".into(), "spec.issuer: is not declared by list default/shop").await;
+    check(|r| r.target = None, "target: name what is to be revoked").await;
+    check(|r| r.target = subject("").target, "spec.target.subject: is empty").await;
+    check(|r| r.target = request(Target::Everything(true)).target, "needs a cutoff").await;
+    check(|r| r.target = request(Target::OpaqueSha256(vec![1].into())).target, "64 lower-case").await;
+    check(|r| r.compare_with = 9, "compare_with is not understood").await;
+    check(|r| r.compare_with = 2, "SessionStart needs auth_time").await;
+    check(|r| r.cutoff = Some(v1::Cutoff { cutoff: None }), "cutoff: give a time").await;
+    check(|r| r.reason = "lost device".into(), "reason: is not one CamelCase word").await;
+    check(|r| r.name = "Not A Label".into(), "name: is not a name").await;
+    check(
+        |r| {
+            r.cutoff = Some(v1::Cutoff { cutoff: Some(Cutoff::Always(true)) });
+            r.expires_at_unix_seconds = 1;
+        },
+        "the ban would end before it begins",
+    )
+    .await;
+    assert_eq!(live(&admin).await, []);
+}
+
+#[tokio::test]
+async fn a_dry_run_checks_everything_and_stores_nothing() {
+    let (_folder, admin) = admin().await;
+    let answer = revoke(&admin, v1::RevokeRequest { dry_run: true, ..subject("alice") }).await.unwrap();
+    assert!(answer.revocation.unwrap().uid.is_empty());
+    let session = v1::RevokeRequest { dry_run: true, ..request(Target::Session("s".into())) };
+    let warnings = revoke(&admin, session).await.unwrap().warnings;
+    assert!(warnings[0].starts_with("MayNotReach: "), "{warnings:?}");
+    assert_eq!(live(&admin).await, []);
+}
+
+/// Who presents a token may end it, and nobody ends another's by making one up.
+#[tokio::test]
+async fn a_presented_token_is_verified_before_its_identifier_is_taken() {
+    let (_folder, admin) = admin().await;
+    let stranger = Issuer::generate(ISSUER, "k1", Algorithm::Es256).unwrap();
+    let claims = serde_json::json!({"iss": ISSUER, "jti": "t1", "sub": "alice", "iat": 1, "exp": 2});
+    let forged = stranger.sign(&claims).unwrap();
+    for (token, code) in
+        [(forged.as_str(), "BAD_SIGNATURE"), ("no token", "MALFORMED"), ("a.b.c", "MALFORMED")]
+    {
+        let (_, message) = refusal(&admin, request(Target::PresentedToken(token.to_owned()))).await;
+        assert!(message.contains(code) && !message.contains(token), "{message}");
+    }
+    assert_eq!(live(&admin).await, []);
+}
+
+#[tokio::test]
+async fn a_revocation_is_lifted_by_name_or_by_uid_and_only_once() {
+    let (_folder, admin) = admin().await;
+    let mut made = Vec::new();
+    for name in ["alice", "bob"] {
+        made.push(revoke(&admin, subject(name)).await.unwrap().revocation.unwrap());
+    }
+    let lift = async |name: &str, uid: &str, dry_run| {
+        let request =
+            v1::LiftRequest { name: name.into(), uid: uid.into(), dry_run, ..v1::LiftRequest::default() };
+        admin.lift(Request::new(request)).await.map(|answer| answer.into_inner().revocation.unwrap().uid)
+    };
+    assert_eq!(lift(&made[0].name, "", true).await.unwrap(), made[0].uid);
+    assert_eq!(live(&admin).await.len(), 2);
+    assert_eq!(lift(&made[0].name, "", false).await.unwrap(), made[0].uid);
+    assert_eq!(lift("", &made[1].uid, false).await.unwrap(), made[1].uid);
+    assert_eq!(lift(&made[0].name, "", false).await.unwrap_err().code(), tonic::Code::NotFound);
+    assert_eq!(lift("", "", false).await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    assert_eq!(lift("", "nonsense", false).await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    assert_eq!(live(&admin).await, []);
+}
+
+#[tokio::test]
+async fn pages_lead_through_all_revocations_once() {
+    let (_folder, admin) = admin().await;
+    for n in 0..7 {
+        revoke(&admin, subject(&format!("user-{n}"))).await.unwrap();
+    }
+    let (mut seen, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListRequest { page_size: 3, page_token, ..v1::ListRequest::default() };
+        let page = RevocationAdmin::list(&admin, Request::new(request)).await.unwrap().into_inner();
+        assert!(page.revocations.len() <= 3);
+        seen.extend(page.revocations.into_iter().map(|revocation| revocation.uid));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let all: Vec<String> = live(&admin).await.into_iter().map(|revocation| revocation.uid).collect();
+    assert_eq!(seen, all);
+    let bad = v1::ListRequest { page_token: "x".into(), ..v1::ListRequest::default() };
+    assert!(RevocationAdmin::list(&admin, Request::new(bad)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_wait_for_what_is_no_version_of_this_store_is_refused() {
+    let (_folder, admin) = admin().await;
+    let wait = v1::WaitEnforcedRequest { list: String::new(), version: "1/2".into() };
+    let refused = admin.wait_enforced(Request::new(wait)).await.map(drop).unwrap_err();
+    // Nothing was fetched by a replica here: it can't be told yet.
+    assert_eq!(refused.code(), tonic::Code::Unavailable);
+}

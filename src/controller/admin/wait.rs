@@ -7,7 +7,7 @@ use futures::Stream;
 use tonic::Status;
 
 use crate::distribution::enforcement::{Progress, Sessions};
-use crate::distribution::replica::Hub;
+use crate::distribution::hub::Hub;
 use crate::proto::v1;
 use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;

@@ -1,8 +1,13 @@
 use super::*;
 use crate::api::compile::tests::document;
 use crate::distribution::enforcement::Predecessor;
+use crate::distribution::enforcement::Sessions;
+use crate::distribution::hub::News;
+use crate::revocation::time::Moment;
+use crate::runtime::clock::Clock;
 use crate::runtime::clock::ManualClock;
 use crate::runtime::random::SeededRandom;
+use crate::store::SealKey;
 use crate::store::contract::{lift, list, revoke};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::embedded::tests::open;

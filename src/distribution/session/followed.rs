@@ -10,6 +10,7 @@ use crate::revocation::freshness::Knowledge;
 use crate::revocation::key::HashKey;
 use crate::revocation::list::{ListError, RevocationList};
 use crate::revocation::time::{Moment, UnixSeconds};
+use crate::revocation::version::{Epoch, Version};
 use crate::token::selection::sha256;
 
 use super::{SharedConfig, Update};
@@ -29,12 +30,18 @@ pub(super) struct Followed {
     pub(super) held: Option<Sealed>,
     /// The version that this stream has proven last, as it was sealed.
     proven: Option<Sealed>,
+    /// The highest version held or proven, over all streams, as it was sealed.
+    pub(super) highest: Option<Sealed>,
     /// A declaration that came, and takes effect with the proof that names it.
     pending: Option<Pending>,
+    /// The history in which the declaration in force was proven.
+    declared_in: Option<Epoch>,
     /// The key of the hashes, by the last declaration.
     hash_key: Option<HashKey>,
     assembly: Option<Assembly>,
     resync: Resync,
+    /// How many of the view's denials a proof has not superseded; they stay.
+    kept_denials: usize,
 }
 
 /// Whether a snapshot was asked for. Until it comes, deltas and proofs that were under way say nothing.
@@ -127,10 +134,13 @@ impl Followed {
             view,
             held: None,
             proven: None,
+            highest: None,
             pending: None,
+            declared_in: None,
             hash_key: None,
             assembly: None,
             resync: Resync::No,
+            kept_denials: 0,
         }
     }
 
@@ -138,6 +148,7 @@ impl Followed {
     pub(super) fn subscribe(&mut self, reference: u32) -> v1::Subscribe {
         self.assembly = None;
         self.proven = None;
+        self.pending = None;
         self.resync = Resync::No;
         let good = self.view.knowledge != Knowledge::Corrupt;
         let list = self.view.list.as_ref().filter(|_| good);
@@ -166,15 +177,11 @@ impl Followed {
             return Err(refuse(&"the declaration is of another list or generation than announced"));
         }
         self.hash_key = Some(HashKey::new(array("config.hash_key", &wire.hash_key)?));
-        // A replica that served nobody reads the newest declaration in its first round: until then it sends an
-        // older one, which no proof may name any more.
-        if wire.generation >= self.view.generation {
-            self.pending = Some(Pending {
-                generation: wire.generation,
-                config: Arc::new(config),
-                document: Arc::from(&wire.document[..]),
-            });
-        }
+        self.pending = Some(Pending {
+            generation: wire.generation,
+            config: Arc::new(config),
+            document: Arc::from(&wire.document[..]),
+        });
         Ok(Update::Config { generation: wire.generation })
     }
 
@@ -205,10 +212,21 @@ impl Followed {
             return Err(Refusal::new(NackReason::Config, &"a snapshot came before its declaration"));
         };
         let (snapshot, sealed, horizon) = assembly.finish(end)?;
+        if let Some(proven) = self.highest.map(|highest| highest.version)
+            && snapshot.version.epoch == proven.epoch
+            && snapshot.version < proven
+        {
+            return Err(ListError::Backwards { offered: snapshot.version, held: proven }.into());
+        }
         let (list, same_history) = match &self.view.list {
             Some(held) => {
                 let same = held.version().epoch == snapshot.version.epoch;
-                (held.replace(hash_key, &snapshot)?, same)
+                let list = held.replace(hash_key, &snapshot)?;
+                // Keys of one hash key say nothing under another: a store that was made anew has a key of its own.
+                if *held.hash_key() != hash_key {
+                    self.view.denials.push(Arc::clone(held));
+                }
+                (list, same)
             }
             None => (RevocationList::from_snapshot(hash_key, &snapshot)?, true),
         };
@@ -241,6 +259,14 @@ impl Followed {
         self.view.list = Some(Arc::new(list));
         self.view.horizon = self.view.horizon.max(Some(horizon));
         self.held = Some(sealed);
+        self.raise(sealed);
+    }
+
+    /// Neither a new stream nor a refusal makes unseen what was seen: it shows a store that it went back in time.
+    fn raise(&mut self, seen: Sealed) {
+        if self.highest.is_none_or(|highest| seen.version > highest.version) {
+            self.highest = Some(seen);
+        }
     }
 
     /// Returns the highest version of which all is in use: the last change, or what was proven without one since.
@@ -277,27 +303,43 @@ impl Followed {
             let why = format!("the proof is of version {}, below one that was proven before", proven.version);
             return Err(Refusal::new(NackReason::Gap, &why));
         }
-        self.adopt_config(wire.config_generation)?;
+        self.adopt_config(wire.config_generation, proven.version.epoch)?;
         self.view.proven = Some(proven.version);
         self.proven = Some(proven);
+        self.raise(proven);
         self.view.horizon = self.view.horizon.max(Some(horizon));
         self.view.knowledge = Knowledge::FreshAsOf(sent);
-        // What an earlier process left was good for denials until now. Of another history it stays: that one may
-        // have forgotten what was acknowledged.
-        self.view.denials =
-            self.view.denials.take().filter(|old| old.version().epoch != proven.version.epoch);
+        self.supersede_denials(proven.version);
         Ok(Proof::Taken)
+    }
+
+    /// What an earlier process left was good for denials until the first proof. It stays if that is of another
+    /// history, or does not reach it: a store that went back has forgotten what was acknowledged, and when it comes
+    /// to the same version again, that is by other steps.
+    fn supersede_denials(&mut self, proven: Version) {
+        let kept = self.kept_denials.min(self.view.denials.len());
+        let undecided = self.view.denials.split_off(kept);
+        let superseded = |old: Version| old.epoch == proven.epoch && old <= proven;
+        self.view.denials.extend(undecided.into_iter().filter(|old| !superseded(old.version())));
+        self.kept_denials = self.view.denials.len();
     }
 
     /// A declaration takes effect with the proof that names it, so that no policy comes before the revocations
     /// that it would expose.
-    fn adopt_config(&mut self, generation: u64) -> Result<(), Refusal> {
-        if let Some(pending) = self.pending.take_if(|pending| pending.generation == generation) {
+    ///
+    /// A replica that served nobody reads the newest declaration in its first round: until then it sends an older
+    /// one, which no proof may name any more. In another history they are counted anew.
+    fn adopt_config(&mut self, generation: u64, epoch: Epoch) -> Result<(), Refusal> {
+        let same_history = self.declared_in == Some(epoch);
+        let newest = !same_history || generation >= self.view.generation;
+        if let Some(pending) = self.pending.take_if(|pending| newest && pending.generation == generation) {
             self.view.config = Some(pending.config);
             self.view.document = Some(pending.document);
             self.view.generation = generation;
+            self.declared_in = Some(epoch);
+            return Ok(());
         }
-        if self.view.generation == generation && self.view.config.is_some() {
+        if same_history && self.view.generation == generation {
             return Ok(());
         }
         let why = format!("the proof is under declaration {generation}, which has not come");

@@ -28,6 +28,7 @@ fn key(selection: Selection) -> Key {
 }
 
 /// Rows 12 and 14 of the regression list: names and issuers are inside the key.
+/// Failures 12 and 14: the claim's name and the issuer are inside the key.
 #[test]
 fn no_two_targets_share_a_key() {
     let text = "alice".to_owned();

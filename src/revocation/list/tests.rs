@@ -4,6 +4,7 @@ use super::*;
 use crate::revocation::row::{End, RowKind, TokenTimes};
 use crate::revocation::state::tests::{HASH_KEY, any_step};
 use crate::revocation::state::{State, Step};
+use crate::revocation::time::UnixSeconds;
 use crate::revocation::version::{Epoch, Revisions};
 
 pub(crate) fn version(revocations: u64) -> Version {
@@ -140,6 +141,26 @@ fn a_new_epoch_keeps_what_the_old_one_denied() {
     let list = put(&list, 3, Rows::default());
     assert_eq!(list.find(key(1)), Found::Nothing);
     assert_eq!(list.find(key(2)), Found::Rows(always()));
+}
+
+/// Invariant 4, and 20: a removal may be an expiry, and ends only what it covers.
+#[test]
+fn what_expires_in_a_new_epoch_takes_no_ban_of_the_old_one_with_it() {
+    let mut new = snapshot(version(1), 10..12);
+    new.version.epoch = Epoch { counter: 2, id: 9 };
+    let list = list(3).replace(HASH_KEY, &new).unwrap();
+    let put = |list: &RevocationList, revision, rows| {
+        let mut delta = delta(list, revision, &[(1, rows)]);
+        delta.to.epoch = new.version.epoch;
+        list.apply(&delta).unwrap()
+    };
+    let at = |seconds| UnixSeconds::new(seconds).unwrap();
+    let cutoff = Rows { issued: Some(at(5)), ..Rows::default() };
+    let ended = Rows { always: Some(End::at(at(9))), ..Rows::default() };
+    let list = put(&put(&list, 2, cutoff), 3, Rows::default());
+    assert_eq!(list.find(key(1)), Found::Rows(always()));
+    let list = put(&put(&list, 4, ended), 5, Rows::default());
+    assert_eq!(list.find(key(1)), Found::Rows(always()));
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn a_cutoff_at_the_end_of_time_reaches_every_token() {
     assert_eq!(rows.denies(issued(last), u64::MAX), Some(RowKind::Issued));
 }
 
+/// Failure 22: a renewed token does not escape a cutoff that is compared with the session's start.
 #[test]
 fn a_session_cutoff_ignores_the_issue_time_of_a_renewed_token() {
     let rows = Rows { session_started: Some(at(1000)), ..Rows::default() };
@@ -67,7 +68,7 @@ pub(crate) fn any_rows() -> impl Strategy<Value = Rows> {
 }
 
 proptest! {
-    /// Invariant 16: revoking twice keeps the later cutoff and end of each kind.
+    /// Invariant 16, failure 8: revoking twice keeps the later cutoff and end of each kind.
     #[test]
     fn combining_is_commutative_associative_and_idempotent(a in any_rows(), b in any_rows(), c in any_rows()) {
         prop_assert_eq!(a.combine(b), b.combine(a));

@@ -91,8 +91,9 @@ impl<'c> Check<'c> {
             });
             match believed {
                 Ok(key) => self.judge(list, evidence.claims, key),
-                // Which list is right about the keys can't be told: that is a doubt, and noted already.
-                Err(_) if conflict.is_some() => {}
+                // Which list is right about the keys can't be told: that is a doubt, and noted already. But what a
+                // list in shadow declares never takes the word from one that is enforced.
+                Err(_) if conflict.is_some_and(|force| force >= list.asked.force) => {}
                 // What nobody could verify is nobody's token, whatever issuer it names.
                 Err(rejection) if by_nobody => {
                     self.findings.refuse(self.panel.force(), Verdict::Rejected(rejection))

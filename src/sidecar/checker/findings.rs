@@ -50,6 +50,15 @@ impl Against {
     }
 }
 
+/// Whether a refused token can be taken off the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// It is where the lists look for tokens.
+    Possible,
+    /// The proxy has read it elsewhere, or has passed its claims on already.
+    Impossible,
+}
+
 /// What follows from the findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Conclusion {
@@ -66,7 +75,12 @@ impl Conclusion {
 }
 
 /// Decides. `otherwise` is the verdict if nothing speaks against the request.
-pub(super) fn conclude(findings: &Findings, otherwise: Verdict, policy: &RoutePolicy) -> Conclusion {
+pub(super) fn conclude(
+    findings: &Findings,
+    otherwise: Verdict,
+    policy: &RoutePolicy,
+    removal: Removal,
+) -> Conclusion {
     let enforced = findings.enforced.verdict();
     let Some(verdict) = enforced.or(findings.shadow.verdict()) else {
         return Conclusion { reason: "", ..Conclusion::new(otherwise, Decision::Allow, false) };
@@ -76,7 +90,7 @@ pub(super) fn conclude(findings: &Findings, otherwise: Verdict, policy: &RoutePo
     }
     match (policy.token, findings.enforced.refusal, findings.enforced.doubt) {
         // Taken off, it counts as absent: what remains needs every list to vouch, as without a token.
-        (TokenPolicy::Lenient, Some(refused), None) => {
+        (TokenPolicy::Lenient, Some(refused), None) if removal == Removal::Possible => {
             Conclusion { reason: refused.code(), ..Conclusion::new(Verdict::NoToken, Decision::Allow, false) }
         }
         (TokenPolicy::Lenient, Some(_), Some(doubt)) => {

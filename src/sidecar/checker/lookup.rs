@@ -53,13 +53,7 @@ impl Check<'_> {
         let times = TokenTimes::default();
         let declaring = self.declaring(issuer);
         for list in &declaring {
-            let found = self.first_hit(list, times, |hash_key| {
-                let [by_hash, everything] = opaque_keys(issuer, token, hash_key);
-                Ok(vec![
-                    Selected { selector: BuiltIn::Opaque.name(), key: by_hash },
-                    Selected { selector: BuiltIn::Everything.name(), key: everything },
-                ])
-            });
+            let found = self.first_hit(list, times, |hash_key| Ok(opaque_keys(issuer, token, hash_key)));
             self.note_hit(list, found);
         }
         !declaring.is_empty()
@@ -78,7 +72,7 @@ impl Check<'_> {
         }
     }
 
-    /// Returns the first row that denies, in the state or in what was left on the disk. Each has a hash key of its
+    /// Returns the first row that denies, in the state or in what was left of earlier ones. Each has a hash key of its
     /// own.
     fn first_hit<'k>(
         &mut self,
@@ -89,7 +83,7 @@ impl Check<'_> {
         let view = list.asked.view;
         let skew = clock_skew_seconds(list.issuer, times);
         let mut computed: Option<(HashKey, Vec<Selected<'k>>)> = None;
-        for held in [&view.list, &view.denials].into_iter().flatten() {
+        for held in view.list.iter().chain(&view.denials) {
             let keys = match computed.take() {
                 Some((hash_key, keys)) if hash_key == *held.hash_key() => keys,
                 _ => keys(held.hash_key())?,
@@ -116,6 +110,7 @@ fn hit_in<'k>(
             Found::Nothing => {}
             Found::FalsePositive => effort.false_positives = effort.false_positives.saturating_add(1),
             Found::Rows(rows) => {
+                effort.hits = effort.hits.saturating_add(1);
                 if let Some(row) = rows.denies(times, skew) {
                     return Some((row, selected.selector));
                 }
@@ -130,10 +125,12 @@ fn by_key(issuer: &IssuerConfig, name: &str, hash_key: &HashKey) -> Selected<'st
     Selected { selector: BuiltIn::Key.name(), key }
 }
 
-/// The largest clock skew in force since the token's issue: a token that a cutoff has denied must not pass because
-/// the skew was lowered.
+/// The largest clock skew in force since the token's issue, and since its session began: what a cutoff has denied
+/// must not pass because the skew was lowered.
 fn clock_skew_seconds(issuer: &IssuerConfig, times: TokenTimes) -> u64 {
-    let Some(issued) = times.issued else { return issuer.maxima.clock_skew_seconds };
+    let Some(first) = [times.issued, times.session_started].into_iter().flatten().min() else {
+        return issuer.maxima.clock_skew_seconds;
+    };
     let ever = issuer.largest_since(UnixSeconds::MIN).clock_skew_seconds;
-    issuer.largest_since(issued.floor().saturating_sub(ever)).clock_skew_seconds
+    issuer.largest_since(first.floor().saturating_sub(ever)).clock_skew_seconds
 }

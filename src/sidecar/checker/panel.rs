@@ -80,12 +80,7 @@ impl<'a> Panel<'a> {
 
     /// Returns the age of the oldest proof; none while a list has none.
     pub(super) fn age_nanos(&self) -> Option<u64> {
-        let ages = self.lists.iter().map(|asked| match asked.freshness {
-            Freshness::Fresh { age_nanos }
-            | Freshness::Stale { age_nanos }
-            | Freshness::Expired { age_nanos } => Some(age_nanos),
-            Freshness::NeverFresh | Freshness::Corrupt => None,
-        });
+        let ages = self.lists.iter().map(|asked| asked.freshness.age_nanos());
         ages.reduce(|a, b| Some(a?.max(b?))).flatten()
     }
 
@@ -137,7 +132,11 @@ impl<'a> Asked<'a> {
         let bounds = config.map_or_else(Bounds::default, |config| config.freshness);
         let asked = request.policy.max_age_milliseconds.map(|age| age.saturating_mul(1_000_000));
         let freshness = freshness(knowledge, now, &bounds, asked);
-        let behind = request.min_version.filter(|min| !view.proven.is_some_and(|at| min.is_reached_by(at)));
+        // What was applied counts too: changes come in the order of the log, so with one all before it are there. A
+        // caller that was told "enforced" is not sent away until the next proof.
+        let reached = view.proven.into_iter().chain(view.list.as_ref().map(|list| list.version()));
+        let reached: Vec<Version> = reached.collect();
+        let behind = request.min_version.filter(|min| !reached.iter().any(|at| min.is_reached_by(*at)));
         let standing = match (judge(freshness, bounds.policy, None), behind) {
             (ListVerdict::Unknown(doubt), _) => Err(Why::List(doubt)),
             (_, Some(_)) => Err(Why::BehindMinVersion),
@@ -146,8 +145,10 @@ impl<'a> Asked<'a> {
             (ListVerdict::Revoked(_), None) => Err(Why::List(Doubt::Corrupt)),
         };
         let force = match config.map(|config| config.enforcement) {
-            Some(Enforcement::Shadow) => Force::Shadow,
-            Some(Enforcement::Enforce) | None => Force::Enforced,
+            // A declaration from the disk, which has no generation, may be as old as the disk: what it says is good
+            // for denials only.
+            Some(Enforcement::Shadow) if view.generation > 0 => Force::Shadow,
+            Some(Enforcement::Shadow | Enforcement::Enforce) | None => Force::Enforced,
         };
         Self { view, config, freshness, standing, force }
     }

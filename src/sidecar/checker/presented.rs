@@ -51,7 +51,15 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn find_in(self, sources: &'a [TokenSource]) -> Found<'a> {
+    /// Tells whether none of these places carries anything.
+    pub(super) fn carry_nothing(self, sources: &[TokenSource]) -> bool {
+        self.find_in(sources) == Found::Absent
+    }
+
+    fn find_in<'s>(self, sources: &'s [TokenSource]) -> Found<'s>
+    where
+        'a: 's,
+    {
         let found = Found::from(sources::find(self.authorization, self.cookies, sources));
         if !self.may_be_folded() {
             return found;

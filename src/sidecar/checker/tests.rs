@@ -9,7 +9,7 @@ use crate::revocation::selector::Selection;
 use crate::revocation::time::UnixSeconds;
 use crate::revocation::verdict::Doubt;
 use crate::revocation::version::{Epoch, Revisions, Version};
-use crate::sidecar::request::MinVersion;
+use crate::sidecar::request::{MinVersion, UpstreamClaims};
 use crate::sidecar::test_support::*;
 use crate::token::keys::{Jwk, VerifyingKey};
 use crate::token::list_config::{
@@ -82,7 +82,7 @@ fn age_and_version_are_the_worst_of_all_lists() {
 
 /// A sidecar that does not hold a caller's own revocation yet must not vouch.
 #[test]
-fn every_list_must_be_proven_up_to_the_version_asked_for() {
+fn every_list_must_be_complete_up_to_the_version_asked_for() {
     let token = token();
     let ask = |views: &[ListView], min: &str| {
         let min_version = Some(min.parse::<MinVersion>().unwrap());
@@ -92,12 +92,12 @@ fn every_list_must_be_proven_up_to_the_version_asked_for() {
     };
     let behind = denied(Verdict::Unknown(Why::BehindMinVersion));
     let both = [fresh(config("a")), ListView { proven: Some(version(5)), ..fresh(config("bb")) }];
-    assert_eq!(ask(&both, "1/5"), ACTIVE);
-    assert_eq!(ask(&both, "1/6"), behind);
+    // The last change of each list is 7: with it, all before it are there.
+    assert_eq!(ask(&both, "1/7"), ACTIVE);
+    assert_eq!(ask(&both, "1/8"), behind);
     assert_eq!(ask(&both[..1], "1/9"), ACTIVE);
     assert_eq!(ask(&both[..1], "1/9+1"), behind);
     assert_eq!(ask(&both[..1], "2/1"), behind);
-    assert_eq!(ask(&[ListView { proven: None, ..fresh(config("a")) }], "1/1"), behind);
 }
 
 #[test]
@@ -171,6 +171,17 @@ fn the_sources_of_all_lists_are_looked_at() {
     assert_eq!(short(&of_lines(&views, &[&bearer], &[&other], &[])), denied(Verdict::Ambiguous));
 }
 
+/// A token that only a list in shadow verifies was not looked up where it would be denied.
+#[test]
+fn the_keys_of_a_list_in_shadow_open_nothing_that_an_enforced_list_refuses() {
+    let foreign = VerifyingKey::from_jwk(&FORGER.jwk()).unwrap();
+    let other_key = with_issuer("bb", |issuer| issuer.verification = Verification::Keys(vec![foreign]));
+    let shadowed = ListConfig { enforcement: shadow("bb").enforcement, ..other_key };
+    let views = [view(config("a"), State::Fresh, &[(alice(), always())]), fresh(shadowed)];
+    let outcome = of_token(&views, &FORGER.sign(&claims()).unwrap());
+    assert_eq!(short(&outcome), denied(Verdict::Rejected(Rejection::BadSignature)));
+}
+
 /// What only a list in shadow declares never makes a request refused, and never lets one pass.
 #[test]
 fn a_source_in_shadow_neither_refuses_nor_admits() {
@@ -189,6 +200,17 @@ fn a_source_in_shadow_neither_refuses_nor_admits() {
 }
 
 #[test]
+fn nobody_passes_by_making_up_an_opaque_token_that_only_a_list_in_shadow_looks_for() {
+    let sources = vec![source(cookie("trial"), opaque())];
+    let views = [fresh(config("a")), fresh(ListConfig { sources, ..shadow("bb") })];
+    assert_eq!(short(&of_lines(&views, &[], &["trial=x"], &[])), denied(Verdict::NoToken));
+    let listed = (Verdict::NotListed, Decision::Allow, false);
+    assert_eq!(short(&of_lines(&views, &[], &["trial=x"], &[("token", "optional")])), listed);
+    assert_eq!(short(&of_lines(&views[1..], &[], &["trial=x"], &[])), listed);
+    assert_eq!(short(&of_lines(&views, &[], &["session=x"], &[])), listed);
+}
+
+#[test]
 fn nobody_passes_by_naming_an_issuer_that_only_a_list_in_shadow_declares() {
     let elsewhere = with_issuer("bb", |issuer| issuer.issuer = "https://else".to_owned());
     let shadowed = ListConfig { enforcement: shadow("bb").enforcement, ..elsewhere };
@@ -201,6 +223,23 @@ fn nobody_passes_by_naming_an_issuer_that_only_a_list_in_shadow_declares() {
     assert_eq!(short(&of_token(&views, &IDP.sign(&claims).unwrap())), ACTIVE);
     let expired = IDP.sign(&claims_with(json!({"iss": "https://else", "exp": 999_950}))).unwrap();
     assert_eq!(short(&of_token(&views, &expired)), in_shadow(Verdict::Rejected(Rejection::Expired)));
+}
+
+/// The application may read what the proxy has passed on of a token that the sidecar can't take off.
+#[test]
+fn a_refused_token_that_can_not_be_taken_off_is_not_absent() {
+    let config = with_issuer("shop", |issuer| {
+        issuer.verification = Verification::EnvoyMetadata { payload_key: "jwt".to_owned() };
+    });
+    let views = arcs(&[view(config, State::Fresh, &[(alice(), always())])]);
+    let upstream = [UpstreamClaims {
+        payload_key: "jwt".to_owned(),
+        claims: Ok(Claims::parse(claims().to_string().as_bytes()).unwrap()),
+    }];
+    let policy = RoutePolicy::parse([("token", "lenient")]).unwrap();
+    let credential = Credential::Lines { authorization: vec![], cookies: vec![] };
+    let request = Request { policy, upstream: &upstream, ..Request::new(credential) };
+    assert_eq!(short(&check(&views, &request, NOW)), denied(Verdict::Revoked(RowKind::Always)));
 }
 
 #[test]
@@ -243,12 +282,20 @@ fn only_refused_cookies_are_cleared_and_only_where_the_source_asks() {
 #[test]
 fn denials_are_looked_up_under_their_own_hash_key() {
     let old = list_under(HashKey::new([77; 16]), &[(alice(), always())]);
-    let restarted = ListView { denials: Some(Arc::new(old)), ..view(config("shop"), State::NeverFresh, &[]) };
+    let restarted = ListView { denials: vec![Arc::new(old)], ..view(config("shop"), State::NeverFresh, &[]) };
     let revoked = denied(Verdict::Revoked(RowKind::Always));
     assert_eq!(short(&of_token(std::slice::from_ref(&restarted), &token())), revoked);
     let both = ListView { knowledge: State::Fresh.knowledge(), ..restarted };
     assert_eq!(short(&of_token(std::slice::from_ref(&both), &token())), revoked);
     assert_eq!(short(&of_token(&[both], &token_with(json!({"sub": "bob"})))), ACTIVE);
+}
+
+/// A list may have been enforced since the disk was written.
+#[test]
+fn what_the_disk_says_of_shadow_lets_nothing_pass() {
+    let loaded = ListView { generation: 0, ..view(shadow("shop"), State::NeverFresh, &[]) };
+    let never_fresh = denied(Verdict::Unknown(Why::List(Doubt::NeverFresh)));
+    assert_eq!(short(&of_token(&[loaded], &token())), never_fresh);
 }
 
 /// Invariant 17: cutoffs are exact at the boundary.
@@ -291,11 +338,14 @@ fn more_values_than_can_be_checked_are_a_doubt_with_a_reason_of_its_own() {
         name: "group".to_owned(),
         claims: vec!["groups".parse().unwrap()],
     }];
-    let views = [fresh(ListConfig { selectors, ..config("shop") })];
+    let required = with_issuer("shop", |issuer| issuer.required_claims = vec!["groups".parse().unwrap()]);
     let groups = |count: usize| token_with(json!({"groups": vec![7; count]}));
-    assert_eq!(short(&of_token(&views, &groups(256))), ACTIVE);
-    let outcome = of_token(&views, &groups(257));
-    assert_eq!(short(&outcome), denied(Verdict::Unknown(Why::TooMuch(SelectionError::TooManyElements))));
+    for config in [config("shop"), required] {
+        let views = [fresh(ListConfig { selectors: selectors.clone(), ..config })];
+        assert_eq!(short(&of_token(&views, &groups(256))), ACTIVE);
+        let outcome = of_token(&views, &groups(257));
+        assert_eq!(short(&outcome), denied(Verdict::Unknown(Why::TooMuch(SelectionError::TooManyElements))));
+    }
 }
 
 #[test]

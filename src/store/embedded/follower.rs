@@ -7,31 +7,28 @@ use futures::future::BoxFuture;
 use redb::{Database, ReadableDatabase};
 use tokio::sync::watch;
 
-use crate::revocation::version::Epoch;
+use crate::revocation::version::Version;
 use crate::store::{Event, Follow, FollowError};
 
 use super::tables::{self, TableError};
-use super::version;
 
 /// How many events are read in one go.
 const BATCH: usize = 256;
 
 pub(super) struct LogFollower {
     database: Arc<Database>,
-    sequence: watch::Receiver<u64>,
-    epoch: Epoch,
-    after: u64,
+    reached: watch::Receiver<Version>,
+    after: Version,
     read: VecDeque<Event>,
 }
 
 impl LogFollower {
     pub(super) fn new(
         database: Arc<Database>,
-        sequence: watch::Receiver<u64>,
-        epoch: Epoch,
-        after: u64,
+        reached: watch::Receiver<Version>,
+        after: Version,
     ) -> Result<Self, FollowError> {
-        let mut follower = Self { database, sequence, epoch, after, read: VecDeque::new() };
+        let mut follower = Self { database, reached, after, read: VecDeque::new() };
         follower.refill()?;
         Ok(follower)
     }
@@ -39,10 +36,10 @@ impl LogFollower {
     fn refill(&mut self) -> Result<(), FollowError> {
         let failed = |error: TableError| FollowError::Failed { why: error.to_string() };
         let transaction = self.database.begin_read().map_err(|error| failed(error.into()))?;
-        let steps = tables::steps(&transaction, self.epoch, self.after, BATCH).map_err(failed)?;
-        let events = steps.ok_or(FollowError::Compacted { from: version(self.epoch, self.after) })?;
+        let steps = tables::steps(&transaction, self.after, BATCH).map_err(failed)?;
+        let events = steps.ok_or(FollowError::Compacted { from: self.after })?;
         if let Some(last) = events.last() {
-            self.after = last.version.revisions.revocations;
+            self.after = last.version;
         }
         self.read.extend(events);
         Ok(())
@@ -57,7 +54,7 @@ impl Follow for LogFollower {
                     return Ok(event);
                 }
                 let after = self.after;
-                let newer = self.sequence.wait_for(|sequence| *sequence > after).await;
+                let newer = self.reached.wait_for(|reached| *reached > after).await;
                 if newer.is_err() {
                     return Err(FollowError::Failed { why: "the store's writer has stopped".to_owned() });
                 }

@@ -7,8 +7,8 @@ use crate::api::document::ListDocument;
 use crate::api::invalid::Invalid;
 use crate::revocation::key::HashKey;
 use crate::revocation::names::{ListName, RecordId};
-use crate::revocation::time::UnixSeconds;
-use crate::revocation::version::Epoch;
+use crate::revocation::time::{Moment, UnixSeconds};
+use crate::revocation::version::{Epoch, Version};
 use crate::runtime::random::{Random, bytes};
 use crate::store::{Beat, Event, Fetched, Revocation, StoredList, What, written};
 
@@ -61,6 +61,12 @@ struct Meta {
     last_created: UnixSeconds,
 }
 
+impl Meta {
+    const fn epoch(&self) -> Epoch {
+        Epoch { counter: self.epoch_counter, id: self.epoch_id }
+    }
+}
+
 /// Where a store starts.
 pub(super) struct Start {
     pub(super) epoch: Epoch,
@@ -72,7 +78,7 @@ pub(super) struct Start {
 pub(super) fn prepare(
     database: &redb::Database,
     random: &dyn Random,
-    now: UnixSeconds,
+    now: Moment,
 ) -> Result<Start, TableError> {
     let transaction = database.begin_write()?;
     let meta = {
@@ -96,16 +102,15 @@ pub(super) fn prepare(
     transaction.open_table(NAMES)?;
     transaction.open_table(LOG)?;
     transaction.commit()?;
-    let epoch = Epoch { counter: meta.epoch_counter, id: meta.epoch_id };
-    Ok(Start { epoch, seal_key: meta.seal_key, sequence: meta.sequence })
+    Ok(Start { epoch: meta.epoch(), seal_key: meta.seal_key, sequence: meta.sequence })
 }
 
-/// A new store's epoch counts from the clock, so that it is above that of a store which was there before and
+/// A new store's epoch counts the milliseconds of the clock, so that it is above that of a store which was there before and
 /// is gone: sidecars then keep what they know of the old one.
-fn new_meta(random: &dyn Random, now: UnixSeconds) -> Meta {
+fn new_meta(random: &dyn Random, now: Moment) -> Meta {
     Meta {
         format: FORMAT,
-        epoch_counter: now.get(),
+        epoch_counter: now.wall_nanos / 1_000_000,
         epoch_id: u128::from_le_bytes(bytes(random)),
         seal_key: bytes(random),
         sequence: 0,
@@ -157,7 +162,7 @@ impl<'t> Writing<'t> {
     }
 
     pub(super) const fn epoch(&self) -> Epoch {
-        Epoch { counter: self.meta.epoch_counter, id: self.meta.epoch_id }
+        self.meta.epoch()
     }
 
     pub(super) const fn sequence(&self) -> u64 {
@@ -214,6 +219,13 @@ impl<'t> Writing<'t> {
         self.log(&Step::Horizon(horizon))
     }
 
+    /// Starts another history above an epoch. The sequence goes on: what is live bears its old number.
+    pub(super) fn start_epoch(&mut self, above: Epoch, id: u128) {
+        self.meta.epoch_counter = self.meta.epoch_counter.max(above.counter).saturating_add(1);
+        self.meta.epoch_id = id;
+        self.meta.sequence = self.meta.sequence.saturating_add(1);
+    }
+
     pub(super) fn heartbeat(&mut self, beat: Beat) -> Result<(), TableError> {
         self.log(&Step::Heartbeat(beat))
     }
@@ -258,8 +270,9 @@ fn read_list(bytes: &[u8]) -> Result<StoredList, TableError> {
 }
 
 /// Reads every live revocation.
-pub(super) fn fetch(transaction: &ReadTransaction, epoch: Epoch) -> Result<Fetched, TableError> {
+pub(super) fn fetch(transaction: &ReadTransaction) -> Result<Fetched, TableError> {
     let meta = read_meta(&transaction.open_table(META)?)?;
+    let epoch = meta.epoch();
     let mut revocations = Vec::new();
     for row in transaction.open_table(RECORDS)?.iter()? {
         revocations.push(written::read(row?.1.value(), epoch)?);
@@ -273,15 +286,20 @@ pub(super) fn lists(transaction: &ReadTransaction) -> Result<Vec<StoredList>, Ta
     transaction.open_table(LISTS)?.iter()?.map(|row| read_list(row?.1.value())).collect()
 }
 
-/// Reads at most `limit` steps after a sequence; none if the log does not reach back so far.
+/// Reads at most `limit` steps after a version; none if the log does not reach back so far, or is of another
+/// history.
 pub(super) fn steps(
     transaction: &ReadTransaction,
-    epoch: Epoch,
-    after: u64,
+    after: Version,
     limit: usize,
 ) -> Result<Option<Vec<Event>>, TableError> {
     let log = transaction.open_table(LOG)?;
-    let newest = read_meta(&transaction.open_table(META)?)?.sequence;
+    let meta = read_meta(&transaction.open_table(META)?)?;
+    let (epoch, newest) = (meta.epoch(), meta.sequence);
+    if after.epoch != epoch {
+        return Ok(None);
+    }
+    let after = after.revisions.revocations;
     if after < newest && log.get(after.saturating_add(1))?.is_none() {
         return Ok(None);
     }

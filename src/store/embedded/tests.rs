@@ -153,11 +153,7 @@ async fn a_damaged_file_is_refused_and_not_taken_for_an_empty_store() {
         let other = tempfile::tempdir().unwrap();
         std::fs::write(other.path().join(FILE_NAME), bytes).unwrap();
         let store = EmbeddedStore::open(other.path(), environment());
-        store.map(|store| {
-            store
-                .read(|read| tables::fetch(read, store.shared.epoch))
-                .map(|fetched| fetched.revocations.len())
-        })
+        store.map(|store| store.read(tables::fetch).map(|fetched| fetched.revocations.len()))
     };
     assert!(matches!(damage(b"no store at all"), Err(OpenError::Damaged { .. })));
     assert!(matches!(damage(&good[..good.len() / 2]), Err(OpenError::Damaged { .. })));

@@ -23,6 +23,7 @@ const MAX_GROUP: usize = 256;
 pub(super) enum Request {
     Append { entry: Entry, reply: oneshot::Sender<Result<Appended, StoreError>> },
     Beat { beat: Beat, reply: oneshot::Sender<Result<Version, StoreError>> },
+    StartEpoch { above: Version, reply: oneshot::Sender<Result<(), StoreError>> },
     PutList { document: Box<ListDocument>, reply: oneshot::Sender<Result<(), PutListError>> },
 }
 
@@ -32,18 +33,16 @@ type Answer = Box<dyn FnOnce(Option<&TableError>) + Send>;
 pub(super) struct Writer {
     database: Arc<Database>,
     environment: Environment,
-    epoch: Epoch,
-    published: watch::Sender<u64>,
+    published: watch::Sender<Version>,
 }
 
 impl Writer {
     pub(super) const fn new(
         database: Arc<Database>,
         environment: Environment,
-        epoch: Epoch,
-        published: watch::Sender<u64>,
+        published: watch::Sender<Version>,
     ) -> Self {
-        Self { database, environment, epoch, published }
+        Self { database, environment, published }
     }
 
     /// Serves calls until the last caller is gone, or the file fails: what it holds after a failed commit is
@@ -80,11 +79,11 @@ impl Writer {
         for request in group {
             self.serve(&mut writing, request, answers)?;
         }
-        let sequence = writing.sequence();
+        let reached = writing.version();
         writing.finish()?;
         transaction.commit()?;
         // Only what is on the disk is shown to followers.
-        self.published.send_replace(sequence);
+        self.published.send_replace(reached);
         Ok(())
     }
 
@@ -101,7 +100,14 @@ impl Writer {
             }
             Request::Beat { beat, reply } => {
                 writing.heartbeat(beat)?;
-                answers.push(after_commit(reply, Ok(version(self.epoch, writing.sequence()))));
+                answers.push(after_commit(reply, Ok(writing.version())));
+            }
+            Request::StartEpoch { above, reply } => {
+                if writing.version().partial_cmp(&above) != Some(std::cmp::Ordering::Greater) {
+                    let id: [u8; 16] = bytes(&*self.environment.random);
+                    writing.start_epoch(above.epoch, u128::from_le_bytes(id));
+                }
+                answers.push(after_commit(reply, Ok(())));
             }
             Request::PutList { document, reply } => {
                 let outcome = self.put_list(writing, &document)?;
@@ -140,7 +146,7 @@ impl Writer {
                 None
             }
         };
-        Ok(Ok(Appended { version: version(self.epoch, writing.sequence()), revocation }))
+        Ok(Ok(Appended { version: writing.version(), revocation }))
     }
 
     fn revoke(
@@ -167,19 +173,20 @@ impl Writer {
             return Ok(Err(error.into()));
         }
         let created = writing.created(now);
-        let revocation = self.identify(new, created);
+        let revocation = self.identify(new, created, writing.epoch());
         if !written::reads_back(&revocation) {
             return Ok(Err(StoreError::Unwritable));
         }
         writing.add(revocation).map(Ok)
     }
 
-    fn identify(&self, new: NewRevocation, created: UnixSeconds) -> Revocation {
+    fn identify(&self, new: NewRevocation, created: UnixSeconds, epoch: Epoch) -> Revocation {
         let id: [u8; 16] = bytes(&*self.environment.random);
         let id = RecordId(u128::from_le_bytes(id));
         let name = new.name.unwrap_or_else(|| generated_name(id));
         let NewRevocation { list, spec, reason, message, .. } = new;
-        let version = version(self.epoch, 0);
+        // It gets the version at which it is added.
+        let version = version(epoch, 0);
         Revocation { id, list, name, spec, created, reason, message, version }
     }
 
@@ -201,6 +208,10 @@ impl Writer {
 }
 
 impl Writing<'_> {
+    const fn version(&self) -> Version {
+        version(self.epoch(), self.sequence())
+    }
+
     fn list_of(&self, document: &ListDocument) -> Result<Option<StoredList>, TableError> {
         document.name().ok().map_or(Ok(None), |name| self.list(&name))
     }

@@ -64,7 +64,7 @@ fn leeway_is_zero_unless_declared() {
     assert_eq!(judge_with(&lenient, json, 1605), Err(Rejection::Expired));
 }
 
-/// Invariant 7: a token that lives longer than revocations are kept is refused.
+/// Invariant 7, failure 15: a token that lives longer than revocations are kept is refused.
 #[test]
 fn a_lifetime_above_the_maximum_is_refused() {
     assert_eq!(judge(r#""iat":1000,"exp":1600"#, 1000), Ok(()));
@@ -85,6 +85,17 @@ fn the_smallest_maximum_since_issue_counts() {
     let token = |iat: u64| format!(r#"{{"aud":"shop","iat":{iat},"exp":{}}}"#, iat + 600);
     assert_eq!(judge_with(&raised, &token(2001), 2001), Err(Rejection::LifetimeTooLong));
     assert!(judge_with(&raised, &token(2002), 2002).is_ok());
+}
+
+/// Invariant 4: a session that was revoked and forgotten under a short maximum is not renewed after a raise.
+#[test]
+fn the_smallest_session_maximum_since_the_session_began_counts() {
+    let short = Maxima { session_lifetime_seconds: 3600, ..issuer_config().maxima };
+    let raised = IssuerConfig { history: vec![(at(20_000), short)], ..issuer_config() };
+    let renewed = |start: u64| format!(r#"{{"aud":"shop","iat":30000,"exp":30600,"auth_time":{start}}}"#);
+    assert_eq!(judge_with(&raised, &renewed(20_001), 30_000).map(|_| ()), Err(Rejection::SessionTooLong));
+    assert!(judge_with(&raised, &renewed(20_002), 30_000).is_ok());
+    assert!(judge_with(&issuer_config(), &renewed(10_000), 30_000).is_ok());
 }
 
 /// Invariant 7: expired at the controllers is expired here, whatever the wall clock says.
@@ -118,6 +129,22 @@ fn times_of_the_wrong_type_or_range_are_refused_never_taken_as_absent() {
     ] {
         assert_eq!(judge(members, 1000), Err(why), "{members}");
     }
+}
+
+/// Invariant 4: what no revocation could match is not accepted.
+#[test]
+fn what_a_built_in_selector_reads_is_a_string_under_any_name() {
+    let mut renamed = issuer_config();
+    renamed.claim_names.subject = "/user/id".parse().unwrap();
+    let judge = |extra: &str| {
+        let json = format!(r#"{{"aud":"shop","iat":1000,"exp":1600{extra}}}"#);
+        judge_with(&renamed, &json, 1000).map(|_| ())
+    };
+    assert_eq!(judge(r#","user":{"id":"7"}"#), Ok(()));
+    assert_eq!(judge(r#","user":{"id":["7","8"]}"#), Ok(()));
+    assert_eq!(judge(r#","user":{"id":7}"#), Err(Rejection::MissingClaim));
+    assert_eq!(judge(r#","user":{"id":["7",8]}"#), Err(Rejection::MissingClaim));
+    assert_eq!(judge(r#","client_id":true"#), Err(Rejection::MissingClaim));
 }
 
 #[test]

@@ -119,6 +119,10 @@ impl Store for Faulty {
         })
     }
 
+    fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.start_epoch(above)
+    }
+
     fn seal_key(&self) -> SealKey {
         self.inner.seal_key()
     }

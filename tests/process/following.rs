@@ -1,0 +1,147 @@
+//! Snapshot, deltas, resume, and moves between replicas.
+
+use rescind::proto::v1;
+use rescind::proto::v1::revocation_check_client::RevocationCheckClient;
+use rescind::proto::v1::target::Target;
+use rescind::runtime::dial;
+use serde_json::json;
+
+use crate::relay::{Mode, Relay};
+use crate::support::PATIENCE;
+use crate::support::lab::Lab;
+use crate::support::metrics::metric;
+use crate::support::wait::wait_for;
+
+async fn until_verdict(lab: &Lab, token: &str, expected: v1::VerdictKind) {
+    wait_for("the verdict", PATIENCE, async || match lab.check(token).await {
+        Ok(answer) if answer.verdict() == expected => Ok(()),
+        answer => Err(format!("{answer:?}\n{}", lab.logs())),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_revoked_before_comes_as_a_snapshot_and_what_is_revoked_later_as_a_delta() {
+    let mut lab = Lab::new();
+    lab.start_controller(&[]).await;
+    lab.revoke(Target::Subject("alice".into())).await;
+    let (alice, bob) = (lab.keys.token(&json!({"sub": "alice"})), lab.keys.token(&json!({"sub": "bob"})));
+    lab.start_sidecar(&[]).await;
+    lab.until_fresh().await;
+    assert_eq!(lab.check(&alice).await.unwrap().verdict(), v1::VerdictKind::Revoked);
+    let revoked = lab.revoke(Target::Subject("bob".into())).await;
+    lab.until_enforced(&revoked.version).await;
+    assert_eq!(lab.check(&bob).await.unwrap().verdict(), v1::VerdictKind::Revoked);
+    let health = lab.sidecar().address("health").to_owned();
+    assert_eq!(metric(&health, "rescind_snapshots_total").await, 1.0);
+    assert_eq!(metric(&health, "rescind_deltas_total").await, 1.0);
+}
+
+/// Failure 25: a lift comes as a lift.
+#[tokio::test]
+async fn a_lifted_revocation_lets_the_token_pass_again() {
+    let lab = Lab::start().await;
+    let token = lab.keys.token(&json!({"sub": "alice"}));
+    let revoked = lab.ban(Target::Subject("alice".into())).await;
+    until_verdict(&lab, &token, v1::VerdictKind::Revoked).await;
+    let lift = v1::LiftRequest { list: revoked.list, name: revoked.name, ..v1::LiftRequest::default() };
+    let lifted = lab.admin().lift(lift).await.unwrap().into_inner();
+    lab.until_enforced(&lifted.version).await;
+    assert_eq!(lab.check(&token).await.unwrap().verdict(), v1::VerdictKind::Active);
+}
+
+/// Invariant 16: revoking twice, and lifting one, leaves the other.
+#[tokio::test]
+async fn of_two_revocations_of_one_subject_either_is_enough() {
+    let lab = Lab::start().await;
+    let token = lab.keys.token(&json!({"sub": "alice"}));
+    let first = lab.ban(Target::Subject("alice".into())).await;
+    lab.ban(Target::Subject("alice".into())).await;
+    let lift = v1::LiftRequest { list: first.list, name: first.name, ..v1::LiftRequest::default() };
+    let lifted = lab.admin().lift(lift).await.unwrap().into_inner();
+    lab.until_enforced(&lifted.version).await;
+    assert_eq!(lab.check(&token).await.unwrap().verdict(), v1::VerdictKind::Revoked);
+}
+
+#[tokio::test]
+async fn a_cut_stream_resumes_without_a_snapshot() {
+    let mut lab = Lab::new();
+    lab.start_controller(&[]).await;
+    let relay = Relay::start(lab.path("relay.sock"), lab.path("stream.sock"));
+    let only_relay = lab.sidecar_arguments_to(&[relay.uri()]);
+    lab.start_sidecar_with(&only_relay).await;
+    lab.until_fresh().await;
+    relay.set(Mode::Cut);
+    let revoked = lab.revoke(Target::Subject("alice".into())).await;
+    relay.set(Mode::Pass);
+    lab.until_enforced(&revoked.version).await;
+    let health = lab.sidecar().address("health").to_owned();
+    assert_eq!(metric(&health, "rescind_snapshots_total").await, 1.0, "{}", lab.logs());
+    assert!(metric(&health, "rescind_stream_connections_total").await >= 2.0);
+}
+
+/// Two publishers with listeners of their own over one store.
+#[tokio::test]
+async fn a_sidecar_moves_to_another_replica_and_resumes_there() {
+    let mut lab = Lab::new();
+    let other = lab.path("other.sock");
+    lab.start_controller(&[&format!("--listen={}", other.display())]).await;
+    let relays = [
+        Relay::start(lab.path("relay-a.sock"), lab.path("stream.sock")),
+        Relay::start(lab.path("relay-b.sock"), other),
+    ];
+    relays[1].set(Mode::Cut);
+    let arguments = lab.sidecar_arguments_to(&[relays[0].uri(), relays[1].uri()]);
+    lab.start_sidecar_with(&arguments).await;
+    lab.until_fresh().await;
+    relays[1].set(Mode::Pass);
+    relays[0].set(Mode::Cut);
+    let revoked = lab.revoke(Target::Subject("alice".into())).await;
+    lab.until_enforced(&revoked.version).await;
+    lab.until_fresh().await;
+    let status = lab.admin().status(v1::AdminStatusRequest {}).await.unwrap().into_inner();
+    let replicas: Vec<&str> =
+        status.subscribers.iter().filter(|s| s.connected).map(|s| s.replica.as_str()).collect();
+    assert_eq!(replicas, ["replica-1"], "{}", lab.logs());
+    let health = lab.sidecar().address("health").to_owned();
+    assert_eq!(metric(&health, "rescind_snapshots_total").await, 1.0, "{}", lab.logs());
+}
+
+#[tokio::test]
+async fn several_lists_share_one_stream_and_a_hit_in_any_denies() {
+    let mut lab = Lab::new();
+    let manifest = std::fs::read_to_string(lab.path("lists.yaml")).unwrap();
+    let second = manifest.replace("\"name\":\"shop\"", "\"name\":\"second\"");
+    assert_ne!(manifest, second);
+    std::fs::write(lab.path("lists.yaml"), format!("{manifest}\n---\n{second}\n")).unwrap();
+    lab.start_controller(&[]).await;
+    lab.start_sidecar(&["--list=default/second"]).await;
+    lab.until_fresh().await;
+    let token = lab.keys.token(&json!({"sub": "alice"}));
+    let request = v1::RevokeRequest {
+        list: "default/second".to_owned(),
+        ..crate::support::lab::revoke_request(Target::Subject("alice".into()))
+    };
+    lab.try_revoke(request).await.unwrap();
+    until_verdict(&lab, &token, v1::VerdictKind::Revoked).await;
+}
+
+/// A caller that has revoked asks for at least that version: it never sees its own revocation missing.
+#[tokio::test]
+async fn a_caller_can_ask_for_its_own_revocation() {
+    let lab = Lab::start().await;
+    let channel = dial::channel(&format!("unix:{}", lab.path("check.sock").display()), None, |e| e).unwrap();
+    let mut checks = RevocationCheckClient::new(channel);
+    for n in 0..20 {
+        let subject = format!("user-{n}");
+        let token = lab.keys.token(&json!({"sub": subject}));
+        let revoked = lab.revoke(Target::Subject(subject)).await;
+        let options = v1::CheckOptions { min_version: revoked.version, ..v1::CheckOptions::default() };
+        let request = v1::CheckRequest { token, options: Some(options), ..v1::CheckRequest::default() };
+        let answer = checks.check(request).await.unwrap().into_inner();
+        assert!(
+            matches!(answer.verdict(), v1::VerdictKind::Revoked | v1::VerdictKind::Unknown),
+            "{answer:?}"
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! Whole processes: what holds when they start, stop, hang, die, and move.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "what tests share fails by panicking, as the tests do"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod browser;
+mod demo;
+mod faults;
+mod following;
+mod freshness;
+mod relay;
+mod restart;
+mod start_up;
+mod tls;
+mod traces;

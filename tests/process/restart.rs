@@ -1,0 +1,218 @@
+//! Restarts: kill -9 at any point loses nothing that was acknowledged, and orderly ends are orderly.
+
+use std::time::Duration;
+
+use rescind::proto::v1;
+use rescind::proto::v1::target::Target;
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::PATIENCE;
+use crate::support::lab::{BOUND, LIST, Lab};
+use crate::support::wait::wait_for;
+
+async fn live(lab: &Lab) -> Vec<v1::Revocation> {
+    let request = v1::ListRequest { list: LIST.to_owned(), ..v1::ListRequest::default() };
+    lab.admin().list(request).await.unwrap().into_inner().revocations
+}
+
+/// Invariant 2: what was acknowledged survives kill -9 right after the acknowledgement.
+/// Failure 1: the list is not empty after a restart.
+#[tokio::test]
+async fn a_controller_that_is_killed_right_after_an_acknowledgement_has_it() {
+    let mut lab = Lab::new();
+    let mut acknowledged = Vec::new();
+    for round in 0..5 {
+        lab.start_controller(&[]).await;
+        acknowledged.push(lab.revoke(Target::Subject(format!("user-{round}"))).await.uid);
+        lab.controller().child.kill().await.unwrap();
+    }
+    lab.start_controller(&[]).await;
+    let kept: Vec<String> = live(&lab).await.into_iter().map(|revocation| revocation.uid).collect();
+    assert_eq!(kept, acknowledged);
+}
+
+/// Invariant 2: the same under a stream of calls, killed at a moment of nobody's choice.
+#[tokio::test]
+async fn a_controller_that_is_killed_under_load_has_everything_that_it_acknowledged() {
+    let mut lab = Lab::new();
+    lab.start_controller(&[]).await;
+    let admin = lab.admin();
+    let calls = (0..200).map(|n| {
+        let mut admin = admin.clone();
+        async move {
+            let request = crate::support::lab::revoke_request(Target::Subject(format!("user-{n}")));
+            admin.revoke(request).await.ok().and_then(|answer| answer.into_inner().revocation)
+        }
+    });
+    let calls = futures::future::join_all(calls);
+    let controller = lab.controller.take().unwrap();
+    let kill = async {
+        let mut controller = controller;
+        let bystander = lab.admin().list(v1::ListRequest::default()).await;
+        controller.child.kill().await.unwrap();
+        bystander.is_ok()
+    };
+    let (answers, _) = futures::future::join(calls, kill).await;
+    let acknowledged: Vec<String> = answers.into_iter().flatten().map(|revocation| revocation.uid).collect();
+    lab.start_controller(&[]).await;
+    let kept: Vec<String> = live(&lab).await.into_iter().map(|revocation| revocation.uid).collect();
+    let lost: Vec<&String> = acknowledged.iter().filter(|uid| !kept.contains(uid)).collect();
+    assert!(lost.is_empty(), "{lost:?} of {} were lost", acknowledged.len());
+}
+
+/// Invariant 4, failure 20: once denied, never allowed again, whatever is restarted in whatever order.
+#[tokio::test]
+async fn what_was_denied_stays_denied_through_restarts_of_each_part() {
+    let mut lab = Lab::start().await;
+    let (alice, bob) = (lab.keys.token(&json!({"sub": "alice"})), lab.keys.token(&json!({"sub": "bob"})));
+    let revoked = lab.revoke(Target::Subject("alice".into())).await;
+    lab.until_enforced(&revoked.version).await;
+    let denied = async |lab: &Lab| {
+        let answer = lab.check(&alice).await.unwrap();
+        assert_eq!(answer.decision(), v1::Decision::Deny, "{answer:?}");
+    };
+    lab.sidecar().child.kill().await.unwrap();
+    lab.start_sidecar(&[]).await;
+    denied(&lab).await;
+    lab.until_fresh().await;
+    denied(&lab).await;
+    lab.controller().child.kill().await.unwrap();
+    denied(&lab).await;
+    lab.start_controller(&[]).await;
+    lab.until_fresh().await;
+    denied(&lab).await;
+    assert_eq!(lab.check(&bob).await.unwrap().verdict(), v1::VerdictKind::Active);
+}
+
+/// The snapshot on the disk is good for denials only.
+#[tokio::test]
+async fn a_sidecar_alone_denies_what_it_knew_and_vouches_for_nobody() {
+    let mut lab = Lab::start().await;
+    let (alice, bob) = (lab.keys.token(&json!({"sub": "alice"})), lab.keys.token(&json!({"sub": "bob"})));
+    let revoked = lab.revoke(Target::Subject("alice".into())).await;
+    lab.until_enforced(&revoked.version).await;
+    let file = lab.path("sidecar").join("default_shop.snapshot");
+    let size = async || std::fs::metadata(&file).map(|file| file.len()).map_err(|error| error.to_string());
+    let before = wait_for("the snapshot is written", PATIENCE, size).await;
+    assert!(before > 0);
+    // An orderly end writes the last state.
+    lab.sidecar().child.signal(Signal::TERM).unwrap();
+    assert!(lab.sidecar().child.ended(PATIENCE).await.unwrap().success());
+    lab.controller().child.kill().await.unwrap();
+    lab.start_sidecar(&[]).await;
+    assert_eq!(lab.check(&alice).await.unwrap().verdict(), v1::VerdictKind::Revoked);
+    let answer = lab.check(&bob).await.unwrap();
+    assert_eq!((answer.decision(), answer.reason.as_str()), (v1::Decision::Deny, "NEVER_FRESH"));
+}
+
+#[tokio::test]
+async fn a_sidecar_that_ends_in_order_says_goodbye_and_is_counted_no_more() {
+    let mut lab = Lab::start().await;
+    lab.sidecar().child.signal(Signal::TERM).unwrap();
+    assert!(lab.sidecar().child.ended(PATIENCE).await.unwrap().success(), "{}", lab.logs());
+    wait_for("nobody is counted", PATIENCE, async || {
+        let status = lab.admin().status(v1::AdminStatusRequest {}).await.unwrap().into_inner();
+        if status.subscribers.is_empty() { Ok(()) } else { Err(format!("{:?}", status.subscribers)) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_controller_that_is_told_to_stop_drains_and_ends_well_and_its_sidecar_finds_the_next_one() {
+    let mut lab = Lab::start().await;
+    lab.controller().child.signal(Signal::TERM).unwrap();
+    let ended = lab.controller().child.ended(PATIENCE).await.unwrap();
+    assert!(ended.success(), "{}", lab.logs());
+    lab.start_controller(&[]).await;
+    lab.until_fresh().await;
+}
+
+/// Enforced is a fact: a controller that has just started does not know who was told what before.
+#[tokio::test]
+async fn after_a_restart_nothing_counts_as_enforced_before_the_sidecars_of_old_have_aged() {
+    let mut lab = Lab::start().await;
+    lab.controller().child.kill().await.unwrap();
+    lab.start_controller(&[]).await;
+    let revoked = lab.revoke(Target::Subject("alice".into())).await;
+    let request = v1::WaitEnforcedRequest { list: LIST.to_owned(), version: revoked.version };
+    let mut progress = lab.admin().wait_enforced(request).await.unwrap().into_inner();
+    let first = progress.message().await.unwrap().unwrap();
+    assert!(!first.enforced, "{first:?}");
+    let mut last = first;
+    while let Some(next) = progress.message().await.unwrap() {
+        last = next;
+    }
+    assert!(last.enforced && last.elapsed_milliseconds + 1000 > BOUND.as_millis() as u64 - 1000, "{last:?}");
+}
+
+/// A sidecar that is killed is counted until it can allow nothing any more.
+#[tokio::test]
+async fn a_killed_sidecar_holds_enforcement_up_for_no_longer_than_its_window() {
+    let mut lab = Lab::start().await;
+    lab.sidecar().child.kill().await.unwrap();
+    let revoked = lab.revoke(Target::Subject("alice".into())).await;
+    let request = v1::WaitEnforcedRequest { list: LIST.to_owned(), version: revoked.version };
+    let mut progress = lab.admin().wait_enforced(request).await.unwrap().into_inner();
+    let mut seen = Vec::new();
+    let all = async {
+        while let Some(next) = progress.message().await.unwrap() {
+            seen.push(next);
+        }
+    };
+    tokio::time::timeout(BOUND + Duration::from_secs(5), all).await.unwrap();
+    assert!(!seen.first().unwrap().enforced && seen.last().unwrap().enforced, "{seen:?}");
+}
+
+/// Invariant 20: a store that is restored from an older copy starts another history, and what running sidecars know
+/// stays in force.
+#[tokio::test]
+async fn after_an_older_copy_of_the_store_was_restored_what_was_denied_stays_denied() {
+    let mut lab = Lab::start().await;
+    let (alice, bob) = (lab.keys.token(&json!({"sub": "alice"})), lab.keys.token(&json!({"sub": "bob"})));
+    lab.controller().child.kill().await.unwrap();
+    let store = lab.path("store").join("rescind.redb");
+    let copy = std::fs::read(&store).unwrap();
+    lab.start_controller(&[]).await;
+    let revoked = lab.revoke(Target::Subject("alice".into())).await;
+    lab.until_enforced(&revoked.version).await;
+    lab.controller().child.kill().await.unwrap();
+    std::fs::write(&store, copy).unwrap();
+    lab.start_controller(&[]).await;
+    stays_denied(&lab, &alice, &bob, &revoked.version).await;
+    assert!(lab.controller().child.log().contains("it went back in time"), "{}", lab.logs());
+}
+
+/// Invariant 20: a store that was lost and made anew.
+#[tokio::test]
+async fn after_the_store_was_lost_what_was_denied_stays_denied() {
+    let mut lab = Lab::start().await;
+    let (alice, bob) = (lab.keys.token(&json!({"sub": "alice"})), lab.keys.token(&json!({"sub": "bob"})));
+    let revoked = lab.ban(Target::Subject("alice".into())).await;
+    lab.until_enforced(&revoked.version).await;
+    lab.controller().child.kill().await.unwrap();
+    std::fs::remove_dir_all(lab.path("store")).unwrap();
+    lab.start_controller(&[]).await;
+    stays_denied(&lab, &alice, &bob, &revoked.version).await;
+}
+
+/// Waits until the sidecar is fresh in a history after that of `version`; alice is denied all the while, and
+/// afterwards.
+async fn stays_denied(lab: &Lab, alice: &str, bob: &str, version: &str) {
+    let history = |version: &str| version.split('/').next().and_then(|counter| counter.parse::<u64>().ok());
+    wait_for("bob passes in another history", PATIENCE, async || {
+        let answer = lab.check(alice).await.unwrap();
+        assert_eq!(answer.decision(), v1::Decision::Deny, "{answer:?}\n{}", lab.logs());
+        match lab.check(bob).await {
+            Ok(answer)
+                if answer.verdict() == v1::VerdictKind::Active
+                    && history(&answer.version) > history(version) =>
+            {
+                Ok(())
+            }
+            answer => Err(format!("{answer:?}\n{}", lab.logs())),
+        }
+    })
+    .await;
+    assert_eq!(lab.check(alice).await.unwrap().verdict(), v1::VerdictKind::Revoked);
+}

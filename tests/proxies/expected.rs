@@ -1,0 +1,210 @@
+//! What must follow: the table "Verdict, decision, HTTP" of the contract, for every route of the examples.
+
+use crate::fronts::{Proxy, got, is_of_application};
+use crate::presented::{Meaning, Presented};
+use crate::support::http1::Reply;
+
+/// A route of the examples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Required,
+    Optional,
+    Lenient,
+    Report,
+    Narrow,
+    Bad,
+    Unasked,
+}
+
+impl Route {
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Required, Self::Optional, Self::Lenient, Self::Report, Self::Narrow, Self::Bad, Self::Unasked];
+
+    /// Returns a path of the route.
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Required => "/shop/cart?item=1",
+            Self::Optional => "/optional/page",
+            Self::Lenient => "/lenient/login",
+            Self::Report => "/report/page",
+            Self::Narrow => "/narrow/page",
+            Self::Bad => "/bad/page",
+            Self::Unasked => "/healthz",
+        }
+    }
+}
+
+/// What the sidecar knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Knowledge {
+    /// It can vouch.
+    Fresh,
+    /// What it knows is too old: good for refusals only.
+    Stale,
+    /// It knows nothing, not even where tokens are.
+    None,
+}
+
+/// What must come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// The application answers; it got this verdict, and the client's credentials as they came or without tokens.
+    Passes { verdict: &'static str, tokens: Tokens },
+    /// As it came, for nobody was asked.
+    Unasked,
+    /// 401 without an error code (RFC 6750, section 3.1).
+    NoToken,
+    /// 400.
+    Ambiguous,
+    /// 401 with `invalid_token`: the same for revoked and otherwise invalid.
+    Invalid,
+    /// 503 with `Retry-After`: the token may be good.
+    Unavailable,
+    /// By the proxy itself.
+    ByProxy(u16),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tokens {
+    Kept,
+    Stripped,
+}
+
+/// States what must follow.
+pub(crate) fn expect(knowledge: Knowledge, route: Route, presented: &Presented, proxy: Proxy) -> Expected {
+    if let Some(status) = presented.refused_by(proxy) {
+        return Expected::ByProxy(status);
+    }
+    let meaning = match (route, presented.meaning) {
+        (Route::Narrow, Meaning::Active) if !presented.for_narrow => Meaning::Rejected,
+        (_, meaning) => meaning,
+    };
+    let kept = |verdict| Expected::Passes { verdict, tokens: Tokens::Kept };
+    let anonymous = Expected::Passes { verdict: "none", tokens: Tokens::Stripped };
+    let refused = match meaning {
+        Meaning::Active => Expected::Unavailable,
+        Meaning::Absent => Expected::NoToken,
+        Meaning::Ambiguous => Expected::Ambiguous,
+        Meaning::Rejected | Meaning::Revoked => Expected::Invalid,
+    };
+    match (route, knowledge, meaning) {
+        (Route::Unasked, ..) => Expected::Unasked,
+        (Route::Bad, ..) => Expected::Unavailable,
+        (Route::Report, Knowledge::None, _) | (Route::Report, Knowledge::Stale, Meaning::Active) => {
+            kept("unknown")
+        }
+        (Route::Report, _, meaning) => kept(meaning.word()),
+        (_, Knowledge::None, _) => Expected::Unavailable,
+        (_, Knowledge::Fresh, Meaning::Active) => kept("active"),
+        (Route::Optional | Route::Lenient, Knowledge::Fresh, Meaning::Absent) => anonymous,
+        (Route::Lenient, Knowledge::Fresh, _) => anonymous,
+        // Without the token it would pass, if somebody could vouch.
+        (Route::Lenient, Knowledge::Stale, _) | (Route::Optional, Knowledge::Stale, Meaning::Absent) => {
+            Expected::Unavailable
+        }
+        (Route::Required | Route::Optional | Route::Narrow, ..) => refused,
+    }
+}
+
+/// Says what is wrong with an answer; nothing if all is well.
+pub(crate) fn judge(expected: Expected, presented: &Presented, proxy: Proxy, reply: &Reply) -> Vec<String> {
+    let mut wrong = Wrong(Vec::new());
+    match expected {
+        Expected::Passes { verdict, tokens } => {
+            wrong.unless_equal("status", reply.status, 200);
+            wrong.unless_equal("the application was asked", is_of_application(reply), true);
+            wrong.unless_equal("x-rescind-verdict", got(reply, "x-rescind-verdict"), vec![verdict.to_owned()]);
+            for name in ["x-rescind-age-ms", "x-rescind-version"] {
+                let said = got(reply, name).concat();
+                let is_said = verdict == "unknown" || said.starts_with(|c: char| c.is_ascii_digit());
+                wrong.unless_equal(name, (is_said, said.contains("forged")), (true, false));
+            }
+            wrong.credentials(tokens, presented, reply);
+            wrong.unless_equal("set-cookie", reply.all("set-cookie"), vec![]);
+        }
+        Expected::Unasked => {
+            wrong.unless_equal("status", reply.status, 200);
+            for name in ["x-rescind-verdict", "x-rescind-age-ms", "x-rescind-version"] {
+                wrong.unless_equal(name, got(reply, name), vec![]);
+            }
+        }
+        Expected::NoToken => wrong.refusal(reply, 401, Some("Bearer realm=\"rescind\"")),
+        Expected::Ambiguous => wrong.refusal(
+            reply,
+            400,
+            Some(
+                "Bearer realm=\"rescind\", error=\"invalid_request\", error_description=\"the request must carry \
+                 exactly one token, in one place\"",
+            ),
+        ),
+        Expected::Invalid => wrong.refusal(
+            reply,
+            401,
+            Some(
+                "Bearer realm=\"rescind\", error=\"invalid_token\", error_description=\"the access token is not \
+                 accepted\"",
+            ),
+        ),
+        Expected::Unavailable => wrong.refusal(reply, 503, None),
+        Expected::ByProxy(status) => {
+            wrong.unless_equal("status", reply.status, status);
+            wrong.unless_equal("the application was asked", is_of_application(reply), false);
+        }
+    }
+    if matches!(expected, Expected::NoToken | Expected::Ambiguous | Expected::Invalid) {
+        let clears = presented
+            .has_cookie()
+            .then_some("access_token=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly");
+        wrong.unless_equal("set-cookie", reply.all("set-cookie"), clears.into_iter().collect());
+    }
+    if proxy != Proxy::Nginx && matches!(expected, Expected::Unavailable) {
+        wrong.unless_equal("body", reply.body.as_str(), "");
+    }
+    wrong.0
+}
+
+struct Wrong(Vec<String>);
+
+/// Writes a value without the length of its tokens.
+fn short(value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    let words =
+        text.split(' ').map(|word| match (word.get(..40), word.get(word.len().saturating_sub(10)..)) {
+            (Some(start), Some(end)) if word.len() > 100 => format!("{start}...{end}"),
+            _ => word.to_owned(),
+        });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+impl Wrong {
+    fn unless_equal<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, seen: T, expected: T) {
+        if seen != expected {
+            self.0.push(format!("{what}: {} instead of {}", short(&seen), short(&expected)));
+        }
+    }
+
+    fn refusal(&mut self, reply: &Reply, status: u16, challenge: Option<&str>) {
+        self.unless_equal("status", reply.status, status);
+        self.unless_equal("the application was asked", is_of_application(reply), false);
+        self.unless_equal("www-authenticate", reply.all("www-authenticate"), challenge.into_iter().collect());
+        self.unless_equal("cache-control", reply.all("cache-control"), vec!["no-store"]);
+        let retry = if status == 503 { vec!["1"] } else { vec![] };
+        self.unless_equal("retry-after", reply.all("retry-after"), retry);
+    }
+
+    fn credentials(&mut self, tokens: Tokens, presented: &Presented, reply: &Reply) {
+        let (authorization, cookie) = (got(reply, "authorization"), got(reply, "cookie"));
+        match tokens {
+            Tokens::Kept => {
+                // Lines may be joined: by a comma, and as RFC 6265 wants cookies to be.
+                let folded = |lines: Vec<String>| lines.join(",").replace(", ", ",");
+                self.unless_equal("authorization", folded(authorization), folded(presented.authorization()));
+                self.unless_equal("cookie", cookie.join("; "), presented.cookies().join("; "));
+            }
+            Tokens::Stripped => {
+                self.unless_equal("authorization", authorization, vec![]);
+                self.unless_equal("cookie", cookie, presented.without_tokens());
+            }
+        }
+    }
+}

@@ -19,7 +19,11 @@ use std::time::{Duration, SystemTime};
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BatchSize, BenchmarkGroup, Criterion, SamplingMode};
-use rescind::distribution::view::ListView;
+use prost::Message;
+use rescind::distribution::view::{ListView, Views};
+use rescind::proto::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use rescind::proto::envoy::service::auth::v3::attribute_context::{self, HttpRequest};
+use rescind::proto::envoy::service::auth::v3::{AttributeContext, CheckRequest};
 use rescind::revocation::claims::Claims;
 use rescind::revocation::delta::{Delta, Difference, digest_after};
 use rescind::revocation::filter::Prefilter;
@@ -30,9 +34,11 @@ use rescind::revocation::row::{End, Rows};
 use rescind::revocation::snapshot::{Snapshot, digest_of};
 use rescind::revocation::time::Moment;
 use rescind::revocation::version::{Epoch, Revisions, Version};
-use rescind::runtime::clock::{Clock, SystemClock};
+use rescind::runtime::clock::{Clock, ManualClock, SystemClock};
 use rescind::runtime::random::{SeededRandom, bytes};
-use rescind::sidecar::checker::check;
+use rescind::sidecar::answer::{Reveal, Style};
+use rescind::sidecar::checker::{Checker, check};
+use rescind::sidecar::ext_authz::ExtAuthz;
 use rescind::sidecar::outcome::Decision;
 use rescind::sidecar::request::{Credential, Request};
 use rescind::token::jws::Jws;
@@ -272,6 +278,51 @@ fn checks(criterion: &mut Criterion<ThreadTime>, list: &RevocationList) {
         bencher.iter(|| ask(&views, Credential::Token { token: next.next().unwrap(), source: "" }, now));
     });
     group.finish();
+    ext_authz(criterion, &views, &tokens, now);
+}
+
+/// Measures a question of Envoy's from its bytes to those of the answer, without the wire.
+fn ext_authz(criterion: &mut Criterion<ThreadTime>, views: &[Arc<ListView>], tokens: &[String], now: Moment) {
+    let published = Views::new(&[views[0].name.clone()]);
+    published.publish(0, (*views[0]).clone());
+    let checker = Checker::new(published, Arc::new(ManualClock::new(now)), Arc::new(()));
+    let service = ExtAuthz::new(checker, Style::new("rescind", Reveal::Nothing, 1));
+    let questions: Vec<Vec<u8>> = tokens.iter().map(|token| question(token).encode_to_vec()).collect();
+    let mut next = questions.iter().cycle();
+    let mut group = criterion.benchmark_group("check");
+    group.bench_function("ext-authz", |bencher| {
+        bencher.iter(|| {
+            let question = CheckRequest::decode(&next.next().unwrap()[..]).unwrap();
+            service.answer(&question.attributes.unwrap_or_default()).encode_to_vec()
+        });
+    });
+    group.finish();
+}
+
+fn question(token: &str) -> CheckRequest {
+    let authorization = format!("Bearer {token}");
+    let lines = [
+        (":authority", "localhost"),
+        (":path", "/orders"),
+        (":method", "GET"),
+        (":scheme", "http"),
+        ("authorization", &authorization),
+        ("x-forwarded-proto", "http"),
+        ("x-request-id", "0b4d6f0a-3a5b-4b0e-9f0e-6d4b5e3f2a10"),
+    ];
+    let line = |(key, value): (&str, &str)| HeaderValue {
+        key: key.to_owned(),
+        value: String::new(),
+        raw_value: value.as_bytes().to_vec(),
+    };
+    let http = HttpRequest {
+        method: "GET".to_owned(),
+        path: "/orders".to_owned(),
+        header_map: Some(HeaderMap { headers: lines.into_iter().map(line).collect() }),
+        ..HttpRequest::default()
+    };
+    let request = attribute_context::Request { http: Some(http), ..Default::default() };
+    CheckRequest { attributes: Some(AttributeContext { request: Some(request), ..Default::default() }) }
 }
 
 fn ask(views: &[Arc<ListView>], credential: Credential<'_>, now: Moment) {
@@ -392,6 +443,13 @@ fn rows(estimates: &Estimates) -> Vec<Row> {
             None,
         ),
     ];
+    rows.push(estimates.row(
+        "answer to a question of Envoy's, without the wire / ES256 verify",
+        ["check", "ext-authz"],
+        ["check", "es256-verify"],
+        1,
+        None,
+    ));
     for size in ["1k", "100k", "1000k"] {
         let group = format!("lookup-{size}");
         for (heat, per) in [("hot", 1), ("cold", cold)] {

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use crate::lab::{Lab, Verifier, peer};
 use crate::lean::Http;
-use crate::peers::NO_OP;
+use crate::peers::{NO_OP, TALKATIVE};
 use crate::sample::{self, ISSUER};
 use crate::table::Row;
 use crate::times::{Times, row};
@@ -28,11 +28,13 @@ pub(crate) fn run(runtime: &Runtime) -> anyhow::Result<Vec<Row>> {
     for (verifier, who) in
         [(Verifier::Envoy(PAYLOAD_KEY), "Envoy verifies for both"), (Verifier::Sidecar, "only ours verifies")]
     {
-        let [ours, no_op] = compare(runtime, &program, verifier)?;
+        let [ours, no_op, talkative] = compare(runtime, &program, verifier)?;
         let aim = Some(1.05).filter(|_| verifier != Verifier::Sidecar);
         for (name, part) in [("p50", 0.5), ("p99", 0.99)] {
             let what = format!("5: Envoy with our ext_authz / with a no-op, {who}, {name}");
             rows.push(row(&what, part, &ours, &no_op, aim));
+            let what = format!("Envoy with a no-op that sets what ours sets / with a no-op, {who}, {name}");
+            rows.push(row(&what, part, &talkative, &no_op, None));
         }
     }
     Ok(rows)
@@ -46,27 +48,29 @@ fn program() -> anyhow::Result<PathBuf> {
     path.map(PathBuf::from).context("there is no Envoy: run scripts/setup-test-tools first")
 }
 
-fn compare(runtime: &Runtime, program: &Path, verifier: Verifier) -> anyhow::Result<[Times; 2]> {
+fn compare(runtime: &Runtime, program: &Path, verifier: Verifier) -> anyhow::Result<[Times; 3]> {
     let lab = Lab::start(runtime, verifier, ENTRIES)?;
     let _sidecar = lab.sidecar()?;
     let _no_op = peer(runtime, NO_OP, &lab.path("no-op.sock"))?;
+    let _talkative = peer(runtime, TALKATIVE, &lab.path("talkative.sock"))?;
     let mut proxies = Vec::new();
     let mut clients = Vec::new();
-    for (name, service) in [("ours", "check.sock"), ("no-op", "no-op.sock")] {
+    for (name, service) in [("ours", "check.sock"), ("no-op", "no-op.sock"), ("talkative", "talkative.sock")]
+    {
         let socket = lab.path(&format!("{name}-envoy.sock"));
         let file = lab.path(&format!("{name}-envoy.json"));
         std::fs::write(&file, configuration(&lab, verifier, &socket, &lab.path(service))?)?;
         proxies.push(start(runtime, program, &file, &socket)?);
         clients.push(Http::connect(&socket, "/orders", &lab.token("alice")?)?);
     }
-    let mut times: [Times; 2] = Default::default();
+    let mut times: [Times; 3] = Default::default();
     for round in 0..=ROUNDS {
         if round == 1 {
             times = Default::default();
         }
-        // Each goes first in every other round.
-        for turn in 0..2 {
-            let which = (round + turn) % 2;
+        // Each goes first in every third round.
+        for turn in 0..clients.len() {
+            let which = (round + turn) % clients.len();
             for _ in 0..PER_ROUND {
                 times[which].measure(|| clients[which].get())?;
             }

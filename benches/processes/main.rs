@@ -47,7 +47,8 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [peers::ECHO, socket] => peers::echo(Path::new(socket)),
-        [peers::NO_OP, socket] => peers::no_op(Path::new(socket)),
+        [peers::NO_OP, socket] => peers::no_op(Path::new(socket), peers::plain()),
+        [peers::TALKATIVE, socket] => peers::no_op(Path::new(socket), peers::talkative()),
         [peers::FILL, folder, count] => peers::fill(Path::new(folder), count.parse()?),
         names => all(names),
     }

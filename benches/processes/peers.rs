@@ -6,7 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
+use prost_types::value::Kind;
 use rescind::api::document::ListDocument;
+use rescind::proto::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use rescind::proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use rescind::proto::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
 use rescind::proto::envoy::service::auth::v3::check_response::HttpResponse;
 use rescind::proto::envoy::service::auth::v3::{CheckRequest, CheckResponse, OkHttpResponse};
@@ -31,6 +34,8 @@ use crate::sample::{self, ISSUER, LIST};
 pub(crate) const ECHO: &str = "serve-echo";
 /// Lets every request pass.
 pub(crate) const NO_OP: &str = "serve-no-op";
+/// Lets every request pass, with as much in its answer as ours has.
+pub(crate) const TALKATIVE: &str = "serve-talkative";
 /// Writes a store, and ends.
 pub(crate) const FILL: &str = "fill-store";
 
@@ -56,25 +61,60 @@ pub(crate) fn echo(socket: &Path) -> anyhow::Result<()> {
 }
 
 /// Serves ext_authz that decides nothing, as the sidecar serves its own: one thread with a runtime.
-pub(crate) fn no_op(socket: &Path) -> anyhow::Result<()> {
+pub(crate) fn no_op(socket: &Path, answer: CheckResponse) -> anyhow::Result<()> {
     Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = listen::bind(&Address::Unix(socket.to_owned()), 0o600)?;
         say_listening();
-        let routes = Routes::new(AuthorizationServer::new(NoOp));
+        let routes = Routes::new(AuthorizationServer::new(NoOp(answer)));
         grpc_serve::serve(listener, Transport::Plain(None), routes, CancellationToken::new()).await
     })
 }
 
-struct NoOp;
+struct NoOp(CheckResponse);
 
 #[tonic::async_trait]
 impl Authorization for NoOp {
     async fn check(&self, _request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        Ok(Response::new(CheckResponse {
-            status: Some(rpc::Status::default()),
-            dynamic_metadata: None,
-            http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),
-        }))
+        Ok(Response::new(self.0.clone()))
+    }
+}
+
+/// The answer that says nothing but yes.
+pub(crate) fn plain() -> CheckResponse {
+    CheckResponse {
+        status: Some(rpc::Status::default()),
+        dynamic_metadata: None,
+        http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),
+    }
+}
+
+/// The answer that sets the headers and the metadata that ours sets.
+pub(crate) fn talkative() -> CheckResponse {
+    let header = |(key, value): (&str, &str)| HeaderValueOption {
+        header: Some(HeaderValue { key: key.to_owned(), value: value.to_owned(), raw_value: Vec::new() }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        keep_empty_value: true,
+        ..HeaderValueOption::default()
+    };
+    let headers = [
+        ("x-rescind-verdict", "active"),
+        ("x-rescind-reason", ""),
+        ("x-rescind-age", "120"),
+        ("x-rescind-version", "1/100000"),
+    ];
+    let text = |text: &str| Kind::StringValue(text.to_owned());
+    let fields = [
+        ("verdict", text("active")),
+        ("reason", text("")),
+        ("shadow", Kind::BoolValue(false)),
+        ("best_effort", Kind::BoolValue(false)),
+    ];
+    let field = |(name, kind): (&str, Kind)| (name.to_owned(), prost_types::Value { kind: Some(kind) });
+    let ok = OkHttpResponse { headers: headers.map(header).into(), ..OkHttpResponse::default() };
+    CheckResponse {
+        dynamic_metadata: Some(prost_types::Struct { fields: fields.into_iter().map(field).collect() }),
+        http_response: Some(HttpResponse::OkResponse(ok)),
+        ..plain()
     }
 }
 

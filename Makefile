@@ -11,8 +11,9 @@ tools: ## Install what the tests need: proxies, promtool, a foreign gRPC client
 fmt: ## Check the formatting
 	cargo fmt --check
 
-lint: ## Run clippy; warnings fail
+lint: ## Run clippy, and check that the list of mutants fits the code; warnings fail
 	cargo clippy --all-targets --locked -- -D warnings
+	scripts/mutants --check
 
 unit: tools ## Run the tests
 	cargo test --locked

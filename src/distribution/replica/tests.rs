@@ -137,6 +137,28 @@ async fn a_proof_covers_all_that_was_acknowledged_before_the_ping() {
         .await;
 }
 
+/// Invariant 1: a heartbeat that had begun when a ping came is none for it.
+#[tokio::test(start_paused = true)]
+async fn a_ping_during_a_round_waits_for_the_next() {
+    let bench = bench().await;
+    bench.store.set(Fault::BeatsUnanswered);
+    bench
+        .run(async {
+            let first = bench.hub.ping();
+            while bench.beats() == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let second = bench.hub.ping();
+            let mut news = bench.hub.news();
+            bench.store.set(Fault::None);
+            let proven = news.wait_for(|news| news.proven > 0).await.unwrap().proven;
+            assert_eq!((proven, bench.hub.rounds()), (first, 1));
+            bench.until(|news| news.proven >= second).await;
+            assert_eq!((bench.hub.rounds(), bench.beats()), (2, 2));
+        })
+        .await;
+}
+
 /// Invariant 13: a replica whose log does not deliver vouches for nothing, though its writes succeed.
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_is_delivered_nothing_proves_nothing() {

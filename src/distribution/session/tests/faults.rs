@@ -280,7 +280,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
     /// Invariants 1, 5, 11, 13 and 21, in any order of steps, rounds, pings, lags, cuts and moves.
     #[test]
     fn fresh_includes_all_that_was_acknowledged_and_everything_converges(

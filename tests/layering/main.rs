@@ -193,6 +193,25 @@ fn every_file_is_in_the_module_tree() {
     assert!(lost.is_empty(), "in no module tree: {lost:?}");
 }
 
+/// A file of tests that no crate names would never run.
+#[test]
+fn every_file_of_tests_is_in_a_crate() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for path in files(&folder) {
+        let (parent, stem) = (path.parent().unwrap(), path.file_stem().unwrap().to_str().unwrap());
+        if matches!(stem, "main" | "mod") {
+            continue;
+        }
+        // Beside a crate's root, or below a module of its own name.
+        let roots = [parent.join("main.rs"), parent.join("mod.rs"), parent.with_extension("rs")];
+        let named = roots.iter().filter_map(|root| fs::read_to_string(root).ok()).any(|text| {
+            let declared = text.lines().map(str::trim);
+            declared.into_iter().any(|line| line.ends_with(&format!("mod {stem};")))
+        });
+        assert!(named, "{} is in no crate", path.display());
+    }
+}
+
 #[test]
 fn no_body_is_longer_than_can_be_read_in_one_go() {
     for path in files(&source()).into_iter().filter(|path| !is_test(path)) {

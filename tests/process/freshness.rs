@@ -35,6 +35,7 @@ async fn until_stale(lab: &Lab, token: &str) -> Instant {
 }
 
 /// Invariant 1: allowed as FRESH reflects every revocation that was acknowledged more than D ago.
+/// Invariant 12: a ping that nobody answers proves nothing.
 /// Failure 17: a stream that hangs, and has not failed, becomes stale.
 #[tokio::test]
 async fn behind_a_hung_connection_no_token_passes_later_than_the_bound() {

@@ -17,6 +17,7 @@ mod demo;
 mod faults;
 mod following;
 mod freshness;
+mod hostile;
 mod relay;
 mod restart;
 mod start_up;

@@ -247,7 +247,14 @@ impl Store for EmbeddedStore {
     }
 
     fn fetch(&self) -> BoxFuture<'_, Result<Fetched, StoreError>> {
-        Box::pin(async move { self.read(tables::fetch) })
+        let store = self.clone();
+        // It reads and parses everything: too long for a thread that serves streams.
+        let reading = tokio::task::spawn_blocking(move || store.read(tables::fetch));
+        Box::pin(async move {
+            reading
+                .await
+                .map_err(|error| StoreError::Failed { why: format!("reading was given up: {error}") })?
+        })
     }
 
     fn lists(&self) -> BoxFuture<'_, Result<Vec<StoredList>, StoreError>> {

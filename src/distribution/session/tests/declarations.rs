@@ -2,15 +2,18 @@
 
 use super::*;
 
-/// A policy can't arrive before the revocations that it would expose.
+/// Invariant 1: a policy can't arrive before the revocations that it would expose.
 #[test]
 fn a_declaration_takes_effect_with_the_proof_that_names_it() {
     let (mut pump, mut replica) = fresh();
     assert_eq!(pump.view().generation, 1);
+    let in_force = pump.view().config.clone().unwrap();
     replica.list.set_config(config(2));
     let received = pump.settle(&mut replica).unwrap();
     assert_eq!(received[0].notes, [Note::Config { index: 0, generation: 2 }]);
     assert_eq!(pump.view().generation, 1);
+    // The very same: what comes with it may be published by a delta before the proof.
+    assert!(Arc::ptr_eq(pump.view().config.as_ref().unwrap(), &in_force));
     pump.prove(&mut replica, moment(5)).unwrap();
     assert_eq!(pump.view().generation, 2);
     check_fresh(&pump, &replica, 5);

@@ -360,3 +360,6 @@ impl Future for Leaving {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

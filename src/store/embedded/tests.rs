@@ -173,14 +173,15 @@ async fn a_later_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path()).await);
     drop(reopen(folder.path()).await);
-    let database = loop {
-        match Database::create(folder.path().join(FILE_NAME)) {
-            Err(DatabaseError::DatabaseAlreadyOpen) => {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await
+    let closed = async {
+        loop {
+            match Database::create(folder.path().join(FILE_NAME)) {
+                Err(DatabaseError::DatabaseAlreadyOpen) => tokio::task::yield_now().await,
+                other => return other.unwrap(),
             }
-            other => break other.unwrap(),
         }
     };
+    let database = tokio::time::timeout(std::time::Duration::from_secs(10), closed).await.unwrap();
     let transaction = database.begin_write().unwrap();
     let table = redb::TableDefinition::<&str, &[u8]>::new("meta");
     transaction.open_table(table).unwrap().insert("format", 9u64.to_le_bytes().as_slice()).unwrap();

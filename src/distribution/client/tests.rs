@@ -1,0 +1,98 @@
+use std::path::Path;
+use std::sync::Mutex;
+
+use tokio::task::JoinSet;
+use tonic::service::Routes;
+
+use super::*;
+use crate::distribution::enforcement::{Predecessor, Sessions};
+use crate::distribution::hub::Hub;
+use crate::distribution::replica::Replica;
+use crate::distribution::server::{DistributionServer, MAX_STREAMS};
+use crate::distribution::view::ListView;
+use crate::revocation::freshness::Knowledge;
+use crate::runtime::environment;
+use crate::runtime::grpc_serve::{self, Transport};
+use crate::runtime::listen::{self, Address};
+use crate::store::Store;
+use crate::store::contract::list;
+use crate::store::embedded::tests::temporary;
+
+/// Remembers the controllers that were connected to, in order.
+#[derive(Default)]
+struct Seen(Mutex<Vec<String>>);
+
+impl Observer for Seen {
+    fn connected(&self, controller: Option<&str>) {
+        self.0.lock().unwrap().extend(controller.map(ToOwned::to_owned));
+    }
+
+    fn noted(&self, _: Option<&ListName>, _: &Note) {}
+}
+
+/// Serves a replica of its own over a store; cancelling the token that it returns drains it.
+fn serve(
+    tasks: &mut JoinSet<()>,
+    name: &str,
+    folder: &Path,
+    store: &Arc<dyn Store>,
+    sessions: &Arc<Sessions>,
+) -> (String, CancellationToken) {
+    let machine = environment::Environment::of_machine();
+    let hub = Hub::new(name, store.seal_key(), Arc::clone(sessions));
+    let draining = CancellationToken::new();
+    let server =
+        DistributionServer::new(Arc::clone(&hub), machine.clock.clone(), draining.clone(), MAX_STREAMS);
+    let replica = Replica::new(hub, Arc::clone(store), machine);
+    tasks.spawn(async move { replica.run(CancellationToken::new()).await.unwrap() });
+    let address = Address::Unix(folder.join(name));
+    let listener = listen::bind(&address, 0o600).unwrap();
+    let serving =
+        grpc_serve::serve(listener, Transport::Plain(None), Routes::new(server), CancellationToken::new());
+    tasks.spawn(async move { serving.await.unwrap() });
+    (format!("unix:{}", folder.join(name).display()), draining)
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(20), waiting).await.is_ok(), "{what}");
+}
+
+/// Told to move, a sidecar opens the next stream before it leaves the old one, and says goodbye to that only after
+/// a proof on the new one.
+#[tokio::test]
+async fn a_draining_replica_is_left_for_another_and_told_goodbye() {
+    let (folder, store) = temporary().await;
+    let sessions = Arc::new(Sessions::new(Predecessor::None));
+    let mut tasks = JoinSet::new();
+    let replicas = ["one", "two"].map(|name| serve(&mut tasks, name, folder.path(), &store, &sessions));
+    let machine = environment::Environment::of_machine();
+    let seen = Arc::new(Seen::default());
+    let views = Views::new(&[list()]);
+    let controllers = Controllers { uris: replicas.iter().map(|(uri, _)| uri.clone()).collect(), tls: None };
+    let environment = Environment {
+        clock: machine.clock.clone(),
+        random: machine.random,
+        observer: Arc::clone(&seen) as Arc<dyn Observer>,
+    };
+    let session = Session::new("test#1".to_owned(), vec![ListView::empty(list())]);
+    let client = Client::new(session, views.clone(), controllers, environment);
+    tasks.spawn(client.run(CancellationToken::new()));
+    until("fresh", || matches!(views.load()[0].knowledge, Knowledge::FreshAsOf(_))).await;
+    let first = seen.0.lock().unwrap()[0].clone();
+    let [left, other] = if replicas[0].0 == first { [0, 1] } else { [1, 0] };
+    replicas[left].1.cancel();
+    let other_name = ["one", "two"][other];
+    until("only the other replica counts the sidecar", || {
+        let report = sessions.report(machine.clock.now());
+        report.len() == 1 && report[0].replica == other_name && report[0].connected
+    })
+    .await;
+    assert_eq!(*seen.0.lock().unwrap(), [first, replicas[other].0.clone()]);
+    let before = views.load()[0].knowledge;
+    until("a newer proof comes", || views.load()[0].knowledge != before).await;
+}

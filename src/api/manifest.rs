@@ -169,8 +169,8 @@ fn list(written: Written<TokenRevocationListSpec>) -> Result<Object, Invalid> {
 
 fn revocation(written: Written<RevocationSpec>) -> Result<Object, Invalid> {
     let (namespace, name) = name_of(&written.metadata)?;
-    let list = list_name("spec.listName", &namespace, &written.spec.list_name)?;
     super::target::read(&written.spec)?;
+    let list = list_name("spec.listName", &namespace, written.spec.list_name.as_deref().unwrap_or_default())?;
     Ok(Object::Revocation { list, name, spec: Box::new(written.spec) })
 }
 

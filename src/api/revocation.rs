@@ -69,18 +69,22 @@ use super::token_revocation_list::Condition;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("self.target == oldSelf.target").message("the target of a revocation can't be changed: create another one, and delete this one if it was wrong"),
-    validation = Rule::new("self.listName == oldSelf.listName && self.issuer == oldSelf.issuer && (has(self.cutoff) ? self.cutoff : '') == (has(oldSelf.cutoff) ? oldSelf.cutoff : '') && self.compareWith == oldSelf.compareWith").message("listName, issuer, cutoff and compareWith can't be changed: create another revocation, and delete this one if it was wrong"),
+    validation = Rule::new("has(self.listName) || has(self.target.heartbeat) || has(self.target.epoch) || has(self.target.horizon)").message("listName is missing: name the TokenRevocationList that the revocation is for"),
+    validation = Rule::new("has(self.issuer) || has(self.target.heartbeat) || has(self.target.epoch) || has(self.target.horizon)").message("issuer is missing: give the iss of the tokens"),
+    validation = Rule::new("(has(self.listName) ? self.listName : '') == (has(oldSelf.listName) ? oldSelf.listName : '') && (has(self.issuer) ? self.issuer : '') == (has(oldSelf.issuer) ? oldSelf.issuer : '') && (has(self.cutoff) ? self.cutoff : '') == (has(oldSelf.cutoff) ? oldSelf.cutoff : '') && self.compareWith == oldSelf.compareWith").message("listName, issuer, cutoff and compareWith can't be changed: create another revocation, and delete this one if it was wrong"),
     validation = Rule::new("!has(oldSelf.expiresAt) ? !has(self.expiresAt) : has(self.expiresAt) && timestamp(self.expiresAt) >= timestamp(oldSelf.expiresAt)").message("expiresAt may only move later; it can't be added, removed or moved earlier (delete the revocation to lift it)"),
     validation = Rule::new("!has(self.target.everything) || has(self.cutoff)").message("a revocation of everything needs a cutoff: give a time, or Always to refuse later tokens too"),
     validation = Rule::new("self.compareWith != 'SessionStart' || !has(self.cutoff) || self.cutoff != 'Always'").message("compareWith SessionStart needs a cutoff that is a time, not Always")
 )]
 pub struct RevocationSpec {
     /// Name of the TokenRevocationList in the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    pub list_name: String,
+    pub list_name: Option<String>,
     /// The token's iss, compared as the exact string.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
-    pub issuer: String,
+    pub issuer: Option<String>,
     /// What is revoked. Exactly one member.
     pub target: Target,
     /// Tokens up to this time are refused (inclusive), or Always to refuse later ones too. Absent: the selector's default.
@@ -110,7 +114,7 @@ pub struct RevocationSpec {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("[has(self.token), has(self.session), has(self.subject), has(self.client), has(self.key), has(self.opaqueTokenSha256), has(self.everything), has(self.selector)].filter(x, x).size() == 1").message("name exactly one of token, session, subject, client, key, opaqueTokenSha256, everything and selector")
+    validation = Rule::new("[has(self.token), has(self.session), has(self.subject), has(self.client), has(self.key), has(self.opaqueTokenSha256), has(self.everything), has(self.selector), has(self.heartbeat), has(self.epoch), has(self.horizon)].filter(x, x).size() == 1").message("name exactly one of token, session, subject, client, key, opaqueTokenSha256, everything and selector")
 )]
 pub struct Target {
     /// One token, by its jti.
@@ -144,6 +148,48 @@ pub struct Target {
     /// A selector that the list declares, with its values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<SelectorTarget>,
+    /// Internal: a sign of life of a controller replica. It revokes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<HeartbeatTarget>,
+    /// Internal: names the history of the store. It revokes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Marker>,
+    /// Internal: up to when expiries have been carried out. It revokes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<Marker>,
+}
+
+impl Target {
+    /// Tells whether the object revokes nothing: it is one of the controllers' own.
+    #[must_use]
+    pub const fn is_internal(&self) -> bool {
+        self.heartbeat.is_some() || self.epoch.is_some() || self.horizon.is_some()
+    }
+}
+
+/// Says which kind of internal object one is; there is nothing more to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Marker {}
+
+/// Internal: whose sign of life an object is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HeartbeatTarget {
+    /// The replica's process, by a random number in hexadecimal digits.
+    #[schemars(length(min = 1, max = 32), regex(pattern = "^[0-9a-f]+$"))]
+    pub replica: String,
+    /// What it tells.
+    pub kind: HeartbeatKind,
+}
+
+/// Internal: what a heartbeat tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HeartbeatKind {
+    /// A nonce, which proves how far the replica's watch has come.
+    Pulse,
+    /// Which sidecars the replica serves, and what they have in use.
+    Report,
 }
 
 /// A declared selector with a value for each of its claims.
@@ -229,6 +275,72 @@ pub struct RevocationStatus {
     /// How many sidecars have applied it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<EnforcementCounts>,
+    /// Internal: the content of a heartbeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<HeartbeatStatus>,
+    /// Internal: the history of the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<EpochStatus>,
+    /// Internal: up to when expiries have been carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub horizon: Option<HorizonStatus>,
+}
+
+/// Internal: the content of a heartbeat.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeartbeatStatus {
+    /// Of a pulse: new for every attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub nonce: Option<String>,
+    /// Of a report: the lists that sidecars follow at the replica.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub lists: Vec<ListReport>,
+}
+
+/// Internal: the sidecars that follow a list at one replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListReport {
+    /// The list's namespace.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// The list's name.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Sidecars that follow it, those included that were lost so lately that they may still allow.
+    pub subscribers: i64,
+    /// Of them, those that are connected.
+    pub connected: i64,
+    /// What all of them have in use at least; none while one of them has nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub lowest: Option<String>,
+}
+
+/// Internal: one history of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EpochStatus {
+    /// Grows with every history.
+    pub counter: i64,
+    /// Random; 32 hexadecimal digits.
+    #[schemars(length(min = 32, max = 32))]
+    pub id: String,
+    /// Why it was begun, in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub reason: Option<String>,
+}
+
+/// Internal: a point in time that has surely passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HorizonStatus {
+    /// Seconds since 1970.
+    pub unix_seconds: i64,
 }
 
 fn unknown_conditions() -> Vec<Condition> {

@@ -28,8 +28,9 @@ pub fn read(spec: &api::RevocationSpec) -> Result<RevocationSpec, Invalid> {
 }
 
 fn read_spec(spec: &api::RevocationSpec) -> Result<RevocationSpec, Invalid> {
-    label("listName", &spec.list_name)?;
-    text("issuer", &spec.issuer, MAX_ISSUER)?;
+    label("listName", required("listName", spec.list_name.as_deref())?)?;
+    let issuer = required("issuer", spec.issuer.as_deref())?;
+    text("issuer", issuer, MAX_ISSUER)?;
     notes(spec.reason.as_deref(), spec.message.as_deref())?;
     let selection = selection(&spec.target).map_err(|error| error.within("target"))?;
     let cutoff = match spec.cutoff.as_deref() {
@@ -38,7 +39,7 @@ fn read_spec(spec: &api::RevocationSpec) -> Result<RevocationSpec, Invalid> {
         Some(time) => Some(Cutoff::At(read_time("cutoff", time, " nor the word Always")?)),
     };
     let read = RevocationSpec {
-        target: Target { issuer: spec.issuer.clone(), selection },
+        target: Target { issuer: issuer.to_owned(), selection },
         cutoff,
         compare_with: match spec.compare_with {
             api::CompareWith::IssueTime => CompareWith::IssueTime,
@@ -48,6 +49,10 @@ fn read_spec(spec: &api::RevocationSpec) -> Result<RevocationSpec, Invalid> {
     };
     read.effective_cutoff(UnixSeconds::MIN).map_err(|error| Invalid::new("cutoff", error))?;
     Ok(read)
+}
+
+fn required<'a>(field: &str, value: Option<&'a str>) -> Result<&'a str, Invalid> {
+    value.ok_or_else(|| Invalid::new(field, "is missing"))
 }
 
 /// Checks the reason and the message of a revocation.
@@ -97,6 +102,10 @@ fn selection(target: &api::Target) -> Result<Selection, Invalid> {
         }
         other => other,
     };
+    if target.is_internal() {
+        let problem = "heartbeat, epoch and horizon are the controller's own: name another target";
+        return Err(Invalid::new("", problem));
+    }
     let mut chosen = [
         target.token.as_deref().map(|v| value("token", v).map(Selection::Token)),
         target.session.as_deref().map(|v| value("session", v).map(Selection::Session)),
@@ -223,8 +232,8 @@ pub fn write(
     message: Option<&str>,
 ) -> api::RevocationSpec {
     api::RevocationSpec {
-        list_name: list_name.to_owned(),
-        issuer: spec.target.issuer.clone(),
+        list_name: Some(list_name.to_owned()),
+        issuer: Some(spec.target.issuer.clone()),
         target: write_selection(&spec.target.selection),
         cutoff: spec.cutoff.map(|cutoff| match cutoff {
             Cutoff::Always => "Always".to_owned(),

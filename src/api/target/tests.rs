@@ -70,8 +70,15 @@ fn nonsense_is_refused_with_the_field() {
         with(|s| s.reason = Some("lost device".into())).starts_with("spec.reason: is not one CamelCase word")
     );
     assert!(with(|s| s.message = Some("x".repeat(257))).starts_with("spec.message: has 257 characters"));
-    assert!(with(|s| s.list_name = "a/b".into()).starts_with("spec.listName: is not a name"));
-    assert!(with(|s| s.issuer = String::new()).starts_with("spec.issuer: is empty"));
+    assert!(with(|s| s.list_name = Some("a/b".into())).starts_with("spec.listName: is not a name"));
+    assert!(with(|s| s.issuer = Some(String::new())).starts_with("spec.issuer: is empty"));
+    assert_eq!(with(|s| s.list_name = None), "spec.listName: is missing");
+    assert_eq!(with(|s| s.issuer = None), "spec.issuer: is missing");
+    let internal = with(|s| s.target.epoch = Some(api::Marker {}));
+    assert_eq!(
+        internal,
+        "spec.target: heartbeat, epoch and horizon are the controller's own: name another target"
+    );
 }
 
 #[test]

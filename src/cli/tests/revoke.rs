@@ -41,7 +41,7 @@ async fn json_is_one_object_like_the_custom_resource() {
     let value: serde_json::Value = serde_json::from_str(&seen.out).unwrap();
     let object: crate::api::revocation::Revocation =
         serde_json::from_value(value["revocation"].clone()).unwrap();
-    assert_eq!(object.spec.list_name, "shop");
+    assert_eq!(object.spec.list_name.as_deref(), Some("shop"));
     assert_snapshot!(seen.out);
 }
 

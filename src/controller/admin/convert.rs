@@ -56,8 +56,8 @@ pub(super) fn spec(
         seconds => Some(target::write_time(time("expires_at", seconds)?)),
     };
     let written = api::RevocationSpec {
-        list_name: list.name.name().to_owned(),
-        issuer,
+        list_name: Some(list.name.name().to_owned()),
+        issuer: Some(issuer),
         target: target_of(wire, list, now)?,
         cutoff,
         compare_with,

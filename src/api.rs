@@ -8,6 +8,7 @@ pub mod document;
 pub mod invalid;
 pub mod manifest;
 pub mod maxima;
+pub mod recorded;
 pub mod revocation;
 pub mod target;
 pub mod token_revocation_list;

@@ -41,6 +41,8 @@ pub struct ListPublisher {
     /// Where the state was fetched; everything since is in the history, or was dropped from it.
     base: Point,
     last_change: Version,
+    /// The last step that was about the list, also if it changed no row.
+    last_step: Version,
     complete: Version,
     horizon: UnixSeconds,
     history: VecDeque<Change>,
@@ -178,6 +180,7 @@ impl ListPublisher {
             config,
             base,
             last_change: complete,
+            last_step: complete,
             complete,
             horizon,
             history: VecDeque::new(),
@@ -193,6 +196,7 @@ impl ListPublisher {
         let before = self.point();
         let difference = self.state.apply(step);
         self.complete = version;
+        self.last_step = version;
         if difference.is_empty() {
             return false;
         }
@@ -254,6 +258,13 @@ impl ListPublisher {
             config_generation: self.config.generation,
             horizon: self.horizon,
         }
+    }
+
+    /// Returns up to which step a subscriber has everything that has all up to a version: one that has the last change
+    /// has every step since. As long as nothing happens to the list, the answer stays the same.
+    #[must_use]
+    pub fn has_steps_up_to(&self, acknowledged: Version) -> Version {
+        if acknowledged >= self.last_change { self.last_step } else { acknowledged }
     }
 
     /// Seals a version for the wire.

@@ -278,7 +278,8 @@ pub(super) fn fetch(transaction: &ReadTransaction) -> Result<Fetched, TableError
         revocations.push(written::read(row?.1.value(), epoch)?);
     }
     revocations.sort_by_key(|revocation: &Revocation| revocation.version.revisions.revocations);
-    Ok(Fetched { version: version(epoch, meta.sequence), revocations, horizon: meta.horizon })
+    let version = version(epoch, meta.sequence);
+    Ok(Fetched { version, revocations, unreadable: Vec::new(), horizon: meta.horizon })
 }
 
 /// Reads every list.

@@ -17,8 +17,7 @@ use super::{SharedConfig, Update};
 use crate::distribution::KEY_SCHEME;
 use crate::distribution::assembly::{Assembly, AssemblyError, check_features};
 use crate::distribution::convert::{
-    ConvertError, Sealed, array, delta_from_wire, digest_from_wire, digest_to_wire, horizon_from_wire,
-    version_from_wire, version_to_wire,
+    ConvertError, Sealed, array, delta_from_wire, digest_to_wire, proof_from_wire, version_to_wire,
 };
 use crate::distribution::view::ListView;
 
@@ -281,10 +280,8 @@ impl Followed {
         if self.resync == Resync::Awaited {
             return Ok(Proof::Void);
         }
-        let proven = version_from_wire("list_proof.version", wire.version)?;
-        let last_change = version_from_wire("list_proof.last_change", wire.last_change)?;
-        let digest = digest_from_wire("list_proof.digest", &wire.digest)?;
-        let horizon = horizon_from_wire(wire.horizon)?;
+        let read = proof_from_wire(wire)?;
+        let (proven, last_change, digest) = (read.complete, read.last_change, read.digest);
         let Some(list) = &self.view.list else {
             return Err(Refusal::new(NackReason::Gap, &"a proof came before any snapshot"));
         };
@@ -303,11 +300,11 @@ impl Followed {
             let why = format!("the proof is of version {}, below one that was proven before", proven.version);
             return Err(Refusal::new(NackReason::Gap, &why));
         }
-        self.adopt_config(wire.config_generation, proven.version.epoch)?;
+        self.adopt_config(read.config_generation, proven.version.epoch)?;
         self.view.proven = Some(proven.version);
         self.proven = Some(proven);
         self.raise(proven);
-        self.view.horizon = self.view.horizon.max(Some(horizon));
+        self.view.horizon = self.view.horizon.max(Some(read.horizon));
         self.view.knowledge = Knowledge::FreshAsOf(sent);
         self.supersede_denials(proven.version);
         Ok(Proof::Taken)

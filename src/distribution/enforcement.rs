@@ -19,7 +19,7 @@ const MAX_SESSIONS: usize = 100_000;
 /// Whether sidecars may live that an earlier process of this controller has told that they are fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Predecessor {
-    /// The store is new: there was none.
+    /// The caller knows that no sidecar has ever followed a store in this place.
     None,
     /// There may have been one, until this process started.
     Possible {

@@ -19,7 +19,7 @@ use crate::revocation::version::Version;
 use crate::store::{SealKey, StoredList};
 use crate::token::selection::sha256;
 
-use super::convert::{Sealed, delta_to_wire, digest_to_wire, entries_to_wire, version_to_wire};
+use super::convert::{Sealed, delta_to_wire, entries_to_wire, snapshot_end_to_wire};
 use super::frame::Shared;
 use super::{CHUNK_BYTES, KEY_SCHEME};
 
@@ -375,12 +375,8 @@ impl ListPublisher {
             let entries = Some(entries_to_wire(chunk.iter().copied()));
             frames.push(Shared::snapshot_entries(&v1::SnapshotEntries { r#ref: 0, entries }));
         }
-        frames.push(Shared::snapshot_end(&v1::SnapshotEnd {
-            r#ref: 0,
-            version: Some(version_to_wire(&self.seal(snapshot.version))),
-            digest: digest_to_wire(snapshot.digest),
-            horizon: self.horizon.get(),
-        }));
+        let sealed = self.seal(snapshot.version);
+        frames.push(Shared::snapshot_end(&snapshot_end_to_wire(&sealed, snapshot.digest, self.horizon)));
         frames.into()
     }
 }

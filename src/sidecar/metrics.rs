@@ -165,7 +165,10 @@ impl Collector for Knowledge {
         let count = |number: usize| number as f64;
         let entries = |view: &ListView| view.list.as_ref().map(|list| count(list.len()));
         let bytes = |view: &ListView| view.list.as_ref().map(|list| count(list.approximate_bytes()));
-        let retained = |view: &ListView| view.list.as_ref().map(|list| count(list.retained_len()));
+        let retained = |view: &ListView| {
+            let kept = view.denials.iter().map(|list| list.retained_len()).sum::<usize>();
+            view.list.as_ref().map(|list| count(list.retained_len() + kept))
+        };
         let version = |view: &ListView| view.proven.map(|version| version.revisions.revocations as f64);
         let mut per_list = |name, help, unit: Option<&Unit>, value: &dyn Fn(&ListView) -> Option<f64>| {
             gauges(&mut encoder, name, help, unit, &views, value)
@@ -175,7 +178,7 @@ impl Collector for Knowledge {
         per_list("list_version", "Revision up to which the list is proven complete", None, &version)?;
         per_list("list_entries", "Live keys", None, &entries)?;
         per_list("list_memory", "Memory of the list, approximately", Some(&Unit::Bytes), &bytes)?;
-        per_list("list_retained", "Keys kept from an earlier history of the store", None, &retained)?;
+        per_list("list_retained", "Keys kept from earlier histories of the store or the list", None, &retained)?;
         let ahead = ConstGauge::new(seconds(self.issued_ahead_nanos.load(Ordering::Relaxed)));
         let help = "How far the issue time of a token has been ahead of our clock, at most";
         ahead.encode(encoder.encode_descriptor(

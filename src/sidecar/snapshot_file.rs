@@ -19,9 +19,7 @@ use prost::Message;
 use crate::api::document::ListDocument;
 use crate::api::invalid::Invalid;
 use crate::distribution::assembly::{Assembly, AssemblyError};
-use crate::distribution::convert::{
-    ConvertError, Sealed, array, digest_to_wire, entries_to_wire, version_to_wire,
-};
+use crate::distribution::convert::{ConvertError, Sealed, array, entries_to_wire, snapshot_end_to_wire};
 use crate::distribution::view::ListView;
 use crate::distribution::{CHUNK_BYTES, KEY_SCHEME};
 use crate::proto::v1;
@@ -144,13 +142,12 @@ fn encode(view: &ListView) -> Option<Vec<u8>> {
     append(&mut bytes, &config(view.generation, document, list.hash_key()));
     append(
         &mut bytes,
-        &v1::SnapshotEnd {
-            r#ref: 0,
+        &snapshot_end_to_wire(
             // A seal is a controller's, and nobody resumes from a disk.
-            version: Some(version_to_wire(&Sealed { version: snapshot.version, seal: [0; 16] })),
-            digest: digest_to_wire(snapshot.digest),
-            horizon: view.horizon.map_or(0, UnixSeconds::get),
-        },
+            &Sealed { version: snapshot.version, seal: [0; 16] },
+            snapshot.digest,
+            view.horizon.unwrap_or(UnixSeconds::MIN),
+        ),
     );
     append(
         &mut bytes,

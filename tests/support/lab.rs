@@ -54,6 +54,8 @@ pub(crate) struct Lab {
     pub(crate) keys: Keys,
     pub(crate) controller: Option<Process>,
     pub(crate) sidecar: Option<Process>,
+    /// Whether a controller was started here before: the first one is told that its store is new.
+    was_started: bool,
     // The last: it goes when nobody uses it any more.
     folder: TempDir,
 }
@@ -68,7 +70,7 @@ impl Lab {
     pub(crate) fn declaring(change: impl FnOnce(&mut Value)) -> Self {
         let keys = Keys::generate();
         let folder = tempfile::Builder::new().prefix("rescind-").tempdir().unwrap();
-        let lab = Self { keys, controller: None, sidecar: None, folder };
+        let lab = Self { keys, controller: None, sidecar: None, was_started: false, folder };
         let mut list = list(&lab.keys);
         change(&mut list["spec"]);
         std::fs::write(lab.path("lists.yaml"), list.to_string()).unwrap();
@@ -119,7 +121,10 @@ impl Lab {
     /// Starts the controller, with arguments beside its usual ones. One that was started before is dropped first.
     pub(crate) async fn start_controller(&mut self, more: &[&str]) {
         self.controller = None;
-        let arguments = with(self.controller_arguments(), more);
+        let mut arguments = with(self.controller_arguments(), more);
+        if !std::mem::replace(&mut self.was_started, true) {
+            arguments.push("--new-store".to_owned());
+        }
         self.controller = Some(Process::start("controller", CONTROLLER, &arguments).await.unwrap());
     }
 

@@ -22,6 +22,7 @@ use crate::runtime::clock::{Clock, SystemClock};
 use crate::sidecar::args::SidecarArgs;
 
 mod ask;
+mod change;
 mod check;
 mod client;
 mod completion;

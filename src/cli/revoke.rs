@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::change::ChangeOptions;
 use super::console::{Console, Tone};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::format::Format;
-use super::server::{CallError, Role, Server, ServerOptions};
+use super::server::{CallError, Role, Server};
 use super::time::{self, CutoffArgument, parse_cutoff, parse_duration, parse_time};
 use super::view::View;
 use super::wait::{Waited, counts, until_enforced};
@@ -24,9 +25,6 @@ mod report;
 /// The options of every revoking command but the issuer, which one of them takes as its argument.
 #[derive(Args, Clone, Debug)]
 pub(super) struct RevokeOptions {
-    /// List, as NAMESPACE/NAME or NAME; may be left out if there is only one
-    #[arg(long, short, value_name = "LIST")]
-    list: Option<ListName>,
     /// Why, in one CamelCase word, e.g. LostDevice
     #[arg(long, value_name = "WORD", value_parser = parse_reason)]
     reason: Option<String>,
@@ -56,16 +54,6 @@ pub(super) struct RevokeOptions {
     /// Name of the revocation; the same command can then be repeated safely (with --until, not --for)
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Check everything at the server, and store nothing
-    #[arg(
-        long,
-        value_name = "server",
-        hide_possible_values = true,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "server"
-    )]
-    dry_run: Option<DryRun>,
     /// Wait until every sidecar has applied it
     #[arg(
         long,
@@ -81,12 +69,9 @@ pub(super) struct RevokeOptions {
     /// How long to wait
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
     timeout: Duration,
-    /// Format of the answer
-    #[arg(long, short, value_name = "json|yaml|name|wide", hide_possible_values = true)]
-    output: Option<Format>,
-    /// Where the server is.
+    /// What every change has.
     #[command(flatten)]
-    server: ServerOptions,
+    change: ChangeOptions,
 }
 
 /// The issuer of the tokens.
@@ -103,15 +88,6 @@ enum CompareWithArgument {
     IssueTime,
     /// When its session began
     SessionStart,
-}
-
-/// Where a dry run ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum DryRun {
-    /// It is no dry run
-    None,
-    /// At the server
-    Server,
 }
 
 fn parse_reason(text: &str) -> Result<String, String> {
@@ -154,10 +130,6 @@ impl RevokeOptions {
         }
     }
 
-    fn is_dry_run(&self) -> bool {
-        self.dry_run == Some(DryRun::Server)
-    }
-
     fn request(
         &self,
         issuer: Option<&str>,
@@ -170,7 +142,7 @@ impl RevokeOptions {
             Some(CompareWithArgument::SessionStart) => v1::CompareWith::SessionStart,
         };
         Ok(v1::RevokeRequest {
-            list: list_text(self.list.as_ref()),
+            list: list_text(self.change.list.as_ref()),
             issuer: issuer.unwrap_or_default().to_owned(),
             target: Some(v1::Target { target: Some(target) }),
             cutoff: self.cutoff(),
@@ -179,7 +151,7 @@ impl RevokeOptions {
             reason: self.reason.clone().unwrap_or_default(),
             message: self.message.clone().unwrap_or_default(),
             name: self.name.clone().unwrap_or_default(),
-            dry_run: self.is_dry_run(),
+            dry_run: self.change.is_dry_run(),
         })
     }
 
@@ -196,26 +168,26 @@ impl RevokeOptions {
     ) -> Result<Exit, Failure> {
         let request = self.request(issuer, target, context.now())?;
         let console = &mut *context.console;
-        let server = Server::open(&self.server, Role::Controller)?;
+        let server = Server::open(&self.change.server, Role::Controller)?;
         let answer = server.answer(server.admin().revoke(server.request(request))).await;
         let answer = answer.map_err(|error| self.unsettled(error))?;
         for warning in &answer.warnings {
             console.remark(Tone::Doubtful, "warning", warning);
         }
         let view = View::try_from(answer.revocation)?;
-        if self.output.is_none_or(|format| format == Format::Wide) {
-            report::accepted(&view, self.is_dry_run(), self.output, console)?;
+        if self.change.output.is_none_or(|format| format == Format::Wide) {
+            report::accepted(&view, self.change.is_dry_run(), self.change.output, console)?;
         }
-        let waited = match self.wait && !self.is_dry_run() {
+        let waited = match self.wait && !self.change.is_dry_run() {
             true => Some(self.wait(&server, &view, console).await),
             false => None,
         };
-        report::conclude(&view, &answer.warnings, waited.as_ref(), self.output, console)?;
+        report::conclude(&view, &answer.warnings, waited.as_ref(), self.change.output, console)?;
         Ok(self.exit(&view, waited, console))
     }
 
     fn unsettled(&self, error: CallError) -> Failure {
-        if !error.is_unsettled() || self.is_dry_run() {
+        if !error.is_unsettled() || self.change.is_dry_run() {
             return error.into();
         }
         let next_step = match self.name {

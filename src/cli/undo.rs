@@ -3,16 +3,17 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::change::ChangeOptions;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::format::{Format, Machine};
 use super::list;
-use super::revoke::{DryRun, list_text};
-use super::server::{Role, Server, ServerOptions};
+use super::revoke::list_text;
+use super::server::{Role, Server};
 use super::view::View;
 use crate::api::revocation as api;
 use crate::proto::v1;
-use crate::revocation::names::{ListName, RecordId};
+use crate::revocation::names::RecordId;
 
 /// Lift a revocation, by its name or UID
 #[derive(Args, Clone, Debug)]
@@ -25,25 +26,9 @@ pub(super) struct Undo {
     /// Name of the revocation, or its UID
     #[arg(value_name = "NAME|UID")]
     revocation: String,
-    /// List, as NAMESPACE/NAME or NAME; may be left out if there is only one
-    #[arg(long, short, value_name = "LIST")]
-    list: Option<ListName>,
-    /// Check everything at the server, and lift nothing
-    #[arg(
-        long,
-        value_name = "server",
-        hide_possible_values = true,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "server"
-    )]
-    dry_run: Option<DryRun>,
-    /// Format of the answer
-    #[arg(long, short, value_name = "json|yaml|name|wide", hide_possible_values = true)]
-    output: Option<Format>,
-    /// Where the server is.
+    /// What every change has.
     #[command(flatten)]
-    server: ServerOptions,
+    change: ChangeOptions,
 }
 
 /// The one object of a machine's answer.
@@ -55,12 +40,12 @@ struct Answer {
 
 impl Undo {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
-        let server = Server::open(&self.server, Role::Controller)?;
-        let dry_run = self.dry_run == Some(DryRun::Server);
+        let server = Server::open(&self.change.server, Role::Controller)?;
+        let dry_run = self.change.is_dry_run();
         let request = v1::LiftRequest { dry_run, ..self.find(&server).await? };
         let answer = server.answer(server.admin().lift(server.request(request))).await?;
         let view = View::try_from(answer.revocation)?;
-        let machine = match self.output {
+        let machine = match self.change.output {
             Some(Format::Json) => Machine::Json,
             Some(Format::Yaml) => Machine::Yaml,
             Some(Format::Name) => {
@@ -80,12 +65,12 @@ impl Undo {
     /// A UID is looked up, for the server wants a name; what no revocation has as its UID may still be a name.
     async fn find(&self, server: &Server) -> Result<v1::LiftRequest, Failure> {
         let by_name = v1::LiftRequest {
-            list: list_text(self.list.as_ref()),
+            list: list_text(self.change.list.as_ref()),
             name: self.revocation.clone(),
             ..v1::LiftRequest::default()
         };
         let Ok(uid) = self.revocation.parse::<RecordId>() else { return Ok(by_name) };
-        let views = list::fetch(server, self.list.as_ref()).await?;
+        let views = list::fetch(server, self.change.list.as_ref()).await?;
         let found = views.into_iter().find(|view| view.uid.parse() == Ok(uid));
         Ok(found.map_or(by_name, |view| v1::LiftRequest {
             list: view.list.to_string(),

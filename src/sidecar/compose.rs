@@ -126,7 +126,8 @@ pub fn start(config: Config, environment: Environment, supervisor: &mut Supervis
     };
     let served = serve_checks(supervisor, &checks, threads(config.threads))?;
     if let Some(folder) = config.data {
-        supervisor.spawn("snapshots", disk::keep(folder, views.clone(), supervisor.shutdown()));
+        let keeping = disk::keep(folder, views.clone(), metrics.clone(), supervisor.shutdown());
+        supervisor.spawn("snapshots", keeping);
     }
     let environment = client::Environment {
         clock: environment.clock,

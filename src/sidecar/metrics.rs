@@ -47,6 +47,7 @@ pub struct Metrics {
     deltas: Family<ListLabels, Counter>,
     refused: Family<ListLabels, Counter>,
     proofs: Counter,
+    snapshot_write_failures: Family<ListLabels, Counter>,
 }
 
 impl Metrics {
@@ -64,6 +65,12 @@ impl Metrics {
     #[must_use]
     pub fn controller(&self) -> watch::Receiver<Option<String>> {
         self.controller.subscribe()
+    }
+
+    /// Counts a snapshot that could not be written to the disk.
+    pub(super) fn snapshot_not_written(&self, list: &ListName) {
+        let labels = ListLabels { list: list.to_string() };
+        self.snapshot_write_failures.get_or_create(&labels).inc();
     }
 
     fn register(&self, registry: &mut Registry) {
@@ -85,6 +92,11 @@ impl Metrics {
         registry.register("deltas", "Deltas that were taken into use", self.deltas.clone());
         registry.register("refused_updates", "Updates that were refused", self.refused.clone());
         registry.register("proofs", "Proofs of freshness that arrived", self.proofs.clone());
+        registry.register(
+            "snapshot_write_failures",
+            "Attempts to write a snapshot to the disk that failed",
+            self.snapshot_write_failures.clone(),
+        );
     }
 }
 

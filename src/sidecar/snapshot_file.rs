@@ -119,18 +119,31 @@ pub fn save(path: &Path, view: &ListView) -> Result<Saved, SnapshotFileError> {
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
+    let temporary = Path::new(&temporary);
     // Left by a process that was killed; its mode may be anything.
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    remove(temporary)?;
+    if let Err(error) = write(temporary, bytes).and_then(|()| fs::rename(temporary, path)) {
+        // On a full disk, half a file is in everybody's way. Should it stay, the next attempt says so.
+        remove(temporary).unwrap_or_default();
+        return Err(error);
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    // The order matters: the new name must not be on the disk before what it names.
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    // The order matters: the new name must not be on the disk before what it names.
+    file.sync_all()
+}
+
+/// Removes a file, if there is one.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn encode(view: &ListView) -> Option<Vec<u8>> {

@@ -20,6 +20,7 @@ mod freshness;
 mod hostile;
 mod relay;
 mod restart;
+mod small_disk;
 mod start_up;
 mod tls;
 mod traces;

@@ -110,7 +110,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     let router = router(&gate);
     let (_bodies, mut held) = fill(&router, &gate, 1).await;
     tokio::time::pause();
-    let answer = held.join_next().await.unwrap().unwrap();
+    let answer = tokio::time::timeout(PATIENCE * 2, held.join_next()).await.unwrap().unwrap().unwrap();
     assert!(answer.contains("the body did not come within 5 s"), "{answer}");
     assert_eq!(gate.in_flight(), 0);
 }
@@ -121,7 +121,8 @@ async fn a_refused_request_is_not_waited_for_either() {
     let gate = Gate::new(0, PATIENCE);
     let (_come, body) = held_back();
     tokio::time::pause();
-    let answer = send(&router(&gate), "/body", body).await;
+    let router = router(&gate);
+    let answer = tokio::time::timeout(PATIENCE * 2, send(&router, "/body", body)).await.unwrap();
     assert!(answer.contains("the body did not come within 5 s"), "{answer}");
 }
 

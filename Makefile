@@ -5,8 +5,9 @@ help: ## Show the targets
 
 test: tools fmt lint unit doc ## Run every check and test; what they need is installed first
 
-tools: ## Install what the tests need: proxies, promtool, a foreign gRPC client
+tools: ## Get what the tests need: proxies, promtool, a foreign gRPC client, a Kubernetes API server
 	scripts/setup-test-tools
+	scripts/setup-control-plane
 
 fmt: ## Check the formatting
 	cargo fmt --check

@@ -1,0 +1,14 @@
+//! On a real Kubernetes API server: what it accepts, what it refuses with which words, and who may do what.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what tests share fails by panicking, as the tests do"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod control_plane;

@@ -1,0 +1,118 @@
+//! The cluster of a kubeconfig in the place of a controller's admin API: what is revoked are objects.
+//!
+//! Commands ask for the same things, in the same words of the admin protocol, and everything that the admin API
+//! decides before it stores a revocation is decided here, by the same code. What a controller does with the
+//! object afterwards is read from its status.
+
+use std::future::Future;
+
+use kube::api::Api;
+
+pub(super) use self::client::ClusterOptions;
+pub use self::error::ClusterError;
+use self::error::Wanted;
+use super::backend::ListReference;
+use crate::api::document::ListDocument;
+use crate::api::revocation as api;
+use crate::api::token_revocation_list::TokenRevocationList;
+use crate::revocation::names::ListName;
+use crate::token::list_config::ListConfig;
+
+mod client;
+mod error;
+pub(super) mod judge;
+mod lift;
+mod list;
+mod object;
+mod page;
+mod revoke;
+pub(super) mod status;
+mod watch;
+
+/// What the objects are called in paths and permissions.
+const REVOCATIONS: &str = "revocations";
+const LISTS: &str = "tokenrevocationlists";
+
+/// A cluster that is connected to when it is first called.
+pub(super) struct Cluster {
+    client: kube::Client,
+    url: String,
+    namespace: String,
+    is_namespace_given: bool,
+}
+
+impl Cluster {
+    fn revocations(&self, namespace: &str) -> Api<api::Revocation> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Waits for an answer, but not for ever.
+    async fn call<T>(
+        &self,
+        wanted: Wanted,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, ClusterError> {
+        match tokio::time::timeout(client::ANSWER_WITHIN, call).await {
+            Ok(answer) => answer.map_err(|error| ClusterError::new(&self.url, &wanted, &error)),
+            Err(_) => Err(ClusterError::NoAnswer { url: self.url.clone(), within: client::ANSWER_WITHIN }),
+        }
+    }
+
+    /// Returns the namespace in which a list and its revocations are.
+    ///
+    /// # Errors
+    /// [`ClusterError::Refused`] if the list and the options name different ones.
+    fn namespace_of<'a>(&'a self, list: Option<&'a ListReference>) -> Result<&'a str, ClusterError> {
+        match list.and_then(ListReference::namespace) {
+            Some(named) if self.is_namespace_given && named != self.namespace => Err(ClusterError::Refused(
+                format!("--list names namespace {named}, and --namespace {}: give one", self.namespace),
+            )),
+            Some(named) => Ok(named),
+            None => Ok(&self.namespace),
+        }
+    }
+
+    /// Finds the list that a command means: the one that it names, or the only one of the namespace.
+    async fn resolve(&self, list: Option<&ListReference>) -> Result<ListConfig, ClusterError> {
+        let namespace = self.namespace_of(list)?;
+        let lists: Api<TokenRevocationList> = Api::namespaced(self.client.clone(), namespace);
+        let wanted = |verb| Wanted::new(verb, LISTS, Some(namespace));
+        let Some(list) = list else {
+            return only(namespace, &page::all(self, wanted("list"), &lists, None).await?);
+        };
+        match self.call(wanted("get"), lists.get(list.name())).await {
+            Err(ClusterError::NotFound(_)) => {
+                let text = format!("no list {} is in namespace {namespace}", list.name());
+                Err(ClusterError::Refused(text))
+            }
+            found => config(&found?),
+        }
+    }
+}
+
+fn only(namespace: &str, lists: &[TokenRevocationList]) -> Result<ListConfig, ClusterError> {
+    let problem = match lists {
+        [only] => return config(only),
+        [] => format!(
+            "namespace {namespace} has no TokenRevocationList: choose another one with --namespace, or apply a list"
+        ),
+        _ => {
+            let names: Vec<&str> = lists.iter().filter_map(|list| list.metadata.name.as_deref()).collect();
+            format!("namespace {namespace} has several lists: name one with --list ({})", names.join(", "))
+        }
+    };
+    Err(ClusterError::Refused(problem))
+}
+
+/// Compiles the declaration of an object, as controllers do.
+fn config(list: &TokenRevocationList) -> Result<ListConfig, ClusterError> {
+    let (namespace, name) = (list.metadata.namespace.as_deref(), list.metadata.name.as_deref());
+    let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
+    let bad = |problem: String| {
+        ClusterError::Refused(format!("list {namespace}/{name} can't be used: {problem}"))
+    };
+    let name = ListName::new(namespace, name).map_err(|error| bad(error.to_string()))?;
+    let mut document = ListDocument::new(&name, list.spec.clone());
+    document.metadata.annotations = list.metadata.annotations.clone().unwrap_or_default();
+    document.config().map_err(|error| bad(error.to_string()))
+}

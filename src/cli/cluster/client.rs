@@ -1,0 +1,117 @@
+//! From a kubeconfig to a client of its cluster.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+
+use super::{Cluster, ClusterError};
+use crate::api::invalid::label;
+
+/// One answer. Watching has a time of its own.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Which cluster, where in it, and as whom: as kubectl has it.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Cluster (unless --server is given)")]
+pub(in super::super) struct ClusterOptions {
+    /// Namespace; that of the context unless given
+    #[arg(long, short, value_name = "NAMESPACE", value_parser = parse_namespace)]
+    pub(super) namespace: Option<String>,
+    /// Context of the kubeconfig; its current one unless given
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
+    /// The kubeconfig; unless given, those of KUBECONFIG, or ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// User to act as
+    #[arg(long = "as", value_name = "USER")]
+    user: Option<String>,
+    /// Group to act as; may be given several times
+    #[arg(long = "as-group", value_name = "GROUP", requires = "user")]
+    groups: Vec<String>,
+}
+
+fn parse_namespace(text: &str) -> Result<String, String> {
+    label("namespace", text).map(|()| text.to_owned()).map_err(|error| error.problem)
+}
+
+impl ClusterOptions {
+    /// Returns one of the options that were given.
+    pub(in super::super) fn given(&self) -> Option<&'static str> {
+        let given = [
+            (self.namespace.is_some(), "--namespace"),
+            (self.context.is_some(), "--context"),
+            (self.kubeconfig.is_some(), "--kubeconfig"),
+            (self.user.is_some(), "--as"),
+        ];
+        given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
+    }
+}
+
+impl Cluster {
+    /// Reads the kubeconfig. Nothing is asked of the cluster yet.
+    pub(in super::super) async fn open(options: &ClusterOptions) -> Result<Self, ClusterError> {
+        let mut config = config(options).await?;
+        config.connect_timeout = Some(CONNECT_WITHIN);
+        // A revocation is repeated by those who know whether that is safe, and a person hears of it.
+        config.default_retry = false;
+        if options.user.is_some() {
+            config.auth_info.impersonate.clone_from(&options.user);
+            config.auth_info.impersonate_groups =
+                Some(options.groups.clone()).filter(|groups| !groups.is_empty());
+        }
+        let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let bad = |error: kube::Error| ClusterError::Kubeconfig(root(&error));
+        let client = kube::Client::try_from(config).map_err(bad)?;
+        Ok(Self { client, url, namespace, is_namespace_given: options.namespace.is_some() })
+    }
+}
+
+async fn config(options: &ClusterOptions) -> Result<Config, ClusterError> {
+    let Some(kubeconfig) = kubeconfig(options)? else {
+        // A pod has a ServiceAccount and no kubeconfig.
+        let inside = Config::incluster().ok().filter(|_| options.context.is_none());
+        return inside.ok_or(ClusterError::NoKubeconfig);
+    };
+    let known = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
+    let chosen = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(kubeconfig, &chosen).await.map_err(|error| match error {
+        KubeconfigError::CurrentContextNotSet => {
+            let problem = "the kubeconfig has no current context: choose one with --context".to_owned();
+            ClusterError::NoContext { problem, known }
+        }
+        KubeconfigError::LoadContext(name) => {
+            ClusterError::NoContext { problem: format!("the kubeconfig has no context {name}"), known }
+        }
+        other => ClusterError::Kubeconfig(root(&other)),
+    })
+}
+
+/// Reads what the option names, or else what KUBECONFIG does, or else the file in the home folder, which may be
+/// missing.
+fn kubeconfig(options: &ClusterOptions) -> Result<Option<Kubeconfig>, ClusterError> {
+    let bad = |error: KubeconfigError| ClusterError::Kubeconfig(root(&error));
+    if let Some(file) = &options.kubeconfig {
+        return Kubeconfig::read_from(file).map(Some).map_err(bad);
+    }
+    if let Some(named) = Kubeconfig::from_env().map_err(bad)? {
+        return Ok(Some(named));
+    }
+    match Kubeconfig::read() {
+        Ok(kubeconfig) => Ok(Some(kubeconfig)),
+        Err(KubeconfigError::FindPath) => Ok(None),
+        Err(KubeconfigError::ReadConfig(error, _)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(bad(error)),
+    }
+}
+
+/// The library's errors quote their cause; the first says all.
+fn root(error: &dyn std::error::Error) -> String {
+    error.to_string()
+}

@@ -342,7 +342,8 @@ async fn serve_grpc(
 ) -> anyhow::Result<()> {
     let guard = listener.address().ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()));
     let routes = grpc_serve::described(routes, DESCRIPTORS, services);
-    grpc_serve::serve(listener.rehome()?, Transport::Plain(guard), routes, shutdown).await
+    grpc_serve::serve(listener.rehome()?, Transport::Plain(guard), routes, LIMITS.max_connections, shutdown)
+        .await
 }
 
 #[cfg(test)]

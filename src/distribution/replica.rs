@@ -1,13 +1,15 @@
 //! A replica: follows the store, keeps a publisher per list, and proves freshness by its own heartbeats.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::revocation::key::HashKey;
 use crate::revocation::names::ListName;
 use crate::revocation::record::Record;
 use crate::revocation::state::{State, Step};
@@ -50,6 +52,8 @@ pub struct Replica {
     store: Arc<dyn Store>,
     environment: Environment,
     id: u64,
+    /// Lists with a revocation that has no row: they are not published until it is gone.
+    withheld: Mutex<BTreeSet<ListName>>,
 }
 
 impl Replica {
@@ -57,7 +61,7 @@ impl Replica {
     #[must_use]
     pub fn new(hub: Arc<Hub>, store: Arc<dyn Store>, environment: Environment) -> Self {
         let id = u64::from_le_bytes(bytes(&*environment.random));
-        Self { hub, store, environment, id }
+        Self { hub, store, environment, id, withheld: Mutex::default() }
     }
 
     /// Runs until `shutdown`.
@@ -116,6 +120,7 @@ impl Replica {
         if seen.is_some_and(|seen| !at_or_above(fetched.version, seen)) {
             return Err(Again::Fetch("the store is below what had been seen"));
         }
+        self.withheld().clear();
         let built = lists.iter().filter_map(|list| self.build(list, &fetched)).collect();
         let follow = self.store.follow(fetched.version).await.map_err(after)?;
         *self.hub.lists.write().unwrap_or_else(PoisonError::into_inner) = built;
@@ -138,8 +143,9 @@ impl Replica {
         };
         self.hub.sessions().note_window(&name, config.window_nanos(self.environment.clock.now()));
         let own = fetched.revocations.iter().filter(|revocation| revocation.list == name);
-        let records = own.filter_map(|revocation| derive(revocation, list));
-        let state = State::of(list.hash_key, records);
+        let records: Option<Vec<Record>> =
+            own.map(|revocation| self.derive(revocation, &list.hash_key)).collect();
+        let state = State::of(list.hash_key, records?);
         let publisher =
             ListPublisher::new(state, fetched.version, fetched.horizon, config, self.hub.seal_key());
         Some((name, Arc::new(Mutex::new(publisher))))
@@ -159,7 +165,9 @@ impl Replica {
                         if let Some(round) = &mut round {
                             round.observe(&event);
                         }
-                        self.apply(&event);
+                        if self.apply(&event) == Applied::MayBeWhole {
+                            return Again::Fetch("a revocation was removed from a list that is withheld");
+                        }
                     }
                     Err(error) => return after(error),
                 },
@@ -229,7 +237,8 @@ impl Replica {
         }))
     }
 
-    fn apply(&self, event: &Event) {
+    fn apply(&self, event: &Event) -> Applied {
+        self.withhold(event);
         self.advance(event);
         let observed = self.environment.clock.now();
         if matches!(event.what, What::Added(_) | What::Removed { .. }) {
@@ -239,6 +248,39 @@ impl Replica {
             news.complete = Some(event.version);
             news.observed = observed;
         });
+        match &event.what {
+            What::Removed { list, .. } if self.withheld().contains(list) => Applied::MayBeWhole,
+            What::Added(_) | What::Removed { .. } | What::Horizon(_) | What::Heartbeat(_) => Applied::Taken,
+        }
+    }
+
+    /// Nobody vouches for a list without one of its revocations: it is published no more, and the others are.
+    fn withhold(&self, event: &Event) {
+        let What::Added(revocation) = &event.what else { return };
+        let lists = self.hub.lists.read().unwrap_or_else(PoisonError::into_inner);
+        let hash_key = lists.get(&revocation.list).map(|publisher| *lock(publisher).state().hash_key());
+        drop(lists);
+        if hash_key.is_some_and(|hash_key| self.derive(revocation, &hash_key).is_none()) {
+            let mut lists = self.hub.lists.write().unwrap_or_else(PoisonError::into_inner);
+            lists.remove(&revocation.list);
+        }
+    }
+
+    fn withheld(&self) -> MutexGuard<'_, BTreeSet<ListName>> {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Derives the record of a revocation; none if it has no row, and then its list is withheld.
+    fn derive(&self, revocation: &Revocation, hash_key: &HashKey) -> Option<Record> {
+        match Record::derive(revocation.id, &revocation.spec, revocation.created, hash_key) {
+            Ok(record) => Some(record),
+            Err(error) => {
+                let (list, id) = (&revocation.list, revocation.id);
+                tracing::error!(%list, %id, %error, "a revocation has no row: its list is not published until it is lifted");
+                self.withheld().insert(list.clone());
+                None
+            }
+        }
     }
 
     fn advance(&self, event: &Event) {
@@ -248,9 +290,8 @@ impl Replica {
             match &event.what {
                 What::Added(revocation) if revocation.list == *name => {
                     let hash_key = *publisher.state().hash_key();
-                    match Record::derive(revocation.id, &revocation.spec, revocation.created, &hash_key) {
-                        Ok(record) => _ = publisher.apply(Step::Put(record), event.version),
-                        Err(error) => tracing::error!(%error, id = %revocation.id, "a revocation has no row"),
+                    if let Some(record) = self.derive(revocation, &hash_key) {
+                        publisher.apply(Step::Put(record), event.version);
                     }
                 }
                 What::Removed { id, list } if list == name => {
@@ -273,6 +314,11 @@ impl Replica {
         for list in stored {
             let Ok(name) = list.document.name() else { continue };
             let mut publisher = lists.get(&name).map(|publisher| lock(publisher));
+            // A list that was deleted and declared anew between two rounds has another hash key.
+            if publisher.as_ref().is_some_and(|publisher| *publisher.state().hash_key() != list.hash_key) {
+                adopted = Adopted::NewList;
+                continue;
+            }
             let generation = publisher.as_ref().map(|publisher| publisher.config().generation);
             if generation >= Some(list.document.metadata.generation) {
                 continue;
@@ -282,6 +328,7 @@ impl Replica {
                     self.hub.sessions().note_window(&name, config.window_nanos(self.environment.clock.now()));
                     publisher.set_config(config);
                 }
+                (Ok(_), None) if self.withheld().contains(&name) => {}
                 (Ok(_), None) => adopted = Adopted::NewList,
                 (Err(error), _) => tracing::error!(list = %name, %error, "a new declaration can't be used"),
             }
@@ -290,12 +337,12 @@ impl Replica {
     }
 }
 
-fn derive(revocation: &Revocation, list: &StoredList) -> Option<Record> {
-    let derived = Record::derive(revocation.id, &revocation.spec, revocation.created, &list.hash_key);
-    if let Err(error) = &derived {
-        tracing::error!(%error, id = %revocation.id, "a revocation has no row");
-    }
-    derived.ok()
+/// What an event did.
+#[derive(PartialEq, Eq)]
+enum Applied {
+    Taken,
+    /// It may have taken away what a list was withheld for.
+    MayBeWhole,
 }
 
 /// Whether a round has read a list that is not published yet.

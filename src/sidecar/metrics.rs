@@ -178,7 +178,12 @@ impl Collector for Knowledge {
         per_list("list_version", "Revision up to which the list is proven complete", None, &version)?;
         per_list("list_entries", "Live keys", None, &entries)?;
         per_list("list_memory", "Memory of the list, approximately", Some(&Unit::Bytes), &bytes)?;
-        per_list("list_retained", "Keys kept from earlier histories of the store or the list", None, &retained)?;
+        per_list(
+            "list_retained",
+            "Keys kept from earlier histories of the store or the list",
+            None,
+            &retained,
+        )?;
         let ahead = ConstGauge::new(seconds(self.issued_ahead_nanos.load(Ordering::Relaxed)));
         let help = "How far the issue time of a token has been ahead of our clock, at most";
         ahead.encode(encoder.encode_descriptor(

@@ -148,7 +148,9 @@ impl Hub {
     pub fn report(&self, now: Moment) -> Vec<ListReport> {
         let of = |(list, summary): (ListName, Summary)| {
             let mut lowest = summary.lowest;
-            self.with(&list, &mut |publisher| lowest = lowest.map(|lowest| publisher.has_steps_up_to(lowest)));
+            self.with(&list, &mut |publisher| {
+                lowest = lowest.map(|lowest| publisher.has_steps_up_to(lowest))
+            });
             ListReport {
                 namespace: list.namespace().to_owned(),
                 name: list.name().to_owned(),

@@ -192,7 +192,12 @@ impl Collector for Knowledge {
         per_list("list_version", "Revision up to which the list is proven complete", None, &version)?;
         per_list("list_entries", "Live keys", None, &entries)?;
         per_list("list_memory", "Memory of the list, approximately", Some(&Unit::Bytes), &bytes)?;
-        per_list("list_retained", "Keys kept from earlier histories of the store or the list", None, &retained)?;
+        per_list(
+            "list_retained",
+            "Keys kept from earlier histories of the store or the list",
+            None,
+            &retained,
+        )?;
         let in_flight = ConstGauge::new(count(self.gate.in_flight()));
         let help = "Checks that are under way, a batch as one";
         in_flight.encode(encoder.encode_descriptor(

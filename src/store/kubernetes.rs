@@ -20,9 +20,7 @@ use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::{Epoch, Version};
 use crate::runtime::environment::Environment;
 
-use super::{
-    Appended, Beat, Entry, Fetched, Follow, FollowError, SealKey, Store, StoreError, StoredList,
-};
+use super::{Appended, Beat, Entry, Fetched, Follow, FollowError, SealKey, Store, StoreError, StoredList};
 use call::{CallError, Object};
 use follower::Follower;
 use heartbeat::{Heartbeats, PulseError};
@@ -138,8 +136,7 @@ impl Shared {
     }
 
     async fn begin_epoch(&self, above: Option<u64>, reason: &str) -> Result<Epoch, CallError> {
-        let begun =
-            epoch::ensure_above(&self.own_api(), &self.own, above, reason, &self.environment).await?;
+        let begun = epoch::ensure_above(&self.own_api(), &self.own, above, reason, &self.environment).await?;
         *self.known_epoch() = Some(begun);
         Ok(begun)
     }
@@ -148,7 +145,8 @@ impl Shared {
         self.client.store(Arc::new(call::connect(&self.config)?));
         let client = self.client();
         let Some(definition) = deletion::definition(&client).await? else {
-            let why = "the CustomResourceDefinition revocations.rescind.dev is not there: apply it".to_owned();
+            let why =
+                "the CustomResourceDefinition revocations.rescind.dev is not there: apply it".to_owned();
             return Err(StoreError::Unavailable { why });
         };
         for _ in 0..MAX_FETCH_ATTEMPTS {

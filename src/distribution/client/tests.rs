@@ -47,8 +47,13 @@ fn serve(
     tasks.spawn(async move { replica.run(CancellationToken::new()).await.unwrap() });
     let address = Address::Unix(folder.join(name));
     let listener = listen::bind(&address, 0o600).unwrap();
-    let serving =
-        grpc_serve::serve(listener, Transport::Plain(None), Routes::new(server), CancellationToken::new());
+    let serving = grpc_serve::serve(
+        listener,
+        Transport::Plain(None),
+        Routes::new(server),
+        64,
+        CancellationToken::new(),
+    );
     tasks.spawn(async move { serving.await.unwrap() });
     (format!("unix:{}", folder.join(name).display()), draining)
 }

@@ -81,7 +81,8 @@ impl Rounds {
     /// Waits for what was written, for the end of a round that takes too long, or, if one is wanted, until another may
     /// begin. Dropping the future loses nothing.
     pub(super) async fn next(&mut self, wanted: bool) -> Next {
-        let (is_open, may_start) = (self.round.is_some(), wanted && self.round.is_none() && self.work.is_none());
+        let (is_open, may_start) =
+            (self.round.is_some(), wanted && self.round.is_none() && self.work.is_none());
         let next = tokio::select! {
             done = written(&mut self.work) => Next::Written(done),
             () = sleep_until(self.deadline), if is_open => Next::TimedOut,
@@ -100,13 +101,7 @@ impl Rounds {
     }
 
     /// Begins a round for all pings up to `serial`. `seen` is the highest version seen.
-    pub(super) fn start(
-        &mut self,
-        beat: Beat,
-        serial: u64,
-        seen: Option<Version>,
-        work: Work,
-    ) {
+    pub(super) fn start(&mut self, beat: Beat, serial: u64, seen: Option<Version>, work: Work) {
         let now = Instant::now();
         (self.next_start, self.deadline) = (now + self.interval, now + TIMEOUT);
         self.round = Some(Round::start(beat, serial, seen));

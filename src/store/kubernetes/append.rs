@@ -15,8 +15,8 @@ use crate::store::{Appended, NewRevocation, Revocation, StoreError};
 
 use super::Shared;
 use super::call::{CALL_TIMEOUT, CallError, Object, newest_revision, resource, revision, timed};
-use super::object::{self, Says, version};
 use super::lists;
+use super::object::{self, Says, version};
 
 /// The label of objects that this program has made.
 pub(super) const MANAGED: (&str, &str) = ("app.kubernetes.io/managed-by", "rescind");
@@ -132,12 +132,7 @@ pub(super) async fn lift(
 }
 
 /// The answer to a delete does not name its revision; the event does.
-async fn delete(
-    shared: &Shared,
-    api: &Api<Object>,
-    found: &Object,
-    name: &str,
-) -> Result<u64, CallError> {
+async fn delete(shared: &Shared, api: &Api<Object>, found: &Object, name: &str) -> Result<u64, CallError> {
     let parameters = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(10);
     let from = found.metadata.resource_version.clone().unwrap_or_default();
     let watch = timed(api.watch(&parameters, &from)).await?;

@@ -24,9 +24,9 @@ use crate::store::{Event, Follow, FollowError, What};
 
 use super::Shared;
 use super::call::{CallError, Object, newest_revision, revision, revision_of, timed};
-use super::object::{self, Says, version};
 use super::deletion::{self, Explained};
 use super::epoch;
+use super::object::{self, Says, version};
 
 /// A watch has a bookmark a minute.
 const IDLE_LIMIT: Duration = Duration::from_secs(90);
@@ -258,7 +258,11 @@ impl Place {
             Says::Pulse(Some(beat)) => self.deliver(at, What::Heartbeat(beat)),
             Says::Horizon(Some(horizon)) => self.deliver(at, What::Horizon(horizon)),
             Says::Epoch(epoch) if epoch != Some(self.epoch) => return Err(self.another_history(epoch)),
-            Says::Pulse(None) | Says::Horizon(None) | Says::Epoch(_) | Says::Report { .. } | Says::Nothing => {}
+            Says::Pulse(None)
+            | Says::Horizon(None)
+            | Says::Epoch(_)
+            | Says::Report { .. }
+            | Says::Nothing => {}
         }
         Ok(())
     }

@@ -73,12 +73,7 @@ impl Heartbeats {
     }
 
     /// After a failure, finds out what the object is now, so that the next attempt is made under its revision.
-    async fn settle(
-        &mut self,
-        api: &Api<Object>,
-        replica: u64,
-        error: &CallError,
-    ) -> Result<(), PulseError> {
+    async fn settle(&mut self, api: &Api<Object>, replica: u64, error: &CallError) -> Result<(), PulseError> {
         if error.is_not_found() {
             self.pulses.remove(&replica);
             return Ok(());

@@ -49,11 +49,7 @@ impl HashKeys {
 }
 
 /// Returns the key of the seals.
-pub(super) async fn seal_key(
-    client: &Client,
-    own: &str,
-    random: &dyn Random,
-) -> Result<[u8; 32], CallError> {
+pub(super) async fn seal_key(client: &Client, own: &str, random: &dyn Random) -> Result<[u8; 32], CallError> {
     get_or_create(client, own, SEAL_KEY, BTreeMap::new(), random).await
 }
 

@@ -104,19 +104,20 @@ fn read(object: &Object) -> Option<Declared> {
     let spec = object.data.get("spec").unwrap_or(&serde_json::Value::Null);
     let generation = metadata.generation.unwrap_or_default();
     let annotations = metadata.annotations.clone().unwrap_or_default().into_iter();
-    let document = TokenRevocationListSpec::deserialize(spec).map_err(|error| error.to_string()).map(|spec| {
-        ListDocument {
-            api_version: API_VERSION.to_owned(),
-            kind: KIND.to_owned(),
-            metadata: DocumentMeta {
-                name: name.name().to_owned(),
-                namespace: name.namespace().to_owned(),
-                generation: u64::try_from(generation).unwrap_or_default(),
-                annotations: annotations.filter(|(key, _)| OWN.contains(&key.as_str())).collect(),
-            },
-            spec,
-        }
-    });
+    let document =
+        TokenRevocationListSpec::deserialize(spec).map_err(|error| error.to_string()).map(|spec| {
+            ListDocument {
+                api_version: API_VERSION.to_owned(),
+                kind: KIND.to_owned(),
+                metadata: DocumentMeta {
+                    name: name.name().to_owned(),
+                    namespace: name.namespace().to_owned(),
+                    generation: u64::try_from(generation).unwrap_or_default(),
+                    annotations: annotations.filter(|(key, _)| OWN.contains(&key.as_str())).collect(),
+                },
+                spec,
+            }
+        });
     Some(Declared {
         name,
         uid: metadata.uid.clone()?,

@@ -68,7 +68,14 @@ pub struct Mirror {
 
 impl Mirror {
     /// Takes everything that a list shows, in place of what was known. What is not among it is the caller's to explain.
-    pub(super) fn replace(&mut self, epoch: Epoch, revision: u64, objects: &[Object], own: &str, now: Moment) {
+    pub(super) fn replace(
+        &mut self,
+        epoch: Epoch,
+        revision: u64,
+        objects: &[Object],
+        own: &str,
+        now: Moment,
+    ) {
         let before = std::mem::take(&mut self.revocations);
         let reports = std::mem::take(&mut self.reports);
         (self.epoch, self.revision) = (Some(epoch), revision);
@@ -81,7 +88,9 @@ impl Mirror {
             }
         }
         for (replica, report) in &mut self.reports {
-            if let Some(before) = reports.get(replica).filter(|before| before.revisions() == report.revisions()) {
+            if let Some(before) =
+                reports.get(replica).filter(|before| before.revisions() == report.revisions())
+            {
                 report.changed = before.changed;
             }
         }

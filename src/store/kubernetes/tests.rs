@@ -28,10 +28,8 @@ fn apply(yaml: &str) {
     assert!(output.status.success(), "{yaml}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-const CRDS: [&str; 2] = [
-    include_str!("../../../crds/revocations.yaml"),
-    include_str!("../../../crds/tokenrevocationlists.yaml"),
-];
+const CRDS: [&str; 2] =
+    [include_str!("../../../crds/revocations.yaml"), include_str!("../../../crds/tokenrevocationlists.yaml")];
 
 /// Makes what every cluster with our controllers has.
 fn install() {

@@ -12,13 +12,23 @@ pub(crate) enum Route {
     Lenient,
     Report,
     Narrow,
+    /// Preflights pass; all else is as where a token is required.
+    Cors,
     Bad,
     Unasked,
 }
 
 impl Route {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Required, Self::Optional, Self::Lenient, Self::Report, Self::Narrow, Self::Bad, Self::Unasked];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Required,
+        Self::Optional,
+        Self::Lenient,
+        Self::Report,
+        Self::Narrow,
+        Self::Cors,
+        Self::Bad,
+        Self::Unasked,
+    ];
 
     /// Returns a path of the route.
     pub(crate) const fn path(self) -> &'static str {
@@ -28,6 +38,7 @@ impl Route {
             Self::Lenient => "/lenient/login",
             Self::Report => "/report/page",
             Self::Narrow => "/narrow/page",
+            Self::Cors => "/cors/page",
             Self::Bad => "/bad/page",
             Self::Unasked => "/healthz",
         }
@@ -102,7 +113,7 @@ pub(crate) fn expect(knowledge: Knowledge, route: Route, presented: &Presented, 
         (Route::Lenient, Knowledge::Stale, _) | (Route::Optional, Knowledge::Stale, Meaning::Absent) => {
             Expected::Unavailable
         }
-        (Route::Required | Route::Optional | Route::Narrow, ..) => refused,
+        (Route::Required | Route::Optional | Route::Narrow | Route::Cors, ..) => refused,
     }
 }
 

@@ -52,7 +52,7 @@ impl Proxy {
     }
 }
 
-/// A lab with the application and all proxies before it.
+/// A lab with the application and proxies before it.
 pub(crate) struct Fronts {
     proxies: Vec<(Proxy, Program)>,
     pub(crate) upstream: Upstream,
@@ -62,8 +62,13 @@ pub(crate) struct Fronts {
 impl Fronts {
     /// Starts the proxies before a lab; what runs in the lab stays as it is.
     pub(crate) async fn start(lab: Lab) -> Self {
+        Self::start_these(lab, &Proxy::ALL).await
+    }
+
+    /// Starts only these proxies.
+    pub(crate) async fn start_these(lab: Lab, proxies: &[Proxy]) -> Self {
         let upstream = Upstream::start(&lab.path("upstream.sock"));
-        let proxies = Proxy::ALL.map(|proxy| (proxy, proxy.start(&lab.path("")))).into();
+        let proxies = proxies.iter().map(|proxy| (*proxy, proxy.start(&lab.path("")))).collect();
         let mut fronts = Self { proxies, upstream, lab };
         for index in 0..fronts.proxies.len() {
             fronts.until_serving(index).await;

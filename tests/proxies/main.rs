@@ -24,6 +24,7 @@ mod forged_headers;
 mod fronts;
 mod grpc_workload;
 mod paths;
+mod preflight;
 mod presented;
 mod revocations;
 mod sidecar_down;

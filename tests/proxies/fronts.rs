@@ -76,6 +76,11 @@ impl Fronts {
         fronts
     }
 
+    /// Returns the proxies.
+    pub(crate) fn proxies(&self) -> impl Iterator<Item = Proxy> + use<'_> {
+        self.proxies.iter().map(|(proxy, _)| *proxy)
+    }
+
     async fn until_serving(&mut self, index: usize) {
         let (proxy, program) = &mut self.proxies[index];
         let socket = self.lab.path(&format!("{}.sock", proxy.name()));

@@ -14,6 +14,7 @@ use crate::support::issue::{AUDIENCE, ISSUER, Keys, LIFETIME_SECONDS, claims, no
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     Active,
+    NotListed,
     Absent,
     Ambiguous,
     Rejected,
@@ -25,6 +26,7 @@ impl Meaning {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::NotListed => "not-listed",
             Self::Absent => "none",
             Self::Ambiguous => "ambiguous",
             Self::Rejected => "rejected",
@@ -52,6 +54,15 @@ impl Presented {
     /// Presents a token in the header, as most clients do.
     pub(crate) fn bearer(name: &str, meaning: Meaning, token: &str) -> Self {
         Self::new(name, meaning, vec![("authorization", format!("Bearer {token}").into())])
+    }
+
+    /// Presents lines as they are.
+    pub(crate) fn lines(name: &str, meaning: Meaning, lines: &[(&'static str, &str)]) -> Self {
+        Self::new(
+            name,
+            meaning,
+            lines.iter().map(|(name, value)| (*name, value.as_bytes().to_vec())).collect(),
+        )
     }
 
     fn cookie(name: &str, meaning: Meaning, line: &str) -> Self {

@@ -33,6 +33,14 @@ impl Route {
         Self::Unasked,
     ];
 
+    /// Returns the routes in a proxy's example.
+    pub(crate) const fn of(proxy: Proxy) -> &'static [Self] {
+        match proxy {
+            Proxy::Envoy | Proxy::Nginx | Proxy::Caddy => &Self::ALL,
+            Proxy::EnvoyJwtAuthn => &[Self::Required, Self::Optional, Self::Unasked],
+        }
+    }
+
     /// Returns a path of the route.
     pub(crate) const fn path(self) -> &'static str {
         match self {
@@ -97,7 +105,7 @@ pub(crate) fn expect(
     if let Some(status) = presented.refused_by(proxy) {
         return Expected::ByProxy(status);
     }
-    let meaning = match (route, presented.meaning) {
+    let meaning = match (route, presented.meaning_behind(proxy)) {
         (Route::Narrow, Meaning::Active | Meaning::NotListed | Meaning::Revoked) if !presented.for_narrow => {
             Meaning::Rejected
         }

@@ -14,16 +14,19 @@ use crate::support::wait::wait_for;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proxy {
     Envoy,
+    /// Envoy, which verifies tokens itself.
+    EnvoyJwtAuthn,
     Nginx,
     Caddy,
 }
 
 impl Proxy {
+    /// Those that leave the tokens to the sidecar.
     pub(crate) const ALL: [Self; 3] = [Self::Envoy, Self::Nginx, Self::Caddy];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Envoy => "envoy",
+            Self::Envoy | Self::EnvoyJwtAuthn => "envoy",
             Self::Nginx => "nginx",
             Self::Caddy => "caddy",
         }
@@ -36,8 +39,9 @@ impl Proxy {
             path.display().to_string()
         };
         let arguments: Vec<String> = match self {
-            Self::Envoy => {
-                vec!["-c".to_owned(), example("envoy/envoy.yaml"), "--disable-hot-restart".to_owned()]
+            Self::Envoy | Self::EnvoyJwtAuthn => {
+                let file = if self == Self::Envoy { "envoy/envoy.yaml" } else { "envoy/jwt_authn.yaml" };
+                vec!["-c".to_owned(), example(file), "--disable-hot-restart".to_owned()]
             }
             Self::Nginx => {
                 let words = ["-e", "stderr", "-p", ".", "-g", "daemon off; master_process off;", "-c"];

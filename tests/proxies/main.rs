@@ -23,6 +23,7 @@ mod expected;
 mod forged_headers;
 mod fronts;
 mod grpc_workload;
+mod jwt_authn;
 mod opaque;
 mod paths;
 mod preflight;

@@ -82,11 +82,15 @@ impl Lab {
 
     /// Makes a lab with a controller and a sidecar that is fresh.
     pub(crate) async fn start() -> Self {
-        let mut lab = Self::new();
-        lab.start_controller(&[]).await;
-        lab.start_sidecar(&[]).await;
-        lab.until_fresh().await;
-        lab
+        Self::new().started().await
+    }
+
+    /// Starts a controller and a sidecar, and waits until that is fresh.
+    pub(crate) async fn started(mut self) -> Self {
+        self.start_controller(&[]).await;
+        self.start_sidecar(&[]).await;
+        self.until_fresh().await;
+        self
     }
 
     /// Returns a path in the folder.

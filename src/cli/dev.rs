@@ -14,7 +14,7 @@ use crate::runtime::environment::Environment;
 use crate::runtime::listen::Address;
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::telemetry::{self, Format};
-use crate::sidecar::compose;
+use crate::sidecar::compose::{self, DEFAULT_MAX_CONCURRENT_CHECKS};
 use crate::store::embedded::DEFAULT_LIMIT;
 use crate::token::issuer::Issuer;
 use crate::token::keys::Algorithm;
@@ -112,6 +112,7 @@ async fn start(
         health_hosts: Vec::new(),
         identity: Some("dev".to_owned()),
         threads: None,
+        max_concurrent_checks: DEFAULT_MAX_CONCURRENT_CHECKS,
         reveal: false,
     };
     let sidecar = compose::start(sidecar, environment, supervisor)?;

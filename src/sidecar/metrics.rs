@@ -18,6 +18,7 @@ use crate::metrics::{ListLabels, registry};
 use crate::revocation::freshness::{Bounds, Freshness, freshness};
 use crate::revocation::names::ListName;
 use crate::runtime::clock::Clock;
+use crate::runtime::gate::Gate;
 use crate::runtime::metrics::Exposition;
 
 use super::outcome::{Decision, Observer, Outcome, Transport};
@@ -52,11 +53,11 @@ pub struct Metrics {
 impl Metrics {
     /// Makes the exposition, which reads the views when somebody asks.
     #[must_use]
-    pub fn exposition(&self, views: Views, clock: Arc<dyn Clock>) -> Exposition {
+    pub fn exposition(&self, views: Views, clock: Arc<dyn Clock>, gate: Gate) -> Exposition {
         let mut registry = registry("sidecar");
         self.register(&mut registry);
         let issued_ahead_nanos = Arc::clone(&self.issued_ahead_nanos);
-        registry.register_collector(Box::new(Knowledge { views, clock, issued_ahead_nanos }));
+        registry.register_collector(Box::new(Knowledge { views, clock, issued_ahead_nanos, gate }));
         Exposition::new(registry)
     }
 
@@ -143,6 +144,7 @@ struct Knowledge {
     views: Views,
     clock: Arc<dyn Clock>,
     issued_ahead_nanos: Arc<AtomicU64>,
+    gate: Gate,
 }
 
 impl std::fmt::Debug for Knowledge {
@@ -176,6 +178,14 @@ impl Collector for Knowledge {
         per_list("list_entries", "Live keys", None, &entries)?;
         per_list("list_memory", "Memory of the list, approximately", Some(&Unit::Bytes), &bytes)?;
         per_list("list_retained", "Keys kept from an earlier history of the store", None, &retained)?;
+        let in_flight = ConstGauge::new(count(self.gate.in_flight()));
+        let help = "Checks that are under way, a batch as one";
+        in_flight.encode(encoder.encode_descriptor(
+            "checks_in_flight",
+            help,
+            None,
+            in_flight.metric_type(),
+        )?)?;
         let ahead = ConstGauge::new(seconds(self.issued_ahead_nanos.load(Ordering::Relaxed)));
         let help = "How far the issue time of a token has been ahead of our clock, at most";
         ahead.encode(encoder.encode_descriptor(

@@ -18,6 +18,7 @@ mod faults;
 mod following;
 mod freshness;
 mod hostile;
+mod overload;
 mod relay;
 mod restart;
 mod start_up;

@@ -189,7 +189,8 @@ impl Lab {
         RevocationAdminClient::new(self.channel("admin.sock"))
     }
 
-    fn channel(&self, socket: &str) -> Channel {
+    /// Returns a connection of its own to a socket in the folder.
+    pub(crate) fn channel(&self, socket: &str) -> Channel {
         let uri = format!("unix:{}", self.path(socket).display());
         dial::channel(&uri, None, |endpoint| endpoint.timeout(PATIENCE)).unwrap()
     }

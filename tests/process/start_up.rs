@@ -93,6 +93,7 @@ fn wrong_flags_say_what_is_right() {
     check(sidecar("--list", "--list=Bad_Name"), "is not a name");
     check(sidecar("--socket", "--socket=/nowhere/check.sock"), "/nowhere");
     check(sidecar("--http", "--http=0.0.0.0:0"), "checks are in the clear");
+    check(sidecar("--max", "--max-concurrent-checks=0"), "0 is not in 1..=1000000");
 }
 
 /// An unreadable or corrupt snapshot: the sidecar starts, and vouches for nobody until it is told more.

@@ -22,8 +22,10 @@ use crate::runtime::clock::{Clock, SystemClock};
 use crate::sidecar::args::SidecarArgs;
 
 mod ask;
+mod backend;
 mod check;
 mod client;
+mod cluster;
 mod completion;
 mod console;
 mod context;

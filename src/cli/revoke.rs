@@ -4,19 +4,17 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::backend::{BackendOptions, DryRun, ListReference, Revoked};
 use super::console::{Console, Tone};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::format::Format;
-use super::server::{CallError, Role, Server, ServerOptions};
 use super::time::{self, CutoffArgument, parse_cutoff, parse_duration, parse_time};
-use super::view::View;
-use super::wait::{Waited, counts, until_enforced};
+use super::wait::{Waited, describe, until_enforced};
 use crate::api::target::{notes, typed};
 use crate::proto::v1;
 use crate::proto::v1::cutoff::Cutoff;
 use crate::proto::v1::target::Target;
-use crate::revocation::names::ListName;
 use crate::revocation::time::UnixSeconds;
 
 mod report;
@@ -24,9 +22,9 @@ mod report;
 /// The options of every revoking command but the issuer, which one of them takes as its argument.
 #[derive(Args, Clone, Debug)]
 pub(super) struct RevokeOptions {
-    /// List, as NAMESPACE/NAME or NAME; may be left out if there is only one
+    /// List, as NAMESPACE/NAME or NAME; may be left out if there is only one (in a cluster: in the namespace)
     #[arg(long, short, value_name = "LIST")]
-    list: Option<ListName>,
+    list: Option<ListReference>,
     /// Why, in one CamelCase word, e.g. LostDevice
     #[arg(long, value_name = "WORD", value_parser = parse_reason)]
     reason: Option<String>,
@@ -56,16 +54,17 @@ pub(super) struct RevokeOptions {
     /// Name of the revocation; the same command can then be repeated safely (with --until, not --for)
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Check everything at the server, and store nothing
+    /// Store nothing: check everything at the server, or print the object for a cluster (client)
     #[arg(
         long,
-        value_name = "server",
+        value_name = "client|server",
         hide_possible_values = true,
         num_args = 0..=1,
         require_equals = true,
+        default_value = "none",
         default_missing_value = "server"
     )]
-    dry_run: Option<DryRun>,
+    dry_run: DryRun,
     /// Wait until every sidecar has applied it
     #[arg(
         long,
@@ -84,9 +83,9 @@ pub(super) struct RevokeOptions {
     /// Format of the answer
     #[arg(long, short, value_name = "json|yaml|name|wide", hide_possible_values = true)]
     output: Option<Format>,
-    /// Where the server is.
+    /// Where revocations are kept.
     #[command(flatten)]
-    server: ServerOptions,
+    backend: BackendOptions,
 }
 
 /// The issuer of the tokens.
@@ -103,15 +102,6 @@ enum CompareWithArgument {
     IssueTime,
     /// When its session began
     SessionStart,
-}
-
-/// Where a dry run ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum DryRun {
-    /// It is no dry run
-    None,
-    /// At the server
-    Server,
 }
 
 fn parse_reason(text: &str) -> Result<String, String> {
@@ -154,10 +144,6 @@ impl RevokeOptions {
         }
     }
 
-    fn is_dry_run(&self) -> bool {
-        self.dry_run == Some(DryRun::Server)
-    }
-
     fn request(
         &self,
         issuer: Option<&str>,
@@ -170,7 +156,6 @@ impl RevokeOptions {
             Some(CompareWithArgument::SessionStart) => v1::CompareWith::SessionStart,
         };
         Ok(v1::RevokeRequest {
-            list: list_text(self.list.as_ref()),
             issuer: issuer.unwrap_or_default().to_owned(),
             target: Some(v1::Target { target: Some(target) }),
             cutoff: self.cutoff(),
@@ -179,7 +164,7 @@ impl RevokeOptions {
             reason: self.reason.clone().unwrap_or_default(),
             message: self.message.clone().unwrap_or_default(),
             name: self.name.clone().unwrap_or_default(),
-            dry_run: self.is_dry_run(),
+            ..v1::RevokeRequest::default()
         })
     }
 
@@ -195,60 +180,69 @@ impl RevokeOptions {
         context: &mut Context<'_>,
     ) -> Result<Exit, Failure> {
         let request = self.request(issuer, target, context.now())?;
+        let now = context.clock.now();
         let console = &mut *context.console;
-        let server = Server::open(&self.server, Role::Controller)?;
-        let answer = server.answer(server.admin().revoke(server.request(request))).await;
-        let answer = answer.map_err(|error| self.unsettled(error))?;
-        for warning in &answer.warnings {
-            console.remark(Tone::Doubtful, "warning", warning);
-        }
-        let view = View::try_from(answer.revocation)?;
+        let backend = self.backend.open().await?;
+        let revoked = backend.revoke(self.list.as_ref(), request, self.dry_run, now).await;
+        let (view, warnings) = match revoked.map_err(|error| self.unsettled(error))? {
+            Revoked::Stored { view, warnings } => (view, warnings),
+            Revoked::Planned { object, warnings } => {
+                warn(&warnings, console);
+                report::planned(&object, self.output, console)?;
+                return Ok(Exit::Done);
+            }
+        };
+        warn(&warnings, console);
+        let participle = backend.participle();
+        let is_dry_run = self.dry_run != DryRun::None;
         if self.output.is_none_or(|format| format == Format::Wide) {
-            report::accepted(&view, self.is_dry_run(), self.output, console)?;
+            report::accepted(&view, participle, is_dry_run, self.output, console)?;
         }
-        let waited = match self.wait && !self.is_dry_run() {
-            true => Some(self.wait(&server, &view, console).await),
+        let outcome = match self.wait && !is_dry_run {
+            true => Some(until_enforced(backend.reports(&view), self.timeout, console).await),
             false => None,
         };
-        report::conclude(&view, &answer.warnings, waited.as_ref(), self.output, console)?;
-        Ok(self.exit(&view, waited, console))
+        report::conclude(&view, &warnings, outcome.as_ref(), self.output, console)?;
+        Ok(self.exit(&view.name, participle, outcome.map(|outcome| outcome.waited), console))
     }
 
-    fn unsettled(&self, error: CallError) -> Failure {
-        if !error.is_unsettled() || self.is_dry_run() {
-            return error.into();
+    fn unsettled(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Call(error) if error.is_unsettled() && self.dry_run == DryRun::None => {
+                let next_step = match self.name {
+                    Some(_) => "repeat the command with the same --name",
+                    None => "see `rescind list`, or repeat the command: to revoke twice does no harm",
+                };
+                Failure::Unsettled { error, next_step }
+            }
+            other => other,
         }
-        let next_step = match self.name {
-            Some(_) => "repeat the command with the same --name",
-            None => "see `rescind list`, or repeat the command: to revoke twice does no harm",
-        };
-        Failure::Unsettled { error, next_step }
     }
 
-    async fn wait(&self, server: &Server, view: &View, console: &mut Console) -> Waited {
-        let request = v1::WaitEnforcedRequest { list: view.list.to_string(), version: view.version.clone() };
-        until_enforced(server, &request, self.timeout, console).await
-    }
-
-    fn exit(&self, view: &View, waited: Option<Waited>, console: &mut Console) -> Exit {
+    fn exit(&self, name: &str, participle: &str, waited: Option<Waited>, console: &mut Console) -> Exit {
         let text = match waited {
             None | Some(Waited::Enforced(_)) => return Exit::Done,
+            Some(Waited::Over(why)) => {
+                console.error(&format!("{name} is not in force: {why}"));
+                return Exit::Failed;
+            }
             Some(Waited::Refused(error)) => format!("whether it is enforced can't be told: {error}"),
             Some(Waited::TimedOut(last)) => {
-                let known = last.map_or("no sidecar has reported".to_owned(), |last| counts(&last));
+                let known = last.map_or("no sidecar has reported".to_owned(), |last| describe(&last));
                 let limit = time::duration(self.timeout);
                 format!("it was not enforced within {limit}: {known}; `rescind status` shows who lags")
             }
         };
-        let text = format!("{} is accepted and stays in force, but {text}", view.name);
+        let text = format!("{name} is {participle} and stays in force, but {text}");
         console.remark(Tone::Doubtful, "warning", &text);
         Exit::Pending
     }
 }
 
-/// Writes the name of a list as the protocol wants it; empty lets the server choose.
-pub(super) fn list_text(list: Option<&ListName>) -> String {
-    list.map(ToString::to_string).unwrap_or_default()
+fn warn(warnings: &[String], console: &mut Console) {
+    for warning in warnings {
+        console.remark(Tone::Doubtful, "warning", warning);
+    }
 }
 
 /// Checks a value that tokens are compared with, so that a slip of the shell is found here.

@@ -3,16 +3,13 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::backend::{Backend, BackendOptions, DryRun, Lifted, ListReference};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::format::{Format, Machine};
-use super::list;
-use super::revoke::{DryRun, list_text};
-use super::server::{Role, Server, ServerOptions};
 use super::view::View;
 use crate::api::revocation as api;
-use crate::proto::v1;
-use crate::revocation::names::{ListName, RecordId};
+use crate::revocation::names::RecordId;
 
 /// Lift a revocation, by its name or UID
 #[derive(Args, Clone, Debug)]
@@ -27,39 +24,40 @@ pub(super) struct Undo {
     revocation: String,
     /// List, as NAMESPACE/NAME or NAME; may be left out if there is only one
     #[arg(long, short, value_name = "LIST")]
-    list: Option<ListName>,
-    /// Check everything at the server, and lift nothing
+    list: Option<ListReference>,
+    /// Lift nothing: check everything at the server, or only find the revocation (client, in a cluster)
     #[arg(
         long,
-        value_name = "server",
+        value_name = "client|server",
         hide_possible_values = true,
         num_args = 0..=1,
         require_equals = true,
+        default_value = "none",
         default_missing_value = "server"
     )]
-    dry_run: Option<DryRun>,
+    dry_run: DryRun,
     /// Format of the answer
     #[arg(long, short, value_name = "json|yaml|name|wide", hide_possible_values = true)]
     output: Option<Format>,
-    /// Where the server is.
+    /// Where revocations are kept.
     #[command(flatten)]
-    server: ServerOptions,
+    backend: BackendOptions,
 }
 
 /// The one object of a machine's answer.
 #[derive(Serialize)]
 struct Answer {
     revocation: api::Revocation,
+    #[serde(skip_serializing_if = "String::is_empty")]
     version: String,
 }
 
 impl Undo {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
-        let server = Server::open(&self.server, Role::Controller)?;
-        let dry_run = self.dry_run == Some(DryRun::Server);
-        let request = v1::LiftRequest { dry_run, ..self.find(&server).await? };
-        let answer = server.answer(server.admin().lift(server.request(request))).await?;
-        let view = View::try_from(answer.revocation)?;
+        let backend = self.backend.open().await?;
+        let (list, name, uid) = self.find(&backend).await?;
+        let Lifted { view, version } =
+            backend.lift(list.as_ref(), &name, uid.as_deref(), self.dry_run).await?;
         let machine = match self.output {
             Some(Format::Json) => Machine::Json,
             Some(Format::Yaml) => Machine::Yaml,
@@ -68,31 +66,25 @@ impl Undo {
                 return Ok(Exit::Done);
             }
             Some(Format::Wide) | None => {
-                let text = describe(&view, &answer.version, dry_run);
+                let text = describe(&view, &version, self.dry_run != DryRun::None);
                 context.console.print(&text)?;
                 return Ok(Exit::Done);
             }
         };
-        machine.print(&Answer { revocation: view.object(), version: answer.version }, context.console)?;
+        machine.print(&Answer { revocation: view.object(), version }, context.console)?;
         Ok(Exit::Done)
     }
 
-    /// A UID is looked up, for the server wants a name; what no revocation has as its UID may still be a name.
-    async fn find(&self, server: &Server) -> Result<v1::LiftRequest, Failure> {
-        let by_name = v1::LiftRequest {
-            list: list_text(self.list.as_ref()),
-            name: self.revocation.clone(),
-            ..v1::LiftRequest::default()
-        };
+    /// A UID is looked up, for a name is wanted; what no revocation has as its UID may still be a name.
+    async fn find(
+        &self,
+        backend: &Backend,
+    ) -> Result<(Option<ListReference>, String, Option<String>), Failure> {
+        let by_name = (self.list.clone(), self.revocation.clone(), None);
         let Ok(uid) = self.revocation.parse::<RecordId>() else { return Ok(by_name) };
-        let views = list::fetch(server, self.list.as_ref()).await?;
-        let found = views.into_iter().find(|view| view.uid.parse() == Ok(uid));
-        Ok(found.map_or(by_name, |view| v1::LiftRequest {
-            list: view.list.to_string(),
-            name: view.name,
-            uid: view.uid,
-            dry_run: false,
-        }))
+        let listed = backend.list(self.list.as_ref(), false).await?;
+        let found = listed.views.into_iter().find(|view| view.uid.parse() == Ok(uid));
+        Ok(found.map_or(by_name, |view| (Some((&view.list).into()), view.name, Some(view.uid))))
     }
 }
 
@@ -101,8 +93,9 @@ fn describe(view: &View, version: &str, is_dry_run: bool) -> String {
     match is_dry_run {
         true => format!("{what} would be lifted; nothing is changed (dry run)\n"),
         false => format!(
-            "{what} lifted at version {version}\n\
-             What it denied passes again as the sidecars learn of it, unless another revocation covers it.\n"
+            "{what} lifted{}\n\
+             What it denied passes again as the sidecars learn of it, unless another revocation covers it.\n",
+            if version.is_empty() { String::new() } else { format!(" at version {version}") },
         ),
     }
 }

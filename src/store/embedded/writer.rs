@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::document::ListDocument;
 use crate::revocation::key::HashKey;
-use crate::revocation::names::{ListName, RecordId};
+use crate::revocation::names::{ListName, RecordId, generated_name};
 use crate::revocation::time::UnixSeconds;
 use crate::revocation::version::{Epoch, Version};
 use crate::runtime::random::bytes;
@@ -234,16 +234,6 @@ fn prepare_list(
             .map(|document| StoredList { document, hash_key: old.hash_key }),
     };
     Ok(stored.map(|stored| (name, stored)))
-}
-
-/// Names a revocation after its random id, in letters that can be read aloud.
-fn generated_name(id: RecordId) -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let letter = |index: u32| {
-        let five_bits = usize::try_from((id.0 >> (5 * index)) & 31).unwrap_or(0);
-        char::from(LETTERS.get(five_bits).copied().unwrap_or(b'a'))
-    };
-    std::iter::once("r-".to_owned()).chain((0..10).map(|index| letter(index).to_string())).collect()
 }
 
 /// Holds an answer back until the commit, which may turn it into a failure.

@@ -5,15 +5,17 @@ help: ## Show the targets
 
 test: tools fmt lint unit doc ## Run every check and test; what they need is installed first
 
-tools: ## Get what the tests need: proxies, promtool, a foreign gRPC client, a Kubernetes API server
+tools: ## Get what the checks need: proxies, promtool, a foreign gRPC client, cargo-deny, a Kubernetes API server
 	scripts/setup-test-tools
 	scripts/setup-control-plane
 
 fmt: ## Check the formatting
 	cargo fmt --check
 
-lint: ## Run clippy, and check that the list of mutants fits the code; warnings fail
+lint: tools ## Run clippy, and check dependencies (deny.toml) and the list of mutants; warnings fail
 	cargo clippy --all-targets --locked -- -D warnings
+	$$(scripts/setup-test-tools --print | sed -n 's/^cargo-deny=//p') --locked check --hide-inclusion-graph -D warnings \
+		licenses bans sources
 	scripts/mutants --check
 
 unit: tools ## Run the tests

@@ -35,6 +35,7 @@ use rescind::revocation::snapshot::{Snapshot, digest_of};
 use rescind::revocation::time::Moment;
 use rescind::revocation::version::{Epoch, Revisions, Version};
 use rescind::runtime::clock::{Clock, ManualClock, SystemClock};
+use rescind::runtime::gate::Admission;
 use rescind::runtime::random::{SeededRandom, bytes};
 use rescind::sidecar::answer::{Reveal, Style};
 use rescind::sidecar::checker::{Checker, check};
@@ -293,7 +294,7 @@ fn ext_authz(criterion: &mut Criterion<ThreadTime>, views: &[Arc<ListView>], tok
     group.bench_function("ext-authz", |bencher| {
         bencher.iter(|| {
             let question = CheckRequest::decode(&next.next().unwrap()[..]).unwrap();
-            service.answer(&question.attributes.unwrap_or_default()).encode_to_vec()
+            service.answer(&question.attributes.unwrap_or_default(), Admission::Granted).encode_to_vec()
         });
     });
     group.finish();

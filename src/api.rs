@@ -4,11 +4,14 @@
 //! that a field can't mean two things.
 
 pub mod compile;
+pub mod definition;
 pub mod document;
 pub mod invalid;
 pub mod manifest;
 pub mod maxima;
+pub mod recorded;
 pub mod revocation;
+mod rule;
 pub mod target;
 pub mod token_revocation_list;
 pub mod window;

@@ -23,6 +23,7 @@ use crate::sidecar::args::SidecarArgs;
 
 mod ask;
 mod backend;
+mod change;
 mod check;
 mod client;
 mod cluster;

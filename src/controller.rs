@@ -49,6 +49,8 @@ const STREAM_MODE: u32 = 0o666;
 pub struct Config {
     /// The folder of the store.
     pub data: PathBuf,
+    /// What the caller knows of that folder.
+    pub past: Past,
     /// Where sidecars connect; each listener has a replica of its own.
     pub listeners: Vec<Listen>,
     /// Where the admin API is.
@@ -61,6 +63,17 @@ pub struct Config {
     pub lists: Vec<ListDocument>,
     /// How many live revocations the store takes.
     pub limit: usize,
+}
+
+/// What is known of a store that turns out to be empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Past {
+    /// It may be one that was lost and made anew: sidecars may live that follow the one before.
+    #[default]
+    Unknown,
+    /// The caller has made the folder for this controller, and no sidecar has ever followed a store there. One that is
+    /// not empty is refused.
+    None,
 }
 
 /// One place where sidecars connect.
@@ -190,8 +203,14 @@ async fn open(config: &Config, environment: &Environment) -> anyhow::Result<(Arc
     let store = EmbeddedStore::open(&config.data, store_environment)?;
     // Read after the file was ours: until then a process before this one may have told sidecars that they are fresh.
     let started = environment.clock.now();
-    let is_new = store.lists().await?.is_empty();
-    let predecessor = if is_new { Predecessor::None } else { Predecessor::Possible { started } };
+    let predecessor = match config.past {
+        Past::Unknown => Predecessor::Possible { started },
+        Past::None if store.lists().await?.is_empty() => Predecessor::None,
+        Past::None => anyhow::bail!(
+            "there is a store in {} already, and --new-store says that there was none: leave it out",
+            config.data.display()
+        ),
+    };
     for document in &config.lists {
         let name = &document.metadata.name;
         store.put_list(document.clone()).await.with_context(|| format!("can't declare list {name}"))?;

@@ -4,9 +4,10 @@
 //! between these and a transport.
 //!
 //! **Cost**: a check is bound by the CPU, nearly all of it the signature's verification, and never waits. It runs
-//! where its request was read, on single-threaded runtimes, one per core: so concurrent verifications are bounded
-//! by the number of cores, without a semaphore or a queue of ours. What waits, waits in the kernel's and in the
-//! proxy's buffers, under their limits.
+//! where its request was read, on single-threaded runtimes, one per core: so at most as many signatures are verified
+//! at one time as there are cores. How many checks may be under way, with those that wait for their turn or for the
+//! rest of their question, is bounded by a [gate](crate::runtime::gate) that all paths of a process share. Beyond it
+//! a check is answered with `OVERLOADED` at once, and nothing that it presents is looked at.
 
 pub mod answer;
 pub mod args;

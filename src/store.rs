@@ -4,12 +4,14 @@
 //! `contract` tests.
 
 use std::fmt;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::api::document::ListDocument;
+use crate::api::revocation::ListReport;
 use crate::revocation::key::HashKey;
 use crate::revocation::names::{ListName, RecordId};
 use crate::revocation::record::{RevocationSpec, SpecError};
@@ -19,7 +21,10 @@ use crate::revocation::version::Version;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod embedded;
+pub mod kubernetes;
 mod written;
+
+pub(crate) use self::written::generated_name;
 
 /// A live revocation as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +63,21 @@ pub struct Fetched {
     pub version: Version,
     /// The live revocations of all lists, in the order in which they were added.
     pub revocations: Vec<Revocation>,
+    /// Revocations of which is not known what they revoke.
+    pub unreadable: Vec<Unreadable>,
     /// Up to when expiries have been carried out.
     pub horizon: UnixSeconds,
+}
+
+/// A revocation of which this program does not know what it revokes: nothing can be vouched for of its list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its origin.
+    pub id: RecordId,
+    /// The list that it is for.
+    pub list: ListName,
+    /// What is not understood.
+    pub why: String,
 }
 
 /// A step to be added to the log.
@@ -149,6 +167,21 @@ pub enum StoreError {
     /// The store is at its limit of calls; nothing was done.
     #[error("the store is busy: try again")]
     Busy,
+    /// Whoever guards the store does not allow it; nothing was done.
+    #[error("{why}")]
+    Refused {
+        /// The answer.
+        why: String,
+    },
+    /// The store can't be reached at the moment. Whether the step is in the log is not known.
+    #[error("the store is not available: {why}; try again")]
+    Unavailable {
+        /// What happened.
+        why: String,
+    },
+    /// The store does not have what it had acknowledged: it is an older copy of itself.
+    #[error("the store went back in time: it does not have what it had acknowledged")]
+    WentBack,
     /// The store failed. Whether the step is in the log is not known; nothing that was acknowledged is lost.
     #[error("the store failed: {why}")]
     Failed {
@@ -178,6 +211,8 @@ pub enum What {
         /// The list that it was for.
         list: ListName,
     },
+    /// A revocation is there, and this program does not know of what.
+    Unreadable(Unreadable),
     /// Expiries up to this time are about to follow.
     Horizon(UnixSeconds),
     /// A replica's heartbeat.
@@ -209,6 +244,12 @@ pub enum FollowError {
         from: Version,
         /// The newest version.
         reached: Version,
+    },
+    /// The log can't be followed at the moment: fetch everything, and follow from there.
+    #[error("the log can't be followed: {why}")]
+    Unavailable {
+        /// What happened.
+        why: String,
     },
     /// The store failed.
     #[error("the store failed: {why}")]
@@ -242,6 +283,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes a heartbeat and returns its version.
     fn beat(&self, beat: Beat) -> BoxFuture<'_, Result<Version, StoreError>>;
+
+    /// Writes what the sidecars of a replica have in use, if that has changed, for whoever tells when a revocation is
+    /// enforced. It is in the log before every heartbeat that is written afterwards.
+    ///
+    /// A store of one process has nobody to tell, and keeps none.
+    fn report(&self, _replica: u64, _lists: Vec<ListReport>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Tells whether the store keeps reports.
+    fn keeps_reports(&self) -> bool {
+        false
+    }
+
+    /// Returns the shortest time from one heartbeat of a replica to the next that is good for the store.
+    fn round_interval(&self) -> Duration {
+        Duration::from_millis(200)
+    }
 
     /// Starts another history above a version that was sealed by this store, and which it has not reached: it went
     /// back in time, to an older copy of itself. Does nothing if one above was started already.

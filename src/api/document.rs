@@ -12,6 +12,7 @@ use super::API_VERSION;
 use super::compile::{add_history, compile};
 use super::invalid::Invalid;
 use super::maxima;
+use super::recorded::{self, Recorded};
 use super::token_revocation_list::TokenRevocationListSpec;
 use super::window::{self, Past};
 
@@ -127,19 +128,47 @@ impl ListDocument {
         let old_bounds = self.config().map_or(window::WIDEST, |config| config.freshness);
         let mut history = self.history()?;
         history.extend(new.history()?);
-        let history = maxima::extend(&history, &self.spec, &new.spec, now);
+        let (old_maxima, new_maxima) = (maxima::in_force(&self.spec), maxima::in_force(&new.spec));
+        let history = maxima::extend(&history, &old_maxima, &new_maxima, now);
         let mut next = new.clone();
         next.metadata.generation = self.metadata.generation.saturating_add(1);
-        match maxima::format(&history) {
-            Some(text) => next.metadata.annotations.insert(maxima::ANNOTATION.to_owned(), text),
-            None => next.metadata.annotations.remove(maxima::ANNOTATION),
-        };
-        let past = Past::after(self.past_window(), &old_bounds, &new_bounds, now);
-        match past.and_then(|past| past.format()) {
-            Some(text) => next.metadata.annotations.insert(window::ANNOTATION.to_owned(), text),
-            None => next.metadata.annotations.remove(window::ANNOTATION),
-        };
+        next.annotate(maxima::ANNOTATION, maxima::format(&history));
+        let (old, new) = (old_bounds.window_seconds(), new_bounds.window_seconds());
+        let past = Past::after(self.past_window(), old, new, now);
+        next.annotate(window::ANNOTATION, past.and_then(|past| past.format()));
         Ok((next.spec != self.spec || next.metadata.annotations != self.metadata.annotations).then_some(next))
+    }
+
+    /// Returns the document with its annotations brought up to what it declares, where others change the declaration
+    /// and nobody sees both the old one and the new; none if they are.
+    ///
+    /// What was in force is in an annotation of its own. So a change is recorded whoever made it, and whenever.
+    ///
+    /// # Errors
+    /// [`Invalid`] if the document does not compile, or an annotation is not what this program writes.
+    pub fn recorded(&self, now: UnixSeconds) -> Result<Option<Self>, Invalid> {
+        let bounds = self.config()?.freshness;
+        let is = Recorded::new(&self.spec, &bounds);
+        let was = Recorded::parse(self.metadata.annotations.get(recorded::ANNOTATION).map(String::as_str))?;
+        if was.as_ref() == Some(&is) {
+            return Ok(None);
+        }
+        let mut next = self.clone();
+        if let Some(was) = was {
+            let history = maxima::extend(&self.history()?, &was.in_force(), &is.in_force(), now);
+            next.annotate(maxima::ANNOTATION, maxima::format(&history));
+            let past = Past::after(self.past_window(), was.window_seconds, is.window_seconds, now);
+            next.annotate(window::ANNOTATION, past.and_then(|past| past.format()));
+        }
+        next.annotate(recorded::ANNOTATION, is.format());
+        Ok(Some(next))
+    }
+
+    fn annotate(&mut self, annotation: &str, text: Option<String>) {
+        match text {
+            Some(text) => self.metadata.annotations.insert(annotation.to_owned(), text),
+            None => self.metadata.annotations.remove(annotation),
+        };
     }
 }
 

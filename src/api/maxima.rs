@@ -11,7 +11,7 @@ use crate::token::list_config::Maxima;
 
 use super::compile;
 use super::invalid::Invalid;
-use super::token_revocation_list::TokenRevocationListSpec;
+use super::token_revocation_list::{Issuer, TokenRevocationListSpec};
 
 /// The annotation that holds the history.
 pub const ANNOTATION: &str = "rescind.dev/maxima-history";
@@ -78,21 +78,24 @@ pub fn format(history: &[Past]) -> Option<String> {
     serde_json::to_string(history).ok()
 }
 
+/// An issuer with its maxima.
+pub type InForce = (String, Maxima);
+
+/// Returns the maxima that a declaration puts in force; of issuers whose maxima make no sense, none.
+#[must_use]
+pub fn in_force(spec: &TokenRevocationListSpec) -> Vec<InForce> {
+    let of = |issuer: &Issuer| Some((issuer.issuer.clone(), compile::maxima(issuer).ok()?));
+    spec.issuers.iter().filter_map(of).collect()
+}
+
 /// Returns the history of a list whose declaration changes at `now`: what is no longer in force is added.
 #[must_use]
-pub fn extend(
-    history: &[Past],
-    old: &TokenRevocationListSpec,
-    new: &TokenRevocationListSpec,
-    now: UnixSeconds,
-) -> Vec<Past> {
+pub fn extend(history: &[Past], old: &[InForce], new: &[InForce], now: UnixSeconds) -> Vec<Past> {
     let mut extended: Vec<Past> = history.iter().filter(|past| past.matters(now)).cloned().collect();
-    for was in &old.issuers {
-        let Ok(maxima) = compile::maxima(was) else { continue };
-        let is = new.issuers.iter().find(|issuer| issuer.issuer == was.issuer);
-        if is.and_then(|issuer| compile::maxima(issuer).ok()) != Some(maxima) {
+    for (issuer, maxima) in old {
+        if !new.iter().any(|is| is == &(issuer.clone(), *maxima)) {
             extended.push(Past {
-                issuer: was.issuer.clone(),
+                issuer: issuer.clone(),
                 until: now,
                 token_seconds: maxima.token_lifetime_seconds,
                 session_seconds: maxima.session_lifetime_seconds,

@@ -11,6 +11,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rule;
 use super::token_revocation_list::Condition;
 
 /// What is revoked. It can't be changed after creation, except that expiresAt may grow.
@@ -28,9 +29,9 @@ use super::token_revocation_list::Condition;
     derive = "PartialEq",
     doc = "One act of revoking. Delete it to lift it.",
     annotation("helm.sh/resource-policy", "keep"),
-    selectable = "spec.listName",
-    selectable = "spec.issuer",
-    selectable = "spec.reason",
+    selectable = ".spec.listName",
+    selectable = ".spec.issuer",
+    selectable = ".spec.reason",
     printcolumn(
         name = "Target",
         type_ = "string",
@@ -68,29 +69,37 @@ use super::token_revocation_list::Condition;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("self.target == oldSelf.target").message("the target of a revocation can't be changed: create another one, and delete this one if it was wrong"),
+    validation = rule::fixed("target"),
+    validation = rule::fixed("listName"),
+    validation = rule::fixed("issuer"),
+    validation = rule::fixed("cutoff"),
+    validation = rule::fixed("compareWith"),
+    validation = rule::fixed("reason"),
+    validation = rule::fixed("message"),
+    validation = Rule::new("has(self.expiresAt) == has(oldSelf.expiresAt) && (!has(self.expiresAt) || self.expiresAt == oldSelf.expiresAt) || has(self.expiresAt) && has(oldSelf.expiresAt) && timestamp(self.expiresAt) >= timestamp(oldSelf.expiresAt)").message("expiresAt may only move later, and it can't be added or removed: delete the revocation to lift it, or create another one").field_path(".expiresAt"),
     validation = Rule::new("has(self.listName) || has(self.target.heartbeat) || has(self.target.epoch) || has(self.target.horizon)").message("listName is missing: name the TokenRevocationList that the revocation is for"),
     validation = Rule::new("has(self.issuer) || has(self.target.heartbeat) || has(self.target.epoch) || has(self.target.horizon)").message("issuer is missing: give the iss of the tokens"),
-    validation = Rule::new("(has(self.listName) ? self.listName : '') == (has(oldSelf.listName) ? oldSelf.listName : '') && (has(self.issuer) ? self.issuer : '') == (has(oldSelf.issuer) ? oldSelf.issuer : '') && (has(self.cutoff) ? self.cutoff : '') == (has(oldSelf.cutoff) ? oldSelf.cutoff : '') && self.compareWith == oldSelf.compareWith").message("listName, issuer, cutoff and compareWith can't be changed: create another revocation, and delete this one if it was wrong"),
-    validation = Rule::new("!has(oldSelf.expiresAt) ? !has(self.expiresAt) : has(self.expiresAt) && timestamp(self.expiresAt) >= timestamp(oldSelf.expiresAt)").message("expiresAt may only move later; it can't be added, removed or moved earlier (delete the revocation to lift it)"),
-    validation = Rule::new("!has(self.target.everything) || has(self.cutoff)").message("a revocation of everything needs a cutoff: give a time, or Always to refuse later tokens too"),
-    validation = Rule::new("self.compareWith != 'SessionStart' || !has(self.cutoff) || self.cutoff != 'Always'").message("compareWith SessionStart needs a cutoff that is a time, not Always")
+    validation = Rule::new("!(has(self.target.heartbeat) || has(self.target.epoch) || has(self.target.horizon)) || !(has(self.listName) || has(self.issuer) || has(self.cutoff) || has(self.expiresAt))").message("heartbeat, epoch and horizon are the controllers' own and revoke nothing: they have no listName, issuer, cutoff and expiresAt"),
+    validation = Rule::new("!has(self.target.everything) || has(self.cutoff)").message("a revocation of everything needs a cutoff: give a time, or Always to refuse later tokens too").field_path(".cutoff").reason(Reason::FieldValueRequired),
+    validation = Rule::new("self.compareWith != 'SessionStart' || !has(self.cutoff) || self.cutoff != 'Always'").message("compareWith SessionStart needs a cutoff that is a time, not Always").field_path(".cutoff")
 )]
 pub struct RevocationSpec {
     /// Name of the TokenRevocationList in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rule::name())]
     pub list_name: Option<String>,
     /// The token's iss, compared as the exact string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rule::line())]
     pub issuer: Option<String>,
     /// What is revoked. Exactly one member.
     pub target: Target,
     /// Tokens up to this time are refused (inclusive), or Always to refuse later ones too. Absent: the selector's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = Rule::new("self == 'Always' || format.datetime().validate(self).orValue([]).size() == 0").message("cutoff is neither a time like 2026-11-21T10:00:00Z nor the word Always"))]
+    #[x_kube(validation = rule::time_or_always())]
     pub cutoff: Option<String>,
     /// What the cutoff is compared with: the time of issue, or the start of the session.
     #[serde(default)]
@@ -98,15 +107,17 @@ pub struct RevocationSpec {
     /// When a revocation of later tokens ends. It may only grow. It never shortens how long a cutoff is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = Rule::new("format.datetime().validate(self).orValue([]).size() == 0").message("expiresAt is not a time like 2026-12-01T00:00:00Z"))]
+    #[x_kube(validation = rule::time())]
     pub expires_at: Option<String>,
     /// Why, in one CamelCase word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Z][A-Za-z0-9]*$"))]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = rule::word())]
     pub reason: Option<String>,
     /// For people. Never write a token or a secret here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = "^[^\\x00-\\x1f\\x7f]*$"))]
+    #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = rule::line())]
     pub message: Option<String>,
 }
 
@@ -114,36 +125,42 @@ pub struct RevocationSpec {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("[has(self.token), has(self.session), has(self.subject), has(self.client), has(self.key), has(self.opaqueTokenSha256), has(self.everything), has(self.selector), has(self.heartbeat), has(self.epoch), has(self.horizon)].filter(x, x).size() == 1").message("name exactly one of token, session, subject, client, key, opaqueTokenSha256, everything and selector")
+    validation = Rule::new("[has(self.token), has(self.session), has(self.subject), has(self.client), has(self.key), has(self.opaqueTokenSha256), has(self.everything), has(self.selector), has(self.heartbeat), has(self.epoch), has(self.horizon)].filter(x, x).size() == 1").message("name exactly one of token, session, subject, client, key, opaqueTokenSha256, everything and selector, and give it a value")
 )]
 pub struct Target {
     /// One token, by its jti.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = rule::line())]
     pub token: Option<String>,
     /// One session, by its sid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = rule::line())]
     pub session: Option<String>,
     /// All tokens of a sub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = rule::line())]
     pub subject: Option<String>,
     /// All tokens of a client_id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = rule::line())]
     pub client: Option<String>,
     /// All tokens verified by a key: its configured kid, or its RFC 7638 thumbprint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = rule::line())]
     pub key: Option<String>,
     /// SHA-256 of an opaque token, 64 lower-case hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 64, max = 64), regex(pattern = "^[0-9a-f]{64}$"))]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{64}$')").message("it is not 64 lower-case hexadecimal digits: give the SHA-256 of the token, not the token"))]
     pub opaque_token_sha256: Option<String>,
     /// Every token of the issuer. Only true is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self").message("everything can only be true"))]
+    #[x_kube(validation = Rule::new("self").message("everything can only be true: leave it out and name a target"))]
     pub everything: Option<bool>,
     /// A selector that the list declares, with its values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -193,14 +210,16 @@ pub enum HeartbeatKind {
 }
 
 /// A declared selector with a value for each of its claims.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SelectorTarget {
     /// Name of the selector.
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rule::name())]
     pub name: String,
     /// One entry per claim of the selector.
     #[schemars(length(min = 1, max = 8))]
+    #[x_kube(validation = Rule::new("self.all(one, self.exists_one(other, other.claim == one.claim))").message("a claim is given twice: give each claim of the selector one value"))]
     pub values: Vec<ClaimValue>,
 }
 
@@ -208,22 +227,24 @@ pub struct SelectorTarget {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("!has(self.type) || self.type != 'Number' || self.value.matches('^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]{1,9})?$')").message("value is not a JSON number"),
-    validation = Rule::new("!has(self.type) || self.type != 'Boolean' || self.value == 'true' || self.value == 'false'").message("value is neither \"true\" nor \"false\"")
+    validation = Rule::new("!has(self.type) || self.type != 'Number' || self.value.matches('^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]{1,9})?$')").message("value is not a JSON number like 7 or -1.5"),
+    validation = Rule::new("!has(self.type) || self.type != 'Boolean' || self.value == 'true' || self.value == 'false'").message("value is neither \"true\" nor \"false\", in quotes")
 )]
 pub struct ClaimValue {
     /// Name of the claim, or a JSON Pointer.
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = rule::claim())]
     pub claim: String,
     /// The value, always written as a string ("7", "true").
     #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = rule::line())]
     pub value: String,
     /// JSON type of the claim in the token. Absent means String.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<ValueType>,
 }
 
-/// JSON types of claims.
+/// JSON type of the claim in the token. Absent means String.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ValueType {
     /// A string.

@@ -9,7 +9,7 @@ use crate::revocation::claims::{ClaimPath, Decimal};
 use crate::revocation::record::{CompareWith, Cutoff, RevocationSpec};
 use crate::revocation::selector::{ClaimMatch, Selection, Target, TypedValue};
 use crate::revocation::time::UnixSeconds;
-use crate::token::list_config::ListConfig;
+use crate::token::list_config::{IssuerConfig, ListConfig, TokenKind, Verification};
 
 use super::invalid::{Invalid, count, label, text};
 use super::revocation as api;
@@ -219,12 +219,37 @@ pub fn check_declared(spec: &RevocationSpec, list: &ListConfig) -> Result<Vec<St
         return Err(Invalid::new("spec.compareWith", problem));
     }
     let missing = needed.into_iter().filter(|claim| !issuer.required_claims.contains(claim));
-    Ok(missing
-        .map(|claim| {
-            let claim = claim.as_str();
-            format!("MayNotReach: tokens without the claim {claim} are not required to be refused; add it to requiredClaims")
-        })
-        .collect())
+    let missing = missing.map(|claim| {
+        let claim = claim.as_str();
+        format!("MayNotReach: tokens without the claim {claim} are not required to be refused; add it to requiredClaims")
+    });
+    Ok(missing.chain(unreachable(&target.selection, issuer, list)?).collect())
+}
+
+/// Warns of what no sidecar of the list looks up: a key that verifies nothing, a kind of token that no source carries.
+fn unreachable(
+    selection: &Selection,
+    issuer: &IssuerConfig,
+    list: &ListConfig,
+) -> Result<Option<String>, Invalid> {
+    let name = &list.name;
+    if let Selection::Key(wanted) = selection {
+        let Verification::Keys(keys) = &issuer.verification else {
+            let problem = "can't be revoked for this issuer: Envoy verifies its tokens (trustUpstream), and tells no \
+                           sidecar by which key; take the key out of Envoy's JWKS, or revoke everything of the issuer";
+            return Err(Invalid::new("spec.target.key", problem));
+        };
+        let is_known =
+            keys.iter().any(|key| key.key_id.as_ref() == Some(wanted) || key.thumbprint == *wanted);
+        return Ok((!is_known).then(|| {
+            format!("MayNotReach: no key of this issuer has this kid or thumbprint in list {name}, and tokens of other keys are refused there anyhow")
+        }));
+    }
+    let carries = |kind: &TokenKind| matches!(kind, TokenKind::Opaque { issuer: of } if *of == issuer.issuer);
+    let is_carried = list.sources.iter().any(|source| carries(&source.kind));
+    Ok((matches!(selection, Selection::Opaque(_)) && !is_carried).then(|| {
+        format!("MayNotReach: list {name} has no token source of kind Opaque for this issuer, so no sidecar looks for such a token; add one to tokenSources")
+    }))
 }
 
 /// Writes a revocation as people would.

@@ -11,6 +11,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rule;
+
 /// Declares a list: whose tokens it is about, where requests carry them, and how old knowledge may be.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -44,6 +46,12 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(
+    validation = Rule::new("self.issuers.all(one, self.issuers.exists_one(other, other.issuer == one.issuer))").message("an issuer is declared twice: put what is said of it into one item").field_path(".issuers"),
+    validation = Rule::new("!has(self.selectors) || self.selectors.all(one, self.selectors.exists_one(other, other.name == one.name))").message("a selector is declared twice: give each a name of its own").field_path(".selectors"),
+    validation = Rule::new("!has(self.tokenSources) || self.tokenSources.all(one, self.tokenSources.exists_one(other, (has(other.cookie) ? other.cookie : '') == (has(one.cookie) ? one.cookie : '')))").message("a token source is declared twice: name the header and each cookie once").field_path(".tokenSources"),
+    validation = Rule::new("!has(self.tokenSources) || self.tokenSources.all(source, !has(source.issuer) || self.issuers.exists(declared, declared.issuer == source.issuer))").message("the issuer of a token source is not declared: add it to spec.issuers").field_path(".tokenSources")
+)]
 pub struct TokenRevocationListSpec {
     /// Whose tokens the list is about. Tokens of other issuers are refused.
     #[schemars(length(min = 1, max = 16))]
@@ -76,10 +84,12 @@ pub struct TokenRevocationListSpec {
 pub struct Issuer {
     /// The token's iss, compared as the exact string.
     #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rule::line())]
     pub issuer: String,
     /// Audiences, one of which a token must be meant for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 256)))]
+    #[x_kube(validation = rule::lines())]
     pub audiences: Option<Vec<String>>,
     /// Tokens for any audience are accepted. Only true is allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,6 +98,7 @@ pub struct Issuer {
     /// Accepted values of the token's typ header. Absent means at+jwt; Keycloak and many others send JWT.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 64)))]
+    #[x_kube(validation = rule::lines())]
     pub types: Vec<String>,
     /// The longest time from iat to exp. Tokens that live longer are refused; revocations are kept this long.
     #[schemars(range(min = 1, max = 31_536_000))]
@@ -99,6 +110,7 @@ pub struct Issuer {
     /// The claim that tells when the session started. Absent means auth_time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = rule::claim())]
     pub session_start_claim: Option<String>,
     /// How far the issuer's clock may run ahead.
     #[serde(default = "one_second")]
@@ -111,6 +123,7 @@ pub struct Issuer {
     /// Claims without which a token is refused, because revocations by them would not reach it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 256)))]
+    #[x_kube(validation = rule::claims())]
     pub required_claims: Vec<String>,
     /// Claims that built-in selectors read under another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,24 +141,28 @@ const fn one_second() -> u32 {
 }
 
 /// Names of claims, or JSON Pointers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClaimNames {
     /// Read by the selector token instead of jti.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = rule::claim())]
     pub token: Option<String>,
     /// Read by the selector session instead of sid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = rule::claim())]
     pub session: Option<String>,
     /// Read by the selector subject instead of sub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = rule::claim())]
     pub subject: Option<String>,
     /// Read by the selector client instead of client_id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = rule::claim())]
     pub client: Option<String>,
 }
 
@@ -153,12 +170,13 @@ pub struct ClaimNames {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.keys) != has(self.trustUpstream)").message("name exactly one of keys and trustUpstream")
+    validation = Rule::new("has(self.keys) != has(self.trustUpstream)").message("name exactly one of keys and trustUpstream: who verifies the signature?")
 )]
 pub struct Verification {
     /// Public keys with which the sidecar verifies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self.all(one, !has(one.kid) || self.exists_one(other, has(other.kid) && other.kid == one.kid))").message("a kid is given twice: leave out the key that the issuer no longer signs with"))]
     pub keys: Option<Vec<PublicKey>>,
     /// The proxy has verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,13 +188,14 @@ pub struct Verification {
 #[serde(deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("self.kty != 'RSA' || has(self.n) && has(self.e) && has(self.alg) && self.alg in ['RS256','PS256']").message("an RSA key needs n and e, and alg RS256 or PS256"),
-    validation = Rule::new("self.kty != 'EC' || has(self.crv) && has(self.x) && has(self.y) && (self.crv == 'P-256' && (!has(self.alg) || self.alg == 'ES256') || self.crv == 'P-384' && (!has(self.alg) || self.alg == 'ES384'))").message("an EC key needs crv, x and y: P-256 with alg ES256, or P-384 with alg ES384"),
+    validation = Rule::new("self.kty != 'EC' || has(self.crv) && has(self.x) && has(self.y) && (self.crv == 'P-256' && (!has(self.alg) || self.alg == 'ES256') || self.crv == 'P-384' && (!has(self.alg) || self.alg == 'ES384'))").message("an EC key needs crv, x and \"y\" (in YAML, write the y in quotes): P-256 with alg ES256, or P-384 with alg ES384"),
     validation = Rule::new("self.kty != 'OKP' || has(self.crv) && self.crv == 'Ed25519' && has(self.x) && (!has(self.alg) || self.alg == 'EdDSA')").message("an OKP key needs crv Ed25519, x, and alg EdDSA")
 )]
 pub struct PublicKey {
     /// The key's name, as tokens give it in their header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = rule::line())]
     pub kid: Option<String>,
     /// Type of the key.
     pub kty: KeyType,
@@ -187,7 +206,7 @@ pub struct PublicKey {
     /// What the key is for; only sig is allowed.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = Rule::new("self == 'sig'").message("a key for signatures has use sig"))]
+    #[x_kube(validation = Rule::new("self == 'sig'").message("a key that verifies has use sig: leave out keys for encryption"))]
     pub use_: Option<String>,
     /// The curve: P-256, P-384 or Ed25519.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,18 +215,22 @@ pub struct PublicKey {
     /// First coordinate, base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
+    #[x_kube(validation = rule::base64url())]
     pub x: Option<String>,
     /// Second coordinate, base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
+    #[x_kube(validation = rule::base64url())]
     pub y: Option<String>,
     /// RSA modulus, base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1400))]
+    #[x_kube(validation = rule::base64url())]
     pub n: Option<String>,
     /// RSA exponent, base64url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
+    #[x_kube(validation = rule::base64url())]
     pub e: Option<String>,
 }
 
@@ -231,23 +254,32 @@ pub struct TrustUpstream {
 }
 
 /// Where Envoy's jwt_authn filter leaves the claims.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnvoyMetadata {
     /// The filter's payload_in_metadata.
     #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = rule::line())]
     pub payload_key: String,
 }
 
 /// A selector: claims that must all match.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Selector {
     /// The name that revocations use.
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(
+        validation = rule::name(),
+        validation = Rule::new("!(self in ['token', 'session', 'subject', 'client', 'key', 'everything', 'opaque'])").message("it is the name of a built-in selector: choose another one")
+    )]
     pub name: String,
     /// Names of claims, or JSON Pointers like /realm_access/roles.
     #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 256)))]
+    #[x_kube(
+        validation = rule::claims(),
+        validation = Rule::new("self.all(one, self.exists_one(other, other == one))").message("a claim is named twice: name each one once")
+    )]
     pub claims: Vec<String>,
 }
 
@@ -255,7 +287,7 @@ pub struct Selector {
 #[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("self.maximumSeconds >= self.boundSeconds").message("maximumSeconds is smaller than boundSeconds")
+    validation = Rule::new("self.maximumSeconds >= self.boundSeconds").message("maximumSeconds is smaller than boundSeconds: raise it, or lower boundSeconds")
 )]
 pub struct Freshness {
     /// A decision counts as fresh up to this age.
@@ -327,7 +359,8 @@ pub struct TokenSource {
     pub scheme: Option<String>,
     /// Name of the cookie.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128), regex(pattern = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"))]
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new(r"self.matches('^[!#$%&\\x27*+.^_`|~0-9A-Za-z-]+$')").message("it has a character that names of cookies can't have (RFC 6265)"))]
     pub cookie: Option<String>,
     /// A refused token's cookie is cleared in the browser.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -338,10 +371,11 @@ pub struct TokenSource {
     /// The issuer of opaque tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = rule::line())]
     pub issuer: Option<String>,
 }
 
-/// What a token is.
+/// What the token is. Absent means Jwt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TokenKind {
     /// A signed JWT.

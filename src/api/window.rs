@@ -40,14 +40,13 @@ impl Past {
         serde_json::to_string(self).ok()
     }
 
-    /// Returns what is kept when these bounds give way to others at `now`; none if nobody can go on for longer than
-    /// under those.
+    /// Returns what is kept when one window gives way to another at `now`; none if nobody can go on for longer than
+    /// under that.
     #[must_use]
-    pub fn after(past: Option<Self>, old: &Bounds, new: &Bounds, now: UnixSeconds) -> Option<Self> {
-        let left = Self { until: now, seconds: old.window_seconds() };
-        let wider =
-            [past.filter(|past| past.matters(now)), (left.seconds > new.window_seconds()).then_some(left)];
-        let kept = wider.into_iter().flatten().filter(|past| past.seconds > new.window_seconds());
+    pub fn after(past: Option<Self>, old_seconds: u32, new_seconds: u32, now: UnixSeconds) -> Option<Self> {
+        let left = Self { until: now, seconds: old_seconds };
+        let wider = [past.filter(|past| past.matters(now)), Some(left)];
+        let kept = wider.into_iter().flatten().filter(|past| past.seconds > new_seconds);
         kept.reduce(|a, b| Self { until: a.until.max(b.until), seconds: a.seconds.max(b.seconds) })
     }
 

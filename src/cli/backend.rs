@@ -15,7 +15,7 @@ use super::view::{BadAnswer, View};
 use super::wait::{self, Report};
 use crate::api::revocation as api;
 use crate::proto::v1;
-use crate::revocation::names::{ListName, NameError};
+use crate::revocation::names::{DEFAULT_NAMESPACE, ListName, NameError};
 use crate::revocation::time::Moment;
 
 /// Revocations in one answer of a server.
@@ -50,13 +50,10 @@ impl ListReference {
         &self.name
     }
 
-    /// Writes it as a server wants it, which knows the default namespace; empty lets the server choose.
+    /// Writes it as a server wants it; empty lets the server choose.
     fn text(list: Option<&Self>) -> String {
-        match list {
-            None => String::new(),
-            Some(Self { namespace: None, name }) => name.clone(),
-            Some(Self { namespace: Some(namespace), name }) => format!("{namespace}/{name}"),
-        }
+        let whole = |list: &Self| format!("{}/{}", list.namespace().unwrap_or(DEFAULT_NAMESPACE), list.name);
+        list.map(whole).unwrap_or_default()
     }
 }
 

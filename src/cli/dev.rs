@@ -8,13 +8,13 @@ use clap::Args;
 
 use crate::api::document::ListDocument;
 use crate::controller::args::read_lists;
-use crate::controller::{self, AdminListen, Listen};
+use crate::controller::{self, AdminListen, Listen, Past};
 use crate::revocation::names::ListName;
 use crate::runtime::environment::Environment;
 use crate::runtime::listen::Address;
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::telemetry::{self, Format};
-use crate::sidecar::compose;
+use crate::sidecar::compose::{self, DEFAULT_MAX_CONCURRENT_CHECKS};
 use crate::store::embedded::DEFAULT_LIMIT;
 use crate::token::issuer::Issuer;
 use crate::token::keys::Algorithm;
@@ -90,6 +90,8 @@ async fn start(
     let environment = Environment::of_machine();
     let controller = controller::Config {
         data: data.join("store"),
+        // A folder that was given may have been used before.
+        past: if args.data.is_none() { Past::None } else { Past::Unknown },
         listeners: args.listen.into_iter().map(|address| Listen { address, tls: None }).collect(),
         admin: AdminListen { address: Address::Unix(data.join("admin.sock")), bearer_file: None },
         health: None,
@@ -112,6 +114,7 @@ async fn start(
         health_hosts: Vec::new(),
         identity: Some("dev".to_owned()),
         threads: None,
+        max_concurrent_checks: DEFAULT_MAX_CONCURRENT_CHECKS,
         reveal: false,
     };
     let sidecar = compose::start(sidecar, environment, supervisor)?;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::backend::{BackendOptions, DryRun, ListReference, Revoked};
+use super::backend::Revoked;
+use super::change::ChangeOptions;
 use super::console::{Console, Tone};
 use super::context::Context;
 use super::failure::{Exit, Failure};
@@ -22,9 +23,6 @@ mod report;
 /// The options of every revoking command but the issuer, which one of them takes as its argument.
 #[derive(Args, Clone, Debug)]
 pub(super) struct RevokeOptions {
-    /// List, as NAMESPACE/NAME or NAME; may be left out if there is only one (in a cluster: in the namespace)
-    #[arg(long, short, value_name = "LIST")]
-    list: Option<ListReference>,
     /// Why, in one CamelCase word, e.g. LostDevice
     #[arg(long, value_name = "WORD", value_parser = parse_reason)]
     reason: Option<String>,
@@ -54,17 +52,6 @@ pub(super) struct RevokeOptions {
     /// Name of the revocation; the same command can then be repeated safely (with --until, not --for)
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Store nothing: check everything at the server, or print the object for a cluster (client)
-    #[arg(
-        long,
-        value_name = "client|server",
-        hide_possible_values = true,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "none",
-        default_missing_value = "server"
-    )]
-    dry_run: DryRun,
     /// Wait until every sidecar has applied it
     #[arg(
         long,
@@ -80,12 +67,9 @@ pub(super) struct RevokeOptions {
     /// How long to wait
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s")]
     timeout: Duration,
-    /// Format of the answer
-    #[arg(long, short, value_name = "json|yaml|name|wide", hide_possible_values = true)]
-    output: Option<Format>,
-    /// Where revocations are kept.
+    /// What every change has.
     #[command(flatten)]
-    backend: BackendOptions,
+    change: ChangeOptions,
 }
 
 /// The issuer of the tokens.
@@ -182,33 +166,33 @@ impl RevokeOptions {
         let request = self.request(issuer, target, context.now())?;
         let now = context.clock.now();
         let console = &mut *context.console;
-        let backend = self.backend.open().await?;
-        let revoked = backend.revoke(self.list.as_ref(), request, self.dry_run, now).await;
+        let change = &self.change;
+        let backend = change.backend.open().await?;
+        let revoked = backend.revoke(change.list.as_ref(), request, change.dry_run, now).await;
         let (view, warnings) = match revoked.map_err(|error| self.unsettled(error))? {
             Revoked::Stored { view, warnings } => (view, warnings),
             Revoked::Planned { object, warnings } => {
                 warn(&warnings, console);
-                report::planned(&object, self.output, console)?;
+                report::planned(&object, change.output, console)?;
                 return Ok(Exit::Done);
             }
         };
         warn(&warnings, console);
         let participle = backend.participle();
-        let is_dry_run = self.dry_run != DryRun::None;
-        if self.output.is_none_or(|format| format == Format::Wide) {
-            report::accepted(&view, participle, is_dry_run, self.output, console)?;
+        if change.output.is_none_or(|format| format == Format::Wide) {
+            report::accepted(&view, participle, change.is_dry_run(), change.output, console)?;
         }
-        let outcome = match self.wait && !is_dry_run {
+        let outcome = match self.wait && !change.is_dry_run() {
             true => Some(until_enforced(backend.reports(&view), self.timeout, console).await),
             false => None,
         };
-        report::conclude(&view, &warnings, outcome.as_ref(), self.output, console)?;
+        report::conclude(&view, &warnings, outcome.as_ref(), change.output, console)?;
         Ok(self.exit(&view.name, participle, outcome.map(|outcome| outcome.waited), console))
     }
 
     fn unsettled(&self, failure: Failure) -> Failure {
         match failure {
-            Failure::Call(error) if error.is_unsettled() && self.dry_run == DryRun::None => {
+            Failure::Call(error) if error.is_unsettled() && !self.change.is_dry_run() => {
                 let next_step = match self.name {
                     Some(_) => "repeat the command with the same --name",
                     None => "see `rescind list`, or repeat the command: to revoke twice does no harm",

@@ -3,7 +3,8 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::backend::{Backend, BackendOptions, DryRun, Lifted, ListReference};
+use super::backend::{Backend, Lifted, ListReference};
+use super::change::ChangeOptions;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::format::{Format, Machine};
@@ -22,26 +23,9 @@ pub(super) struct Undo {
     /// Name of the revocation, or its UID
     #[arg(value_name = "NAME|UID")]
     revocation: String,
-    /// List, as NAMESPACE/NAME or NAME; may be left out if there is only one
-    #[arg(long, short, value_name = "LIST")]
-    list: Option<ListReference>,
-    /// Lift nothing: check everything at the server, or only find the revocation (client, in a cluster)
-    #[arg(
-        long,
-        value_name = "client|server",
-        hide_possible_values = true,
-        num_args = 0..=1,
-        require_equals = true,
-        default_value = "none",
-        default_missing_value = "server"
-    )]
-    dry_run: DryRun,
-    /// Format of the answer
-    #[arg(long, short, value_name = "json|yaml|name|wide", hide_possible_values = true)]
-    output: Option<Format>,
-    /// Where revocations are kept.
+    /// What every change has.
     #[command(flatten)]
-    backend: BackendOptions,
+    change: ChangeOptions,
 }
 
 /// The one object of a machine's answer.
@@ -54,11 +38,11 @@ struct Answer {
 
 impl Undo {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
-        let backend = self.backend.open().await?;
+        let backend = self.change.backend.open().await?;
         let (list, name, uid) = self.find(&backend).await?;
         let Lifted { view, version } =
-            backend.lift(list.as_ref(), &name, uid.as_deref(), self.dry_run).await?;
-        let machine = match self.output {
+            backend.lift(list.as_ref(), &name, uid.as_deref(), self.change.dry_run).await?;
+        let machine = match self.change.output {
             Some(Format::Json) => Machine::Json,
             Some(Format::Yaml) => Machine::Yaml,
             Some(Format::Name) => {
@@ -66,7 +50,7 @@ impl Undo {
                 return Ok(Exit::Done);
             }
             Some(Format::Wide) | None => {
-                let text = describe(&view, &version, self.dry_run != DryRun::None);
+                let text = describe(&view, &version, self.change.is_dry_run());
                 context.console.print(&text)?;
                 return Ok(Exit::Done);
             }
@@ -80,9 +64,9 @@ impl Undo {
         &self,
         backend: &Backend,
     ) -> Result<(Option<ListReference>, String, Option<String>), Failure> {
-        let by_name = (self.list.clone(), self.revocation.clone(), None);
+        let by_name = (self.change.list.clone(), self.revocation.clone(), None);
         let Ok(uid) = self.revocation.parse::<RecordId>() else { return Ok(by_name) };
-        let listed = backend.list(self.list.as_ref(), false).await?;
+        let listed = backend.list(self.change.list.as_ref(), false).await?;
         let found = listed.views.into_iter().find(|view| view.uid.parse() == Ok(uid));
         Ok(found.map_or(by_name, |view| (Some((&view.list).into()), view.name, Some(view.uid))))
     }

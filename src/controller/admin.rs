@@ -78,7 +78,8 @@ fn status_of(error: StoreError) -> Status {
         StoreError::UnknownList { .. } | StoreError::NotFound { .. } => Status::not_found(text),
         StoreError::NameTaken { .. } => Status::already_exists(text),
         StoreError::Spec(_) | StoreError::Unwritable => Status::invalid_argument(text),
-        StoreError::Busy => Status::unavailable(text),
+        StoreError::Refused { .. } => Status::permission_denied(text),
+        StoreError::Busy | StoreError::Unavailable { .. } | StoreError::WentBack => Status::unavailable(text),
         StoreError::Failed { .. } => Status::internal(text),
     }
 }

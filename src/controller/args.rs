@@ -11,7 +11,7 @@ use crate::runtime::listen::Address;
 use crate::runtime::tls::{Clients, Identity};
 use crate::store::embedded::DEFAULT_LIMIT;
 
-use super::{AdminListen, Config, Listen};
+use super::{AdminListen, Config, Listen, Past};
 
 /// Keeps revocations and streams them to sidecars.
 #[derive(Args, Clone, Debug)]
@@ -19,6 +19,9 @@ pub struct ControllerArgs {
     /// Folder of the store; it is made if it is not there
     #[arg(long, value_name = "DIR", env = "RESCIND_DATA")]
     pub data: PathBuf,
+    /// No controller has used --data before: what is applied counts as enforced at once. Refused if a store is there
+    #[arg(long)]
+    pub new_store: bool,
     /// Where sidecars connect: IP:PORT, or the path of a Unix socket. May be given several times
     #[arg(long, value_name = "ADDR", required = true)]
     pub listen: Vec<Address>,
@@ -68,6 +71,7 @@ impl ControllerArgs {
         };
         Ok(Config {
             data: self.data,
+            past: if self.new_store { Past::None } else { Past::Unknown },
             listeners: self.listen.into_iter().map(protect).collect(),
             admin: AdminListen { address: self.admin, bearer_file: self.admin_token_file },
             health: self.health,

@@ -6,9 +6,7 @@ use crate::revocation::row::Rows;
 use crate::revocation::snapshot::Snapshot;
 use crate::revocation::time::UnixSeconds;
 
-use super::convert::{
-    ConvertError, Sealed, digest_from_wire, entries_from_wire, horizon_from_wire, version_from_wire,
-};
+use super::convert::{ConvertError, Sealed, entries_from_wire, snapshot_end_from_wire};
 use super::{FEATURES, KEY_SCHEME, MAX_ENTRIES};
 
 /// A filter takes less than this many bits per entry, at any size.
@@ -143,9 +141,7 @@ impl Assembly {
         if filter != self.announced_filter_bytes {
             return Err(self.not_as_announced("filter bytes", filter, self.announced_filter_bytes));
         }
-        let sealed = version_from_wire("snapshot_end.version", end.version)?;
-        let digest = digest_from_wire("snapshot_end.digest", &end.digest)?;
-        let horizon = horizon_from_wire(end.horizon)?;
+        let (sealed, digest, horizon) = snapshot_end_from_wire(end)?;
         let snapshot =
             Snapshot { version: sealed.version, digest, entries: self.entries, filter: self.filter };
         Ok((snapshot, sealed, horizon))

@@ -11,6 +11,10 @@ use crate::revocation::key::Key;
 use crate::revocation::row::{End, Rows};
 use crate::revocation::time::UnixSeconds;
 use crate::revocation::version::{Epoch, Revisions, Version};
+use crate::token::selection::sha256;
+
+/// Enough for damage by accident; whoever can forge a message can forge a checksum.
+const CHECKSUM_BYTES: usize = 8;
 
 /// Says what in a message makes no sense; the whole message is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +48,12 @@ pub enum ConvertError {
         field: &'static str,
         /// The place.
         index: usize,
+    },
+    /// Versions, a horizon, a generation or a digest that are not those that were sent.
+    #[error("{field} does not fit the versions and numbers that came with it: they were damaged on the way")]
+    Checksum {
+        /// The field.
+        field: &'static str,
     },
 }
 
@@ -114,6 +124,112 @@ pub fn digest_from_wire(field: &'static str, bytes: &[u8]) -> Result<Digest, Con
 /// [`ConvertError::Value`] after the year 9999.
 pub fn horizon_from_wire(horizon: u64) -> Result<UnixSeconds, ConvertError> {
     UnixSeconds::new(horizon).map_err(|_| ConvertError::Value { field: "horizon" })
+}
+
+/// Which message a checksum belongs to.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    SnapshotEnd = 1,
+    Delta = 2,
+    ListProof = 3,
+}
+
+/// Covers what no digest of rows does. A version that was raised on the way would be above all that ever comes, and a
+/// horizon would take living tokens for expired.
+fn checksum(kind: Kind, versions: &[&Sealed], numbers: &[u64], digest: Digest) -> Bytes {
+    let mut bytes = vec![kind as u8];
+    for sealed in versions {
+        let Version { epoch, revisions } = sealed.version;
+        bytes.extend(epoch.counter.to_be_bytes());
+        bytes.extend(epoch.id.to_be_bytes());
+        bytes.extend(revisions.revocations.to_be_bytes());
+        bytes.extend(revisions.segments.to_be_bytes());
+        bytes.extend(sealed.seal);
+    }
+    numbers.iter().for_each(|number| bytes.extend(number.to_be_bytes()));
+    bytes.extend(digest.as_u128().to_be_bytes());
+    sha256(&bytes).iter().copied().take(CHECKSUM_BYTES).collect()
+}
+
+fn check(field: &'static str, found: &Bytes, expected: &Bytes) -> Result<(), ConvertError> {
+    if found == expected { Ok(()) } else { Err(ConvertError::Checksum { field }) }
+}
+
+/// Writes the end of a snapshot, without the reference of a stream.
+#[must_use]
+pub fn snapshot_end_to_wire(sealed: &Sealed, digest: Digest, horizon: UnixSeconds) -> v1::SnapshotEnd {
+    v1::SnapshotEnd {
+        r#ref: 0,
+        version: Some(version_to_wire(sealed)),
+        digest: digest_to_wire(digest),
+        horizon: horizon.get(),
+        checksum: checksum(Kind::SnapshotEnd, &[sealed], &[horizon.get()], digest),
+    }
+}
+
+/// Reads the end of a snapshot: its version, its digest, and up to when expiries have been carried out in it.
+///
+/// # Errors
+/// [`ConvertError`].
+pub fn snapshot_end_from_wire(wire: v1::SnapshotEnd) -> Result<(Sealed, Digest, UnixSeconds), ConvertError> {
+    let sealed = version_from_wire("snapshot_end.version", wire.version)?;
+    let digest = digest_from_wire("snapshot_end.digest", &wire.digest)?;
+    let horizon = horizon_from_wire(wire.horizon)?;
+    let expected = checksum(Kind::SnapshotEnd, &[&sealed], &[wire.horizon], digest);
+    check("snapshot_end.checksum", &wire.checksum, &expected)?;
+    Ok((sealed, digest, horizon))
+}
+
+/// What a proof says of one list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The replica's state was complete up to here.
+    pub complete: Sealed,
+    /// The last change of the list at or below it.
+    pub last_change: Sealed,
+    /// The digest of all live rows.
+    pub digest: Digest,
+    /// The declaration in force.
+    pub config_generation: u64,
+    /// Up to when expiries have been carried out.
+    pub horizon: UnixSeconds,
+}
+
+impl Proof {
+    fn checksum(&self) -> Bytes {
+        let numbers = [self.config_generation, self.horizon.get()];
+        checksum(Kind::ListProof, &[&self.complete, &self.last_change], &numbers, self.digest)
+    }
+}
+
+/// Writes a proof.
+#[must_use]
+pub fn proof_to_wire(reference: u32, proof: &Proof) -> v1::ListProof {
+    v1::ListProof {
+        r#ref: reference,
+        version: Some(version_to_wire(&proof.complete)),
+        digest: digest_to_wire(proof.digest),
+        config_generation: proof.config_generation,
+        horizon: proof.horizon.get(),
+        last_change: Some(version_to_wire(&proof.last_change)),
+        checksum: proof.checksum(),
+    }
+}
+
+/// Reads a proof.
+///
+/// # Errors
+/// [`ConvertError`].
+pub fn proof_from_wire(wire: v1::ListProof) -> Result<Proof, ConvertError> {
+    let proof = Proof {
+        complete: version_from_wire("list_proof.version", wire.version)?,
+        last_change: version_from_wire("list_proof.last_change", wire.last_change)?,
+        digest: digest_from_wire("list_proof.digest", &wire.digest)?,
+        config_generation: wire.config_generation,
+        horizon: horizon_from_wire(wire.horizon)?,
+    };
+    check("list_proof.checksum", &wire.checksum, &proof.checksum())?;
+    Ok(proof)
 }
 
 /// Writes entries, which must be in the order of their keys.
@@ -200,6 +316,7 @@ pub fn delta_to_wire(delta: &Delta, from: &Sealed, to: &Sealed, horizon: UnixSec
         digest: digest_to_wire(delta.digest),
         required_features: Vec::new(),
         horizon: horizon.get(),
+        checksum: checksum(Kind::Delta, &[from, to], &[horizon.get()], delta.digest),
     }
 }
 
@@ -237,6 +354,7 @@ pub fn delta_from_wire(wire: v1::Delta) -> Result<ReadDelta, ConvertError> {
     }
     let digest = digest_from_wire("delta.digest", &wire.digest)?;
     let horizon = horizon_from_wire(wire.horizon)?;
+    check("delta.checksum", &wire.checksum, &checksum(Kind::Delta, &[&from, &to], &[wire.horizon], digest))?;
     Ok(ReadDelta { delta: Delta { from: from.version, to: to.version, difference, digest }, to, horizon })
 }
 

@@ -19,7 +19,7 @@ const MAX_SESSIONS: usize = 100_000;
 /// Whether sidecars may live that an earlier process of this controller has told that they are fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Predecessor {
-    /// The store is new: there was none.
+    /// The caller knows that no sidecar has ever followed a store in this place.
     None,
     /// There may have been one, until this process started.
     Possible {
@@ -43,6 +43,17 @@ pub struct Progress {
     pub applied: u32,
     /// Of them, those that were not heard of for so long that they allow nothing.
     pub away: u32,
+}
+
+/// The sidecars that follow a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Sidecars that are known.
+    pub subscribers: u32,
+    /// Of them, those whose stream is open.
+    pub connected: u32,
+    /// What all of them have in use at least; none while one of them has nothing.
+    pub lowest: Option<Version>,
 }
 
 /// A session as status reports show it.
@@ -224,6 +235,29 @@ impl Sessions {
         // After the window, the bound itself says so: whoever allows has a proof that includes the version.
         progress.enforced = (all_known && all_applied) || over(observed);
         progress
+    }
+
+    /// Returns a summary of the sessions of each list that has any.
+    #[must_use]
+    pub fn summary(&self, now: Moment) -> BTreeMap<ListName, Summary> {
+        let mut inner = self.lock();
+        inner.prune(now);
+        let mut summary: BTreeMap<ListName, Summary> = BTreeMap::new();
+        for session in inner.sessions.values() {
+            for (list, acknowledged) in &session.lists {
+                let first = Summary { subscribers: 0, connected: 0, lowest: *acknowledged };
+                let of = summary.entry(list.clone()).or_insert(first);
+                of.subscribers += 1;
+                of.connected += u32::from(session.connected);
+                // Neither of two that are not ordered is what both have.
+                of.lowest = match (of.lowest, *acknowledged) {
+                    (Some(lowest), Some(other)) if lowest <= other => Some(lowest),
+                    (Some(lowest), Some(other)) if other < lowest => Some(other),
+                    _ => None,
+                };
+            }
+        }
+        summary
     }
 
     /// Returns all sessions, for status reports.

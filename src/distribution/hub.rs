@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
+use crate::api::revocation::ListReport;
 use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;
 use crate::revocation::version::Version;
 use crate::store::SealKey;
 
-use super::enforcement::Sessions;
+use super::enforcement::{Sessions, Summary};
 use super::publisher::ListPublisher;
 
 /// Changes whose time is kept, to measure how long they take to a sidecar.
@@ -29,6 +30,7 @@ pub struct Hub {
     pub(super) rounds: AtomicU64,
     recent: Mutex<VecDeque<(Version, Moment)>>,
     pub(super) went_back: watch::Sender<Option<Version>>,
+    moves: watch::Sender<u64>,
 }
 
 /// What the streams wait for.
@@ -70,6 +72,7 @@ impl Hub {
             rounds: AtomicU64::new(0),
             recent: Mutex::default(),
             went_back: watch::Sender::new(None),
+            moves: watch::Sender::new(0),
         })
     }
 
@@ -138,6 +141,35 @@ impl Hub {
     /// Says that a sidecar has a version which the store had not reached afterwards.
     pub fn went_back(&self, version: Version) {
         self.went_back.send_replace(Some(version));
+    }
+
+    /// Returns what the sidecars of this process have in use of each list.
+    #[must_use]
+    pub fn report(&self, now: Moment) -> Vec<ListReport> {
+        let of = |(list, summary): (ListName, Summary)| {
+            let mut lowest = summary.lowest;
+            self.with(&list, &mut |publisher| {
+                lowest = lowest.map(|lowest| publisher.has_steps_up_to(lowest))
+            });
+            ListReport {
+                namespace: list.namespace().to_owned(),
+                name: list.name().to_owned(),
+                subscribers: i64::from(summary.subscribers),
+                connected: i64::from(summary.connected),
+                lowest: lowest.map(|lowest| lowest.to_string()),
+            }
+        };
+        self.sessions.summary(now).into_iter().map(of).collect()
+    }
+
+    /// Asks all sidecars to go to another replica: this one does not get on.
+    pub(super) fn ask_to_move(&self) {
+        self.moves.send_modify(|moves| *moves += 1);
+    }
+
+    /// Returns a receiver that wakes when sidecars should go to another replica.
+    pub(super) fn moves(&self) -> watch::Receiver<u64> {
+        self.moves.subscribe()
     }
 
     /// Lends a list's publisher; tells whether there is one.

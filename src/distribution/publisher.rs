@@ -19,7 +19,7 @@ use crate::revocation::version::Version;
 use crate::store::{SealKey, StoredList};
 use crate::token::selection::sha256;
 
-use super::convert::{Sealed, delta_to_wire, digest_to_wire, entries_to_wire, version_to_wire};
+use super::convert::{Sealed, delta_to_wire, entries_to_wire, snapshot_end_to_wire};
 use super::frame::Shared;
 use super::{CHUNK_BYTES, KEY_SCHEME};
 
@@ -41,6 +41,8 @@ pub struct ListPublisher {
     /// Where the state was fetched; everything since is in the history, or was dropped from it.
     base: Point,
     last_change: Version,
+    /// The last step that was about the list, also if it changed no row.
+    last_step: Version,
     complete: Version,
     horizon: UnixSeconds,
     history: VecDeque<Change>,
@@ -178,6 +180,7 @@ impl ListPublisher {
             config,
             base,
             last_change: complete,
+            last_step: complete,
             complete,
             horizon,
             history: VecDeque::new(),
@@ -193,6 +196,7 @@ impl ListPublisher {
         let before = self.point();
         let difference = self.state.apply(step);
         self.complete = version;
+        self.last_step = version;
         if difference.is_empty() {
             return false;
         }
@@ -254,6 +258,13 @@ impl ListPublisher {
             config_generation: self.config.generation,
             horizon: self.horizon,
         }
+    }
+
+    /// Returns up to which step a subscriber has everything that has all up to a version: one that has the last change
+    /// has every step since. As long as nothing happens to the list, the answer stays the same.
+    #[must_use]
+    pub fn has_steps_up_to(&self, acknowledged: Version) -> Version {
+        if acknowledged >= self.last_change { self.last_step } else { acknowledged }
     }
 
     /// Seals a version for the wire.
@@ -364,12 +375,8 @@ impl ListPublisher {
             let entries = Some(entries_to_wire(chunk.iter().copied()));
             frames.push(Shared::snapshot_entries(&v1::SnapshotEntries { r#ref: 0, entries }));
         }
-        frames.push(Shared::snapshot_end(&v1::SnapshotEnd {
-            r#ref: 0,
-            version: Some(version_to_wire(&self.seal(snapshot.version))),
-            digest: digest_to_wire(snapshot.digest),
-            horizon: self.horizon.get(),
-        }));
+        let sealed = self.seal(snapshot.version);
+        frames.push(Shared::snapshot_end(&snapshot_end_to_wire(&sealed, snapshot.digest, self.horizon)));
         frames.into()
     }
 }

@@ -1,11 +1,12 @@
 //! A replica: follows the store, keeps a publisher per list, and proves freshness by its own heartbeats.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::revocation::names::ListName;
@@ -15,23 +16,19 @@ use crate::revocation::version::Version;
 use crate::runtime::environment::Environment;
 use crate::runtime::random::bytes;
 use crate::store::{
-    Beat, Event, Fetched, Follow, FollowError, Revocation, Store, StoreError, StoredList, What,
+    Beat, Event, Fetched, Follow, FollowError, Revocation, Store, StoreError, StoredList, Unreadable, What,
 };
 
 use super::hub::{Hub, lock};
 use super::publisher::{ListPublisher, PublishedConfig};
-use proof::{Outcome, Round};
+use rounds::{Done, Finished, Next, Rounds};
 
 mod proof;
+mod rounds;
 
-/// The shortest time from the start of one round of proof to that of the next.
-const ROUND_INTERVAL: Duration = Duration::from_millis(200);
-/// A round that takes longer proves nothing, and another is tried.
-const ROUND_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause before everything is fetched anew.
+/// The pause before everything is fetched anew; it doubles with every failure.
 const FETCH_PAUSE: Duration = Duration::from_millis(200);
-/// After so many rounds without a proof, everything is fetched anew.
-const MAX_MISSED_ROUNDS: u32 = 3;
+const MAX_FETCH_PAUSE: Duration = Duration::from_secs(5);
 
 /// Says why a replica stopped.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +47,8 @@ pub struct Replica {
     store: Arc<dyn Store>,
     environment: Environment,
     id: u64,
+    /// Lists with a revocation that can't be read.
+    withheld: Mutex<HashSet<ListName>>,
 }
 
 impl Replica {
@@ -57,7 +56,7 @@ impl Replica {
     #[must_use]
     pub fn new(hub: Arc<Hub>, store: Arc<dyn Store>, environment: Environment) -> Self {
         let id = u64::from_le_bytes(bytes(&*environment.random));
-        Self { hub, store, environment, id }
+        Self { hub, store, environment, id, withheld: Mutex::default() }
     }
 
     /// Runs until `shutdown`.
@@ -73,22 +72,33 @@ impl Replica {
 
     async fn keep_following(&self) -> ReplicaError {
         let mut went_back = self.hub.went_back.subscribe();
+        let mut pause = FETCH_PAUSE;
         loop {
             let again = match self.fetch().await {
-                Ok(mut follow) => tokio::select! {
-                    again = self.follow(&mut follow) => again,
-                    seen = told(&mut went_back) => self.start_epoch(seen).await,
-                },
+                Ok(mut follow) => {
+                    pause = FETCH_PAUSE;
+                    tokio::select! {
+                        again = self.follow(&mut follow) => again,
+                        seen = told(&mut went_back) => self.start_epoch(seen).await,
+                    }
+                }
                 Err(again) => again,
             };
+            let seen = self.hub.news.borrow().complete;
+            let again = match (again, seen) {
+                (Again::WentBack, Some(seen)) => self.start_epoch(seen).await,
+                (again, _) => again,
+            };
             match again {
+                Again::Stop(error) => return error,
                 Again::Fetch(why) => {
                     tracing::warn!(replica = self.hub.name, why, "fetching everything anew");
-                    // What is wrong with a store may last: it is asked again, and not without a pause.
-                    tokio::time::sleep(FETCH_PAUSE).await;
                 }
-                Again::Stop(error) => return error,
+                Again::WentBack => tracing::warn!(replica = self.hub.name, "fetching everything anew"),
             }
+            // What is wrong with a store may last: it is asked again, and not without a pause.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_FETCH_PAUSE);
         }
     }
 
@@ -102,7 +112,7 @@ impl Replica {
              another history begins, and what was revoked since the backup has to be revoked again"
         );
         match self.store.start_epoch(seen).await {
-            Ok(()) => Again::Fetch("another history has begun"),
+            Ok(()) => Again::Fetch("another history has begun".to_owned()),
             Err(error) => refused(error),
         }
     }
@@ -114,8 +124,9 @@ impl Replica {
         // A proof that was given stands for at least what was seen then: an earlier state would break it.
         let seen = self.hub.news.borrow().complete;
         if seen.is_some_and(|seen| !at_or_above(fetched.version, seen)) {
-            return Err(Again::Fetch("the store is below what had been seen"));
+            return Err(Again::WentBack);
         }
+        self.withhold(&fetched.unreadable);
         let built = lists.iter().filter_map(|list| self.build(list, &fetched)).collect();
         let follow = self.store.follow(fetched.version).await.map_err(after)?;
         *self.hub.lists.write().unwrap_or_else(PoisonError::into_inner) = built;
@@ -128,7 +139,7 @@ impl Replica {
     }
 
     fn build(&self, list: &StoredList, fetched: &Fetched) -> Option<(ListName, Arc<Mutex<ListPublisher>>)> {
-        let name = list.document.name().ok()?;
+        let name = list.document.name().ok().filter(|name| !self.is_withheld(name))?;
         let config = match PublishedConfig::new(list) {
             Ok(config) => config,
             Err(error) => {
@@ -146,87 +157,112 @@ impl Replica {
     }
 
     async fn follow(&self, follow: &mut Box<dyn Follow>) -> Again {
-        let mut round: Option<Round> = None;
-        let mut work = Work::None;
-        let (mut next_start, mut deadline) = (Instant::now(), Instant::now());
-        let mut missed = 0;
-        let mut proven = self.hub.news.borrow().proven;
+        let mut rounds = Rounds::new(self.hub.news.borrow().proven, self.store.round_interval());
+        let mut acknowledged = self.hub.sessions().changes();
         loop {
-            let open = self.hub.pings() > proven;
+            let wanted = self.hub.pings() > rounds.proven();
+            // One thing is written at a time.
+            let may_report = self.store.keeps_reports() && rounds.is_idle();
             tokio::select! {
                 event = follow.next() => match event {
                     Ok(event) => {
-                        if let Some(round) = &mut round {
-                            round.observe(&event);
-                        }
+                        rounds.observe(&event);
                         self.apply(&event);
+                        if self.is_unpublished(&event) {
+                            return Again::Fetch("what a list says can't be read, or can be again".to_owned());
+                        }
                     }
                     Err(error) => return after(error),
                 },
-                outcome = &mut work => {
-                    work = Work::None;
-                    match (outcome, &mut round) {
-                        (Ok((lists, version)), Some(round)) => round.written(lists, version),
-                        (Err(error @ StoreError::Failed { .. }), _) => return Again::Stop(error.into()),
-                        // A write that failed proves nothing: another round, with another nonce.
-                        (outcome, _) => {
-                            tracing::warn!(error = ?outcome.err(), "a round of proof failed");
-                            (round, missed) = (None, missed + 1);
+                () = self.hub.wanted.notified(), if !wanted => {}
+                Ok(()) = acknowledged.changed(), if may_report => rounds.report(self.report()),
+                next = rounds.next(wanted) => match next {
+                    Next::Written(outcome) => {
+                        if let Err(error) = rounds.worked(outcome) {
+                            return refused(error);
                         }
                     }
-                }
-                // Nor does one that was not answered, or that was not delivered, in time.
-                () = tokio::time::sleep_until(deadline), if round.is_some() => {
-                    tracing::warn!("a round of proof was not complete in time");
-                    work = Work::None;
-                    (round, missed) = (None, missed + 1);
-                }
-                () = self.hub.wanted.notified(), if !open => {}
-                () = tokio::time::sleep_until(next_start), if open && round.is_none() => {
-                    next_start = Instant::now() + ROUND_INTERVAL;
-                    deadline = Instant::now() + ROUND_TIMEOUT;
-                    let started = self.start_round();
-                    work = self.write(started.beat());
-                    round = Some(started);
-                }
+                    Next::TimedOut => {}
+                    Next::Start => self.start(&mut rounds),
+                },
             }
-            match round.as_ref().map(Round::outcome) {
-                Some(Outcome::Proven { serial }) => {
-                    (proven, missed) = (serial, 0);
-                    if self.complete(round.take(), serial) == Adopted::NewList {
-                        return Again::Fetch("a list was declared");
+            match rounds.finish() {
+                Finished::No => {}
+                Finished::Proven { serial, lists } => {
+                    if self.complete(serial, lists) == Adopted::NewList {
+                        return Again::Fetch("a list was declared".to_owned());
                     }
                 }
-                Some(Outcome::TimeTravel) => return Again::Fetch("a heartbeat was below what had been seen"),
-                Some(Outcome::Open) | None => {}
-            }
-            if missed >= MAX_MISSED_ROUNDS {
-                return Again::Fetch("several rounds of proof failed");
+                Finished::WentBack => return Again::WentBack,
+                Finished::GivenUp => {
+                    // Others may get on: their watch is another one.
+                    self.hub.ask_to_move();
+                    return Again::Fetch("several rounds of proof failed".to_owned());
+                }
             }
         }
     }
 
+    /// Whoever has pinged is counted in a report that is taken after this, and in the log before the heartbeat.
+    fn start(&self, rounds: &mut Rounds) {
+        let (beat, serial, seen) = (self.beat(), self.hub.pings(), self.hub.news.borrow().complete);
+        rounds.start(beat, serial, seen, self.prove(beat));
+    }
+
     /// Takes what a proven round has read, then lets the streams answer its pings.
-    fn complete(&self, round: Option<Round>, serial: u64) -> Adopted {
-        let adopted = self.adopt(round.map(Round::into_lists).unwrap_or_default());
+    fn complete(&self, serial: u64, lists: Vec<StoredList>) -> Adopted {
+        let adopted = self.adopt(lists);
         self.hub.rounds.fetch_add(1, Ordering::Relaxed);
         self.hub.tell(|news| news.proven = serial);
         adopted
     }
 
-    fn start_round(&self) -> Round {
-        let seen = self.hub.news.borrow().complete;
-        let beat = Beat { replica: self.id, nonce: u128::from_le_bytes(bytes(&*self.environment.random)) };
-        Round::start(beat, self.hub.pings(), seen)
+    fn beat(&self) -> Beat {
+        Beat { replica: self.id, nonce: u128::from_le_bytes(bytes(&*self.environment.random)) }
     }
 
     /// The list of declarations begins after the nonce was made, as the heartbeat does.
-    fn write(&self, beat: Beat) -> Work {
-        let store = Arc::clone(&self.store);
-        Work::Running(Box::pin(async move {
+    fn prove(&self, beat: Beat) -> BoxFuture<'static, Result<Done, StoreError>> {
+        let (store, report) = (Arc::clone(&self.store), self.report());
+        Box::pin(async move {
+            report.await?;
             let lists = store.lists().await?;
-            Ok((lists, store.beat(beat).await?))
-        }))
+            Ok(Done::Beaten { lists, version: store.beat(beat).await? })
+        })
+    }
+
+    fn report(&self) -> BoxFuture<'static, Result<Done, StoreError>> {
+        let (store, replica) = (Arc::clone(&self.store), self.id);
+        let lists = store.keeps_reports().then(|| self.hub.report(self.environment.clock.now()));
+        Box::pin(async move {
+            if let Some(lists) = lists {
+                store.report(replica, lists).await?;
+            }
+            Ok(Done::Reported)
+        })
+    }
+
+    /// Notes the lists of which nothing can be vouched for.
+    fn withhold(&self, unreadable: &[Unreadable]) {
+        let mut withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
+        *withheld = unreadable.iter().map(|unreadable| unreadable.list.clone()).collect();
+        for Unreadable { id, list, why } in unreadable {
+            tracing::error!(%list, %id, why, "a revocation can't be read: nothing is published of its list");
+        }
+    }
+
+    fn is_withheld(&self, list: &ListName) -> bool {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner).contains(list)
+    }
+
+    /// Whether an event changes which lists can be vouched for.
+    fn is_unpublished(&self, event: &Event) -> bool {
+        match &event.what {
+            What::Unreadable(_) => true,
+            What::Added(revocation) => self.is_withheld(&revocation.list),
+            What::Removed { list, .. } => self.is_withheld(list),
+            What::Horizon(_) | What::Heartbeat(_) => false,
+        }
     }
 
     fn apply(&self, event: &Event) {
@@ -257,7 +293,7 @@ impl Replica {
                     _ = publisher.apply(Step::Remove(*id), event.version)
                 }
                 What::Horizon(horizon) => publisher.raise_horizon(*horizon),
-                What::Added(_) | What::Removed { .. } | What::Heartbeat(_) => {}
+                What::Added(_) | What::Removed { .. } | What::Unreadable(_) | What::Heartbeat(_) => {}
             }
             publisher.advance(event.version);
         }
@@ -282,6 +318,7 @@ impl Replica {
                     self.hub.sessions().note_window(&name, config.window_nanos(self.environment.clock.now()));
                     publisher.set_config(config);
                 }
+                (Ok(_), None) if self.is_withheld(&name) => {}
                 (Ok(_), None) => adopted = Adopted::NewList,
                 (Err(error), _) => tracing::error!(list = %name, %error, "a new declaration can't be used"),
             }
@@ -319,49 +356,29 @@ async fn told(went_back: &mut watch::Receiver<Option<Version>>) -> Version {
 
 /// Why following ended.
 enum Again {
-    Fetch(&'static str),
+    Fetch(String),
+    /// The store does not have what had been seen of it.
+    WentBack,
     Stop(ReplicaError),
 }
-
-type Written = Result<(Vec<StoredList>, Version), StoreError>;
 
 fn at_or_above(version: Version, seen: Version) -> bool {
     matches!(version.partial_cmp(&seen), Some(std::cmp::Ordering::Equal | std::cmp::Ordering::Greater))
 }
 
 fn refused(error: StoreError) -> Again {
-    if matches!(error, StoreError::Failed { .. }) {
-        return Again::Stop(error.into());
+    match error {
+        StoreError::Failed { .. } => Again::Stop(error.into()),
+        StoreError::WentBack => Again::WentBack,
+        error => Again::Fetch(error.to_string()),
     }
-    Again::Fetch("the store refused a read")
 }
 
 fn after(error: FollowError) -> Again {
-    match error {
-        FollowError::Compacted { .. } => Again::Fetch("the log does not reach back"),
-        FollowError::NotOfThisHistory { .. } => Again::Fetch("the store's history is another one"),
-        FollowError::Failed { .. } => Again::Stop(error.into()),
+    if matches!(error, FollowError::Failed { .. }) {
+        return Again::Stop(error.into());
     }
-}
-
-/// The write of a round, if there is one.
-enum Work {
-    None,
-    Running(futures::future::BoxFuture<'static, Written>),
-}
-
-impl Future for Work {
-    type Output = Written;
-
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Written> {
-        match &mut *self {
-            Self::None => std::task::Poll::Pending,
-            Self::Running(work) => work.as_mut().poll(context),
-        }
-    }
+    Again::Fetch(error.to_string())
 }
 
 #[cfg(test)]

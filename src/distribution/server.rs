@@ -174,6 +174,7 @@ impl Stream {
         let shared = Arc::clone(&self.shared);
         let mut news = shared.hub.news();
         let mut told_to_move = false;
+        let mut moves = shared.hub.moves();
         let idle = tokio::time::sleep(IDLE_TIMEOUT);
         tokio::pin!(idle);
         loop {
@@ -198,6 +199,10 @@ impl Stream {
                     changed.map_err(|_| Status::unavailable("this replica has ended"))?;
                 }
                 () = shared.draining.cancelled(), if !told_to_move => {
+                    told_to_move = true;
+                    self.outbox.push_back(draining());
+                }
+                Ok(()) = moves.changed(), if !told_to_move => {
                     told_to_move = true;
                     self.outbox.push_back(draining());
                 }

@@ -20,6 +20,7 @@ use super::view::ListView;
 use followed::{Followed, Proof, Refusal};
 
 mod followed;
+mod kept;
 
 /// How many pings may be open; a publisher that answers none of them is left.
 pub const MAX_OPEN_PINGS: usize = 8;

@@ -13,9 +13,7 @@ use crate::revocation::version::Version;
 use crate::store::SealKey;
 
 use super::MAX_LISTS;
-use super::convert::{
-    ConvertError, Sealed, digest_from_wire, digest_to_wire, version_from_wire, version_to_wire,
-};
+use super::convert::{ConvertError, Proof, Sealed, digest_from_wire, proof_to_wire, version_from_wire};
 use super::frame::Frame;
 use super::publisher::{ListPublisher, Plan, Standing};
 
@@ -439,14 +437,14 @@ fn own(message: Out) -> Frame {
 }
 
 fn proof(reference: u32, standing: &Standing, publisher: &ListPublisher) -> v1::ListProof {
-    v1::ListProof {
-        r#ref: reference,
-        version: Some(version_to_wire(&publisher.seal(standing.complete))),
-        digest: digest_to_wire(standing.digest),
+    let proof = Proof {
+        complete: publisher.seal(standing.complete),
+        last_change: publisher.seal(standing.last_change),
+        digest: standing.digest,
         config_generation: standing.config_generation,
-        horizon: standing.horizon.get(),
-        last_change: Some(version_to_wire(&publisher.seal(standing.last_change))),
-    }
+        horizon: standing.horizon,
+    };
+    proof_to_wire(reference, &proof)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! When a record may be forgotten: once the last token that it can cover has surely expired.
 
 use super::record::{CompareWith, Cutoff, RevocationSpec};
+use super::row::Rows;
 use super::selector::BuiltIn;
 use super::time::UnixSeconds;
 
@@ -25,6 +26,18 @@ pub struct Largest {
     pub clock_skew_seconds: u64,
 }
 
+impl Largest {
+    /// Returns the larger of each limit.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            token_lifetime_seconds: self.token_lifetime_seconds.max(other.token_lifetime_seconds),
+            session_lifetime_seconds: self.session_lifetime_seconds.max(other.session_lifetime_seconds),
+            clock_skew_seconds: self.clock_skew_seconds.max(other.clock_skew_seconds),
+        }
+    }
+}
+
 /// Returns the first second in which a record may be forgotten; none if it has to stay until it is lifted.
 ///
 /// `committed` is the second in which the store took it.
@@ -45,13 +58,8 @@ pub fn forgotten_from(
         }
         Cutoff::At(time) => {
             let last_issued = committed.max(time.saturating_add(largest.clock_skew_seconds));
-            let session = match spec.compare_with {
-                CompareWith::IssueTime => 0,
-                CompareWith::SessionStart => largest.session_lifetime_seconds,
-            };
-            let last = last_issued.saturating_add(session).saturating_add(largest.token_lifetime_seconds);
             // An author's end can only prolong a cutoff.
-            let covered = with_margins(last);
+            let covered = last_covered_by_cutoff(last_issued, spec.compare_with, largest);
             Some(spec.expires_at.map_or(covered, |end| covered.max(end)))
         }
     }
@@ -73,6 +81,36 @@ fn last_covered_always(
     }
 }
 
+fn last_covered_by_cutoff(
+    last_issued: UnixSeconds,
+    compare_with: CompareWith,
+    largest: &Largest,
+) -> UnixSeconds {
+    let session = match compare_with {
+        CompareWith::IssueTime => 0,
+        CompareWith::SessionStart => largest.session_lifetime_seconds,
+    };
+    with_margins(last_issued.saturating_add(session).saturating_add(largest.token_lifetime_seconds))
+}
+
+/// Returns what is left of rows whose records are not known any more, when expiries have been carried out up to
+/// `horizon`.
+///
+/// A cutoff is given up when every token that it reaches has expired under the longest limits. An *always* row without
+/// an end stays: whether it bans a subject or names one token can't be told from it.
+#[must_use]
+pub fn left_of(rows: Rows, horizon: UnixSeconds, longest: &Largest) -> Rows {
+    let is_needed = |cutoff: &UnixSeconds, compare_with| {
+        let last_issued = cutoff.saturating_add(longest.clock_skew_seconds);
+        last_covered_by_cutoff(last_issued, compare_with, longest) > horizon
+    };
+    Rows {
+        always: rows.always.filter(|end| end.time().is_none_or(|end| end > horizon)),
+        issued: rows.issued.filter(|cutoff| is_needed(cutoff, CompareWith::IssueTime)),
+        session_started: rows.session_started.filter(|start| is_needed(start, CompareWith::SessionStart)),
+    }
+}
+
 fn with_margins(last: UnixSeconds) -> UnixSeconds {
     last.saturating_add(MAX_LEEWAY_SECONDS).saturating_add(MARGIN_SECONDS).saturating_add(1)
 }
@@ -86,6 +124,7 @@ pub fn floor_of(horizon: UnixSeconds) -> UnixSeconds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::revocation::row::End;
     use crate::revocation::selector::{ClaimMatch, Selection, Target, TypedValue};
 
     const LARGEST: Largest =
@@ -144,6 +183,27 @@ mod tests {
             ban.expires_at = Some(at(5));
             check(&ban, Some(5));
         }
+    }
+
+    /// Invariant 7: also of what is kept without its record, for as long as its own record would be.
+    #[test]
+    fn a_row_without_its_record_is_given_up_when_no_token_that_it_covers_can_live() {
+        let never = Rows { always: Some(End::NEVER), ..Rows::default() };
+        let rows = Rows {
+            always: Some(End::at(at(2_000_000))),
+            issued: Some(at(1_000_000)),
+            session_started: Some(at(1_000_000)),
+        };
+        let check = |horizon, expected: Rows| assert_eq!(left_of(rows, at(horizon), &LARGEST), expected);
+        let issued_until = 1_000_002 + 3600 + MARGINS;
+        check(issued_until - 1, rows);
+        check(issued_until, Rows { issued: None, ..rows });
+        let session_until = issued_until + 86_400;
+        check(session_until - 1, Rows { issued: None, ..rows });
+        check(session_until, Rows { issued: None, session_started: None, ..rows });
+        check(1_999_999, Rows { issued: None, session_started: None, ..rows });
+        check(2_000_000, Rows::default());
+        assert_eq!(left_of(never, UnixSeconds::MAX, &LARGEST), never);
     }
 
     /// Invariant 7: an author's end shortens an always row only.

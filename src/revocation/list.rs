@@ -141,18 +141,53 @@ impl RevocationList {
             return Err(ListError::Backwards { offered: snapshot.version, held: self.version });
         }
         let mut list = Self::from_snapshot(hash_key, snapshot)?;
-        list.retained = if hash_key != self.hash_key {
-            Arc::default()
-        } else if snapshot.version.epoch == self.version.epoch {
-            Arc::clone(&self.retained)
-        } else {
-            let mut retained = (*self.retained).clone();
-            for (key, rows) in self.entries() {
-                retained.entry(key).and_modify(|old| *old = old.combine(rows)).or_insert(rows);
-            }
-            Arc::new(retained)
-        };
+        if hash_key != self.hash_key {
+            return Ok(list);
+        }
+        if snapshot.version.epoch != self.version.epoch {
+            return Ok(list.keeping(self));
+        }
+        list.retained = Arc::clone(&self.retained);
         Ok(list)
+    }
+
+    /// Returns this list with everything that another one of the same hash key denies kept beside it, outside the
+    /// digest.
+    #[must_use]
+    pub fn keeping(&self, other: &Self) -> Self {
+        let mut retained = (*self.retained).clone();
+        let old = other.retained.iter().map(|(key, rows)| (*key, *rows));
+        for (key, rows) in old.chain(other.entries()) {
+            retained.entry(key).and_modify(|kept| *kept = kept.combine(rows)).or_insert(rows);
+        }
+        Self { retained: Arc::new(retained), ..self.clone() }
+    }
+
+    /// Returns the denials of this list alone, to be kept when its history is over: no state, and no digest.
+    #[must_use]
+    pub fn denials(&self) -> Self {
+        let base = Base { entries: Map::default(), filter: Prefilter::with_capacity(&self.hash_key, 0) };
+        let nothing = Self {
+            base: Arc::new(base),
+            overlay: Arc::default(),
+            live: 0,
+            digest: Digest::default(),
+            retained: Arc::default(),
+            ..self.clone()
+        };
+        nothing.keeping(self)
+    }
+
+    /// Returns the list with less of what is kept from old histories: `left` says what stays of the rows under each
+    /// key. None if all of it stays.
+    #[must_use]
+    pub fn forgetting(&self, left: impl Fn(Rows) -> Rows) -> Option<Self> {
+        if self.retained.values().all(|rows| left(*rows) == *rows) {
+            return None;
+        }
+        let kept = self.retained.iter().map(|(key, rows)| (*key, left(*rows)));
+        let retained = kept.filter(|(_, rows)| !rows.is_empty()).collect();
+        Some(Self { retained: Arc::new(retained), ..self.clone() })
     }
 
     /// Applies a delta and returns the list after it; this one is left as it is.

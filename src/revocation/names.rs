@@ -138,17 +138,6 @@ impl FromStr for RecordId {
     }
 }
 
-/// Names a revocation after a random id, in letters that can be read aloud.
-#[must_use]
-pub fn generated_name(id: RecordId) -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let letter = |index: u32| {
-        let five_bits = usize::try_from((id.0 >> (5 * index)) & 31).unwrap_or(0);
-        char::from(LETTERS.get(five_bits).copied().unwrap_or(b'a'))
-    };
-    std::iter::once("r-".to_owned()).chain((0..10).map(|index| letter(index).to_string())).collect()
-}
-
 impl TryFrom<String> for RecordId {
     type Error = RecordIdError;
 

@@ -8,7 +8,7 @@ use crate::revocation::names::ListName;
 use crate::runtime::listen::Address;
 use crate::runtime::tls::Identity;
 
-use super::compose::Config;
+use super::compose::{Config, DEFAULT_MAX_CONCURRENT_CHECKS};
 
 /// Follows revocation lists and answers whether tokens may be accepted.
 #[derive(Args, Clone, Debug)]
@@ -55,6 +55,10 @@ pub struct SidecarArgs {
     /// Threads for checks [default: one per core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// The most checks at one time; beyond, they are answered with 503 at once
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_CONCURRENT_CHECKS,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_concurrent_checks: u32,
     /// Tell the outside whether a refused token was revoked, rather than otherwise invalid
     #[arg(long)]
     pub reveal: bool,
@@ -91,6 +95,7 @@ impl SidecarArgs {
             health_hosts: self.health_host,
             identity: self.identity,
             threads: self.threads,
+            max_concurrent_checks: self.max_concurrent_checks,
             reveal: self.reveal,
         })
     }

@@ -115,6 +115,7 @@ impl Check<'_> {
     fn run(mut self) -> Outcome {
         let request = self.request;
         let (otherwise, strip, clear_cookies) = match &request.credential {
+            Credential::Unread => (self.unread(), Strip::Nothing, Vec::new()),
             Credential::Lines { authorization, cookies } => self.lines(Lines { authorization, cookies }),
             Credential::Token { token, source } => {
                 (self.bare_token(token, source), Strip::Nothing, Vec::new())
@@ -153,6 +154,14 @@ impl Check<'_> {
             clear_cookies: if refused { clear_cookies } else { Vec::new() },
             effort: self.effort,
         }
+    }
+
+    /// Notes that nobody has the time to look. The lists are in doubt, as if they were too old: so a route that only
+    /// reports, and lists in shadow, refuse nothing.
+    fn unread(&mut self) -> Verdict {
+        self.steps.note("admission", false, || "more is asked at one time than is taken on".to_owned());
+        self.findings.doubt(self.panel.force(), Why::Overloaded);
+        Verdict::Unknown(Why::Overloaded)
     }
 
     /// Asks every list whether it vouches; tells whether one does so though it is stale.

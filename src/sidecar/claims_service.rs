@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status};
 use crate::proto::v1;
 use crate::proto::v1::claims_check_server::{ClaimsCheck, ClaimsCheckServer};
 use crate::revocation::claims::Claims;
+use crate::runtime::gate::Admission;
 use crate::token::jws::MAX_TOKEN_BYTES;
 use crate::token::rejection::Rejection;
 
@@ -40,23 +41,32 @@ impl ClaimsService {
     fn answer(
         &self,
         wire: &v1::CheckClaimsRequest,
+        admission: Admission,
         check: impl FnOnce(&request::Request<'_>) -> Outcome,
     ) -> v1::CheckResponse {
         let (policy, min_version) = match options(wire.options.as_ref()) {
             Ok(options) => options,
             Err(error) => return to_wire(&self.checker.bad_policy(Transport::Claims, &error)),
         };
-        // What no token could hold was not in one.
-        let claims = if wire.claims.len() > MAX_TOKEN_BYTES {
-            Err(Rejection::TooLarge)
-        } else {
-            Claims::parse(&wire.claims).map_err(|_| Rejection::Malformed)
+        let claims = match admission {
+            Admission::Granted => Some(parse(&wire.claims)),
+            Admission::Refused => None,
         };
         let key_id = Some(wire.key_id.as_str()).filter(|key_id| !key_id.is_empty());
-        let credential =
-            Credential::Claims { claims: claims.as_ref().map_err(|rejection| *rejection), key_id };
+        let credential = claims.as_ref().map_or(Credential::Unread, |claims| Credential::Claims {
+            claims: claims.as_ref().map_err(|rejection| *rejection),
+            key_id,
+        });
         to_wire(&check(&request::Request { policy, min_version, ..request::Request::new(credential) }))
     }
+}
+
+fn parse(claims: &[u8]) -> Result<Claims, Rejection> {
+    // What no token could hold was not in one.
+    if claims.len() > MAX_TOKEN_BYTES {
+        return Err(Rejection::TooLarge);
+    }
+    Claims::parse(claims).map_err(|_| Rejection::Malformed)
 }
 
 #[tonic::async_trait]
@@ -65,20 +75,22 @@ impl ClaimsCheck for ClaimsService {
         &self,
         request: Request<v1::CheckClaimsRequest>,
     ) -> Result<Response<v1::CheckResponse>, Status> {
+        let admission = Admission::of(request.extensions());
         let check = |question: &request::Request<'_>| self.checker.check(Transport::Claims, question);
-        Ok(Response::new(self.answer(&request.into_inner(), check)))
+        Ok(Response::new(self.answer(&request.into_inner(), admission, check)))
     }
 
     async fn check_claims_batch(
         &self,
         request: Request<v1::CheckClaimsBatchRequest>,
     ) -> Result<Response<v1::CheckBatchResponse>, Status> {
+        let admission = Admission::of(request.extensions());
         let wire = request.into_inner();
         within_batch(wire.requests.len())?;
         let (views, _) = self.checker.look();
         let check =
             |question: &request::Request<'_>| self.checker.check_with(Transport::Claims, question, &views);
-        let responses = wire.requests.iter().map(|one| self.answer(one, check)).collect();
+        let responses = wire.requests.iter().map(|one| self.answer(one, admission, check)).collect();
         Ok(Response::new(v1::CheckBatchResponse { responses }))
     }
 }

@@ -21,6 +21,7 @@ use crate::revocation::freshness::Knowledge;
 use crate::revocation::names::ListName;
 use crate::runtime::admin_http;
 use crate::runtime::environment::Environment;
+use crate::runtime::gate::Gate;
 use crate::runtime::grpc_serve::{self, Transport};
 use crate::runtime::host_guard::{HostGuard, Literals};
 use crate::runtime::http_serve::{self, Limits};
@@ -66,6 +67,8 @@ pub struct Config {
     pub identity: Option<String>,
     /// Threads for checks.
     pub threads: Option<usize>,
+    /// The most checks at one time, of all paths together.
+    pub max_concurrent_checks: u32,
     /// Whether the outside may know that a token was revoked.
     pub reveal: bool,
 }
@@ -83,6 +86,11 @@ pub struct Bound {
     pub health: Option<Address>,
 }
 
+/// The most checks at one time, unless told otherwise. So many take one core 0.1 s, and proxies wait a few times as
+/// long: nobody gives up on a check that is taken on. It is also more than one connection can ask at one time.
+pub const DEFAULT_MAX_CONCURRENT_CHECKS: u32 = 1024;
+/// How long a check's question may be on its way: proxies have given up long before.
+pub const BODY_PATIENCE: Duration = Duration::from_secs(5);
 /// Whoever shares the pod may ask.
 const CHECK_MODE: u32 = 0o666;
 /// Who asks by claims learns who is revoked.
@@ -108,9 +116,10 @@ pub fn start(config: Config, environment: Environment, supervisor: &mut Supervis
         views.publish(index, view.clone());
     }
     let metrics = Metrics::default();
+    let gate = Gate::new(usize::try_from(config.max_concurrent_checks)?, BODY_PATIENCE);
     let readiness = readiness(&views);
     if let Some(listener) = sockets.health {
-        let exposition = metrics.exposition(views.clone(), Arc::clone(&environment.clock));
+        let exposition = metrics.exposition(views.clone(), Arc::clone(&environment.clock), gate.clone());
         serve_health(supervisor, listener, admin_http::router(readiness, exposition, config.health_hosts));
     }
     let session = Session::new(identity(config.identity, &*environment.random), found);
@@ -122,11 +131,13 @@ pub fn start(config: Config, environment: Environment, supervisor: &mut Supervis
             RETRY_AFTER_SECONDS,
         ),
         controller: metrics.controller(),
+        gate,
         sockets: sockets.checks,
     };
     let served = serve_checks(supervisor, &checks, threads(config.threads))?;
     if let Some(folder) = config.data {
-        supervisor.spawn("snapshots", disk::keep(folder, views.clone(), supervisor.shutdown()));
+        let keeping = disk::keep(folder, views.clone(), metrics.clone(), supervisor.shutdown());
+        supervisor.spawn("snapshots", keeping);
     }
     let environment = client::Environment {
         clock: environment.clock,
@@ -260,6 +271,7 @@ struct Checks {
     checker: Checker,
     style: Style,
     controller: watch::Receiver<Option<String>>,
+    gate: Gate,
     sockets: CheckSockets,
 }
 
@@ -297,6 +309,7 @@ impl Checks {
             checker: self.checker.clone(),
             style: self.style.clone(),
             controller: self.controller.clone(),
+            gate: self.gate.clone(),
             sockets,
         })
     }
@@ -306,15 +319,16 @@ impl Checks {
             let routes = Routes::new(ExtAuthz::new(self.checker.clone(), self.style.clone()).into_server());
             let routes = routes
                 .add_service(CheckService::new(self.checker.clone(), self.controller.clone()).into_server());
-            serve_grpc(listener, routes, CHECKS, shutdown.clone())
+            serve_grpc(listener, &self.gate, routes, CHECKS, shutdown.clone())
         });
         let claims = self.sockets.claims.into_iter().map(|listener| {
             let routes = Routes::new(ClaimsService::new(self.checker.clone()).into_server());
-            serve_grpc(listener, routes, &[claims_check_server::SERVICE_NAME], shutdown.clone())
+            serve_grpc(listener, &self.gate, routes, &[claims_check_server::SERVICE_NAME], shutdown.clone())
         });
         let grpc = grpc.chain(claims);
         let http = self.sockets.http.into_iter().map(|listener| {
-            let router = forward_auth::router(self.checker.clone(), self.style.clone());
+            let router =
+                self.gate.in_front_of(forward_auth::router(self.checker.clone(), self.style.clone()));
             let shutdown = shutdown.clone();
             async move {
                 http_serve::serve(listener.rehome()?, router, LIMITS, shutdown, DRAIN).await;
@@ -336,11 +350,14 @@ const LIMITS: Limits =
 
 async fn serve_grpc(
     listener: Listener,
+    gate: &Gate,
     routes: Routes,
     services: &[&str],
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let guard = listener.address().ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()));
+    // Health and reflection are added behind its back: that a sidecar is busy does not make it ill.
+    let routes = Routes::from(gate.in_front_of(routes.into_axum_router()));
     let routes = grpc_serve::described(routes, DESCRIPTORS, services);
     grpc_serve::serve(listener.rehome()?, Transport::Plain(guard), routes, shutdown).await
 }
@@ -363,6 +380,7 @@ mod tests {
             health_hosts: Vec::new(),
             identity: None,
             threads: None,
+            max_concurrent_checks: DEFAULT_MAX_CONCURRENT_CHECKS,
             reveal: false,
         };
         match (controllers(&config).map(|taken| taken.uris), expected) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::distribution::view::{ListView, Views};
@@ -14,13 +15,14 @@ use crate::revocation::freshness::Knowledge;
 use crate::revocation::names::ListName;
 use crate::revocation::version::Version;
 
+use super::metrics::Metrics;
 use super::snapshot_file::{self, SnapshotFileError, path_in};
 
 /// How often it is looked whether there is something new to write.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What was written last: the list's version and the generation of its declaration.
-type Written = HashMap<ListName, (Version, u64)>;
+/// Between two warnings about one failure that stays.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// Reads what an earlier process has left of each list, good for denials only. What can't be read counts as
 /// nothing: the sidecar then vouches for nobody, as without it.
@@ -46,16 +48,21 @@ pub(super) fn load(folder: &Path, lists: &[ListName]) -> anyhow::Result<Vec<List
 
 /// Writes every list that has changed, now and then, and once more at the end.
 ///
-/// A failure is logged, and tried again: a full disk takes nothing from what is in memory.
-pub(super) async fn keep(folder: PathBuf, views: Views, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let mut written = Written::new();
+/// A failure is logged, counted, and tried again: a full disk takes nothing from what is in memory.
+pub(super) async fn keep(
+    folder: PathBuf,
+    views: Views,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut keeper = Keeper { folder, metrics, written: HashMap::new(), failing: Failing::default() };
     loop {
         let last = tokio::select! {
             () = shutdown.cancelled() => true,
             () = tokio::time::sleep(INTERVAL) => false,
         };
         for view in views.load() {
-            write_if_new(&folder, view, &mut written).await;
+            keeper.write_if_new(view).await;
         }
         if last {
             return Ok(());
@@ -63,18 +70,90 @@ pub(super) async fn keep(folder: PathBuf, views: Views, shutdown: CancellationTo
     }
 }
 
-async fn write_if_new(folder: &Path, view: Arc<ListView>, written: &mut Written) {
-    // Only what was proven is worth keeping: anything else may be half of a story.
-    let (Some(list), Knowledge::FreshAsOf(_)) = (&view.list, view.knowledge) else { return };
-    let state = (list.version(), view.generation);
-    if written.get(&view.name) == Some(&state) {
-        return;
+/// The files of one folder.
+struct Keeper {
+    folder: PathBuf,
+    metrics: Metrics,
+    /// What was written last: the list's version and the generation of its declaration.
+    written: HashMap<ListName, (Version, u64)>,
+    failing: Failing,
+}
+
+impl Keeper {
+    async fn write_if_new(&mut self, view: Arc<ListView>) {
+        // Only what was proven is worth keeping: anything else may be half of a story.
+        let (Some(list), Knowledge::FreshAsOf(_)) = (&view.list, view.knowledge) else { return };
+        let state = (list.version(), view.generation);
+        if self.written.get(&view.name) == Some(&state) {
+            return;
+        }
+        let (path, name) = (path_in(&self.folder, &view.name), view.name.clone());
+        let writing = tokio::task::spawn_blocking(move || snapshot_file::save(&path, &view)).await;
+        match writing {
+            Ok(Ok(_)) => {
+                if self.failing.is_over(&name) {
+                    tracing::info!(list = %name, "the snapshot is written again");
+                }
+                self.written.insert(name, state);
+            }
+            Ok(Err(error)) => self.failed(name, error.to_string()),
+            Err(error) => self.failed(name, error.to_string()),
+        }
     }
-    let (path, name) = (path_in(folder, &view.name), view.name.clone());
-    let writing = tokio::task::spawn_blocking(move || snapshot_file::save(&path, &view)).await;
-    match writing {
-        Ok(Ok(_)) => _ = written.insert(name, state),
-        Ok(Err(error)) => tracing::warn!(list = %name, %error, "the snapshot was not written; trying again"),
-        Err(error) => tracing::warn!(list = %name, %error, "the snapshot was not written"),
+
+    fn failed(&mut self, list: ListName, error: String) {
+        self.metrics.snapshot_not_written(&list);
+        if self.failing.is_news(&list, &error, Instant::now()) {
+            tracing::warn!(
+                %list,
+                error,
+                "the snapshot can't be written and is tried again each second: make room for another one in the \
+                 folder of --data, and let the sidecar write there. Checks go on; a restart would begin with the \
+                 older snapshot"
+            );
+        }
+    }
+}
+
+/// The lists whose files can't be written: why, and when that was said last.
+#[derive(Debug, Default)]
+struct Failing(HashMap<ListName, (String, Instant)>);
+
+impl Failing {
+    /// Returns `true` if a failure is to be said: it is another one, or was not said for long.
+    fn is_news(&mut self, list: &ListName, error: &str, now: Instant) -> bool {
+        let known = self.0.get(list).is_some_and(|(why, said)| why == error && now < *said + SAY_EVERY);
+        if !known {
+            self.0.insert(list.clone(), (error.to_owned(), now));
+        }
+        !known
+    }
+
+    /// Returns `true` if the list's file could not be written before; now it was.
+    fn is_over(&mut self, list: &ListName) -> bool {
+        self.0.remove(list).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_said_when_it_is_new_and_then_once_a_minute() {
+        let (shop, bank): (ListName, ListName) = ("shop".parse().unwrap(), "bank".parse().unwrap());
+        let mut failing = Failing::default();
+        let start = Instant::now();
+        let mut check = |list, error, second, expected| {
+            let now = start + Duration::from_secs(second);
+            assert_eq!(failing.is_news(list, error, now), expected, "{list}: {error} at {second} s");
+        };
+        check(&shop, "no space left", 0, true);
+        check(&shop, "no space left", 1, false);
+        check(&bank, "no space left", 1, true);
+        check(&shop, "read-only", 2, true);
+        check(&shop, "read-only", 61, false);
+        check(&shop, "read-only", 62, true);
+        assert!(failing.is_over(&shop) && !failing.is_over(&shop));
     }
 }

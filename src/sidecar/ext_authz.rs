@@ -16,6 +16,7 @@ use crate::proto::envoy::service::auth::v3::{
 };
 use crate::proto::envoy::r#type::v3::{HttpStatus, StatusCode};
 use crate::proto::google::rpc;
+use crate::runtime::gate::Admission;
 use crate::token::route::RoutePolicy;
 
 use super::answer::{PREFIX, Refusal, RefusalStatus, Style, Workload, allowed};
@@ -48,12 +49,12 @@ impl ExtAuthz {
 
     /// Answers one question.
     #[must_use]
-    pub fn answer(&self, attributes: &AttributeContext) -> CheckResponse {
+    pub fn answer(&self, attributes: &AttributeContext, admission: Admission) -> CheckResponse {
         let empty = HttpRequest::default();
         let request = attributes.request.as_ref().and_then(|request| request.http.as_ref()).unwrap_or(&empty);
         let headers = Headers(request);
         let cookies = headers.lines("cookie");
-        let outcome = self.outcome(attributes, request, &headers);
+        let outcome = self.outcome(attributes, admission, request, &headers);
         let workload = Workload::of(headers.lines("content-type").first().copied());
         match self.style.refusal(&outcome, workload) {
             Some(refusal) => denied(refusal, &outcome),
@@ -64,6 +65,7 @@ impl ExtAuthz {
     fn outcome(
         &self,
         attributes: &AttributeContext,
+        admission: Admission,
         request: &HttpRequest,
         headers: &Headers<'_>,
     ) -> Outcome {
@@ -72,11 +74,14 @@ impl ExtAuthz {
             Ok(policy) => policy,
             Err(error) => return self.checker.bad_policy(Transport::ExtAuthz, &error),
         };
-        let upstream = upstream_claims(attributes.metadata_context.as_ref());
-        let credential = Credential::Lines {
+        let upstream = match admission {
+            Admission::Granted => upstream_claims(attributes.metadata_context.as_ref()),
+            Admission::Refused => Vec::new(),
+        };
+        let credential = Credential::read_if(admission, || Credential::Lines {
             authorization: headers.lines("authorization"),
             cookies: headers.lines("cookie"),
-        };
+        });
         let preflight = request.method == "OPTIONS"
             && !headers.lines("origin").is_empty()
             && !headers.lines("access-control-request-method").is_empty();
@@ -89,8 +94,9 @@ impl ExtAuthz {
 #[tonic::async_trait]
 impl Authorization for ExtAuthz {
     async fn check(&self, request: tonic::Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let admission = Admission::of(request.extensions());
         let attributes = request.into_inner().attributes.unwrap_or_default();
-        Ok(Response::new(self.answer(&attributes)))
+        Ok(Response::new(self.answer(&attributes, admission)))
     }
 }
 

@@ -14,6 +14,7 @@ use axum::routing::any;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::runtime::gate::Admission;
 use crate::token::route::{RouteError, RoutePolicy};
 
 use super::answer::{RefusalStatus, Style, Workload, allowed};
@@ -51,10 +52,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let (head, _body) = request.into_parts();
     let outcome = match policy(head.uri.query().unwrap_or_default()) {
         Ok(policy) => {
-            let credential = Credential::Lines {
+            let credential = Credential::read_if(Admission::of(&head.extensions), || Credential::Lines {
                 authorization: lines(&head.headers, &AUTHORIZATION),
                 cookies: lines(&head.headers, &COOKIE),
-            };
+            });
             // The method is the proxy's own, or the word of a header: neither is known.
             let question = request::Request { policy, ..request::Request::new(credential) };
             shared.checker.check(Transport::ForwardAuth, &question)

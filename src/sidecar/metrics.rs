@@ -18,6 +18,7 @@ use crate::metrics::{ListLabels, registry};
 use crate::revocation::freshness::{Bounds, Freshness, freshness};
 use crate::revocation::names::ListName;
 use crate::runtime::clock::Clock;
+use crate::runtime::gate::Gate;
 use crate::runtime::metrics::Exposition;
 
 use super::outcome::{Decision, Observer, Outcome, Transport};
@@ -47,16 +48,17 @@ pub struct Metrics {
     deltas: Family<ListLabels, Counter>,
     refused: Family<ListLabels, Counter>,
     proofs: Counter,
+    snapshot_write_failures: Family<ListLabels, Counter>,
 }
 
 impl Metrics {
     /// Makes the exposition, which reads the views when somebody asks.
     #[must_use]
-    pub fn exposition(&self, views: Views, clock: Arc<dyn Clock>) -> Exposition {
+    pub fn exposition(&self, views: Views, clock: Arc<dyn Clock>, gate: Gate) -> Exposition {
         let mut registry = registry("sidecar");
         self.register(&mut registry);
         let issued_ahead_nanos = Arc::clone(&self.issued_ahead_nanos);
-        registry.register_collector(Box::new(Knowledge { views, clock, issued_ahead_nanos }));
+        registry.register_collector(Box::new(Knowledge { views, clock, issued_ahead_nanos, gate }));
         Exposition::new(registry)
     }
 
@@ -64,6 +66,12 @@ impl Metrics {
     #[must_use]
     pub fn controller(&self) -> watch::Receiver<Option<String>> {
         self.controller.subscribe()
+    }
+
+    /// Counts a snapshot that could not be written to the disk.
+    pub(super) fn snapshot_not_written(&self, list: &ListName) {
+        let labels = ListLabels { list: list.to_string() };
+        self.snapshot_write_failures.get_or_create(&labels).inc();
     }
 
     fn register(&self, registry: &mut Registry) {
@@ -85,6 +93,11 @@ impl Metrics {
         registry.register("deltas", "Deltas that were taken into use", self.deltas.clone());
         registry.register("refused_updates", "Updates that were refused", self.refused.clone());
         registry.register("proofs", "Proofs of freshness that arrived", self.proofs.clone());
+        registry.register(
+            "snapshot_write_failures",
+            "Attempts to write a snapshot to the disk that failed",
+            self.snapshot_write_failures.clone(),
+        );
     }
 }
 
@@ -143,6 +156,7 @@ struct Knowledge {
     views: Views,
     clock: Arc<dyn Clock>,
     issued_ahead_nanos: Arc<AtomicU64>,
+    gate: Gate,
 }
 
 impl std::fmt::Debug for Knowledge {
@@ -165,7 +179,10 @@ impl Collector for Knowledge {
         let count = |number: usize| number as f64;
         let entries = |view: &ListView| view.list.as_ref().map(|list| count(list.len()));
         let bytes = |view: &ListView| view.list.as_ref().map(|list| count(list.approximate_bytes()));
-        let retained = |view: &ListView| view.list.as_ref().map(|list| count(list.retained_len()));
+        let retained = |view: &ListView| {
+            let kept = view.denials.iter().map(|list| list.retained_len()).sum::<usize>();
+            view.list.as_ref().map(|list| count(list.retained_len() + kept))
+        };
         let version = |view: &ListView| view.proven.map(|version| version.revisions.revocations as f64);
         let mut per_list = |name, help, unit: Option<&Unit>, value: &dyn Fn(&ListView) -> Option<f64>| {
             gauges(&mut encoder, name, help, unit, &views, value)
@@ -175,7 +192,20 @@ impl Collector for Knowledge {
         per_list("list_version", "Revision up to which the list is proven complete", None, &version)?;
         per_list("list_entries", "Live keys", None, &entries)?;
         per_list("list_memory", "Memory of the list, approximately", Some(&Unit::Bytes), &bytes)?;
-        per_list("list_retained", "Keys kept from an earlier history of the store", None, &retained)?;
+        per_list(
+            "list_retained",
+            "Keys kept from earlier histories of the store or the list",
+            None,
+            &retained,
+        )?;
+        let in_flight = ConstGauge::new(count(self.gate.in_flight()));
+        let help = "Checks that are under way, a batch as one";
+        in_flight.encode(encoder.encode_descriptor(
+            "checks_in_flight",
+            help,
+            None,
+            in_flight.metric_type(),
+        )?)?;
         let ahead = ConstGauge::new(seconds(self.issued_ahead_nanos.load(Ordering::Relaxed)));
         let help = "How far the issue time of a token has been ahead of our clock, at most";
         ahead.encode(encoder.encode_descriptor(

@@ -30,6 +30,8 @@ pub enum Verdict {
 pub enum Why {
     /// A list can't vouch for being complete.
     List(Doubt),
+    /// More is asked at one time than is taken on: nothing was looked at.
+    Overloaded,
     /// A list is not proven up to the version that was asked for.
     BehindMinVersion,
     /// The token has more values than can be checked.
@@ -50,6 +52,7 @@ impl Why {
     pub const fn code(self) -> &'static str {
         match self {
             Self::List(doubt) => doubt.code(),
+            Self::Overloaded => "OVERLOADED",
             Self::BehindMinVersion => "BEHIND_MIN_VERSION",
             Self::TooMuch(error) => error.code(),
             Self::SourceConflict => "SOURCE_CONFLICT",

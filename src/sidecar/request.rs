@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use crate::revocation::claims::Claims;
 use crate::revocation::version::Version;
+use crate::runtime::gate::Admission;
 use crate::token::rejection::Rejection;
 use crate::token::route::RoutePolicy;
 
@@ -39,6 +40,8 @@ impl<'a> Request<'a> {
 /// What is presented.
 #[derive(Clone, Debug)]
 pub enum Credential<'a> {
+    /// Nobody knows: more is asked at one time than is taken on.
+    Unread,
     /// All lines of an HTTP request's `Authorization` and `Cookie` headers.
     Lines {
         /// The `Authorization` lines.
@@ -60,6 +63,17 @@ pub enum Credential<'a> {
         /// The `kid` or thumbprint of the key that verified them; none if it is not known.
         key_id: Option<&'a str>,
     },
+}
+
+impl<'a> Credential<'a> {
+    /// Reads what is presented, if the request was taken on.
+    #[must_use]
+    pub fn read_if(admission: Admission, read: impl FnOnce() -> Credential<'a>) -> Self {
+        match admission {
+            Admission::Granted => read(),
+            Admission::Refused => Self::Unread,
+        }
+    }
 }
 
 /// Claims that a trusted proxy has verified.

@@ -19,9 +19,7 @@ use prost::Message;
 use crate::api::document::ListDocument;
 use crate::api::invalid::Invalid;
 use crate::distribution::assembly::{Assembly, AssemblyError};
-use crate::distribution::convert::{
-    ConvertError, Sealed, array, digest_to_wire, entries_to_wire, version_to_wire,
-};
+use crate::distribution::convert::{ConvertError, Sealed, array, entries_to_wire, snapshot_end_to_wire};
 use crate::distribution::view::ListView;
 use crate::distribution::{CHUNK_BYTES, KEY_SCHEME};
 use crate::proto::v1;
@@ -121,18 +119,31 @@ pub fn save(path: &Path, view: &ListView) -> Result<Saved, SnapshotFileError> {
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
+    let temporary = Path::new(&temporary);
     // Left by a process that was killed; its mode may be anything.
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    remove(temporary)?;
+    if let Err(error) = write(temporary, bytes).and_then(|()| fs::rename(temporary, path)) {
+        // On a full disk, half a file is in everybody's way. Should it stay, the next attempt says so.
+        remove(temporary).unwrap_or_default();
+        return Err(error);
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    // The order matters: the new name must not be on the disk before what it names.
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    // The order matters: the new name must not be on the disk before what it names.
+    file.sync_all()
+}
+
+/// Removes a file, if there is one.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn encode(view: &ListView) -> Option<Vec<u8>> {
@@ -144,13 +155,12 @@ fn encode(view: &ListView) -> Option<Vec<u8>> {
     append(&mut bytes, &config(view.generation, document, list.hash_key()));
     append(
         &mut bytes,
-        &v1::SnapshotEnd {
-            r#ref: 0,
+        &snapshot_end_to_wire(
             // A seal is a controller's, and nobody resumes from a disk.
-            version: Some(version_to_wire(&Sealed { version: snapshot.version, seal: [0; 16] })),
-            digest: digest_to_wire(snapshot.digest),
-            horizon: view.horizon.map_or(0, UnixSeconds::get),
-        },
+            &Sealed { version: snapshot.version, seal: [0; 16] },
+            snapshot.digest,
+            view.horizon.unwrap_or(UnixSeconds::MIN),
+        ),
     );
     append(
         &mut bytes,

@@ -15,6 +15,7 @@ use crate::revocation::selector::{Selection, Target};
 use crate::revocation::snapshot::{Snapshot, digest_of};
 use crate::revocation::time::{Moment, UnixSeconds};
 use crate::runtime::clock::ManualClock;
+use crate::runtime::gate::Admission;
 use crate::token::issuer::Issuer;
 use crate::token::keys::{Algorithm, VerifyingKey};
 use crate::token::list_config::{
@@ -207,4 +208,16 @@ pub(crate) fn checker(views: &[ListView]) -> (Checker, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let observer: Arc<dyn Observer> = seen.clone();
     (Checker::new(published, Arc::new(ManualClock::new(NOW)), observer), seen)
+}
+
+/// A call that the gate has told this.
+pub(crate) fn call<T>(message: T, admission: Admission) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.extensions_mut().insert(admission);
+    request
+}
+
+/// A call that is taken on.
+pub(crate) fn granted<T>(message: T) -> tonic::Request<T> {
+    call(message, Admission::Granted)
 }

@@ -10,6 +10,7 @@ use super::test_support::*;
 use crate::distribution::view::ListView;
 use crate::revocation::row::Rows;
 use crate::revocation::selector::{Selection, Target};
+use crate::runtime::gate::Admission;
 use crate::token::selection::sha256;
 
 mod paths;
@@ -44,6 +45,7 @@ struct Case {
     views: Vec<ListView>,
     presents: Presents,
     policy: Vec<(&'static str, &'static str)>,
+    admission: Admission,
     expected: Expected,
 }
 
@@ -75,7 +77,8 @@ fn case(
     policy: &[(&'static str, &'static str)],
     expected: Expected,
 ) -> Case {
-    Case { name: name.into(), views: views.to_vec(), presents, policy: policy.to_vec(), expected }
+    let admission = Admission::Granted;
+    Case { name: name.into(), views: views.to_vec(), presents, policy: policy.to_vec(), admission, expected }
 }
 
 fn bearer() -> Presents {
@@ -325,6 +328,44 @@ fn table_of_lists() -> Vec<Case> {
     ]
 }
 
+/// Invariant 19: what is one too many is not looked at, whatever it presents. It is in doubt.
+fn table_of_overload() -> Vec<Case> {
+    let refused = |name: &str, views: &[ListView], presents, policy: &[_], expected| {
+        let case = case(format!("overloaded: {name}"), views, presents, policy, expected);
+        Case { admission: Admission::Refused, ..case }
+    };
+    let fresh = |config, rows: &[(Target, Rows)]| view(config, State::Fresh, rows);
+    let clean = [shop(&[])];
+    let overloaded = || unknown("OVERLOADED");
+    let reported = || in_spite_of("unknown", "OVERLOADED");
+    let forged = || Presents::Bearer(FORGER.sign(&claims()).unwrap());
+    let both = Presents::Lines(vec![b"Bearer a".to_vec(), b"Bearer b".to_vec()], Vec::new());
+    vec![
+        refused("a good token", &clean, bearer(), &[], overloaded()),
+        refused("a hit", &[shop(&[(alice(), always())])], bearer(), &[], overloaded()),
+        refused("forged", &clean, forged(), &[], overloaded()),
+        refused("opaque", &clean, Presents::Cookie("session", "abc".into()), &[], overloaded()),
+        refused("no token", &clean, Presents::Nothing, &[], overloaded()),
+        refused("ambiguous", &clean, both, &[], overloaded()),
+        refused("optional", &clean, Presents::Nothing, &[("token", "optional")], overloaded()),
+        refused("lenient", &clean, forged(), &[("token", "lenient")], overloaded()),
+        refused("report", &clean, bearer(), &[("mode", "report")], reported()),
+        refused("misspelt key", &clean, bearer(), &[("tokn", "optional")], unknown("BAD_POLICY")),
+        refused("unfollowed list", &clean, bearer(), &[("lists", "other")], unknown("BAD_POLICY")),
+        refused("stale", &[view(config("shop"), State::Stale, &[])], bearer(), &[], overloaded()),
+        refused("no list", &[], bearer(), &[], overloaded()),
+        refused("shadow", &[fresh(shadow("a"), &[])], bearer(), &[], reported()),
+        refused(
+            "shadow beside an enforced one",
+            &[fresh(config("a"), &[]), fresh(shadow("bb"), &[])],
+            bearer(),
+            &[],
+            overloaded(),
+        ),
+    ]
+}
+
 fn cases() -> Vec<Case> {
-    [table_of_states(), table_of_tokens(), table_of_places(), table_of_policies(), table_of_lists()].concat()
+    let tables = [table_of_states(), table_of_tokens(), table_of_places(), table_of_policies()];
+    [tables.concat(), table_of_lists(), table_of_overload()].concat()
 }

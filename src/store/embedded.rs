@@ -182,7 +182,11 @@ fn gone() -> StoreError {
 }
 
 fn failed(error: &TableError) -> StoreError {
-    StoreError::Failed { why: error.to_string() }
+    let next_step = match error.io() {
+        Some(_) => "; see that the disk has room and may be written, and start the controller again",
+        None => "",
+    };
+    StoreError::Failed { why: format!("{error}{next_step}") }
 }
 
 const fn version(epoch: Epoch, sequence: u64) -> Version {
@@ -220,6 +224,10 @@ fn table_error(path: &Path, error: &TableError) -> OpenError {
     let path = path.to_owned();
     if let TableError::Format { found, known } = *error {
         return OpenError::Format { path, found, known };
+    }
+    if let Some(source) = error.io() {
+        let source = std::io::Error::new(source.kind(), source.to_string());
+        return open_error(&path, DatabaseError::Storage(StorageError::Io(source)));
     }
     OpenError::Damaged { path, why: error.to_string() }
 }

@@ -1,4 +1,4 @@
-//! How a revocation is written in the embedded file: as JSON, in the words of its manifest.
+//! How a revocation is written: as JSON, in the words of its manifest.
 
 use serde::{Deserialize, Serialize};
 
@@ -64,4 +64,14 @@ pub(super) fn read(bytes: &[u8], epoch: Epoch) -> Result<Revocation, ReadError> 
         message: written.spec.message,
         version: Version { epoch, revisions: Revisions { revocations: written.revision, segments: 0 } },
     })
+}
+
+/// Names a revocation after its random id, in letters that can be read aloud.
+pub(crate) fn generated_name(id: RecordId) -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let letter = |index: u32| {
+        let five_bits = usize::try_from((id.0 >> (5 * index)) & 31).unwrap_or(0);
+        char::from(LETTERS.get(five_bits).copied().unwrap_or(b'a'))
+    };
+    std::iter::once("r-".to_owned()).chain((0..10).map(|index| letter(index).to_string())).collect()
 }

@@ -36,6 +36,12 @@ impl ListConfig {
         self.issuers.iter().find(|declared| declared.issuer == issuer)
     }
 
+    /// Returns the largest maxima that any issuer has, or had; none without an issuer.
+    #[must_use]
+    pub fn largest(&self) -> Option<Largest> {
+        self.issuers.iter().map(|issuer| issuer.largest_since(UnixSeconds::MIN)).reduce(Largest::max)
+    }
+
     /// Returns a declared selector by name.
     #[must_use]
     pub fn selector(&self, name: &str) -> Option<&DeclaredSelector> {

@@ -43,6 +43,8 @@ pub(crate) enum Knowledge {
     Stale,
     /// It knows nothing, not even where tokens are.
     None,
+    /// It can vouch, and looks at nothing: it is asked more at one time than it takes on.
+    Overloaded,
 }
 
 /// What must come back.
@@ -90,11 +92,10 @@ pub(crate) fn expect(knowledge: Knowledge, route: Route, presented: &Presented, 
     match (route, knowledge, meaning) {
         (Route::Unasked, ..) => Expected::Unasked,
         (Route::Bad, ..) => Expected::Unavailable,
-        (Route::Report, Knowledge::None, _) | (Route::Report, Knowledge::Stale, Meaning::Active) => {
-            kept("unknown")
-        }
+        (Route::Report, Knowledge::None | Knowledge::Overloaded, _)
+        | (Route::Report, Knowledge::Stale, Meaning::Active) => kept("unknown"),
         (Route::Report, _, meaning) => kept(meaning.word()),
-        (_, Knowledge::None, _) => Expected::Unavailable,
+        (_, Knowledge::None | Knowledge::Overloaded, _) => Expected::Unavailable,
         (_, Knowledge::Fresh, Meaning::Active) => kept("active"),
         (Route::Optional | Route::Lenient, Knowledge::Fresh, Meaning::Absent) => anonymous,
         (Route::Lenient, Knowledge::Fresh, _) => anonymous,

@@ -9,6 +9,7 @@ use rescind::proto::v1::target::Target;
 use rescind::proto::v1::{self, cutoff::Cutoff};
 use rescind::runtime::child::Child;
 use rescind::runtime::dial;
+use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -17,8 +18,10 @@ use super::PATIENCE;
 use super::issue::{AUDIENCE, ISSUER, Keys, LIFETIME_SECONDS};
 use super::wait::wait_for;
 
-const CONTROLLER: &str = env!("CARGO_BIN_EXE_rescind-controller");
-const SIDECAR: &str = env!("CARGO_BIN_EXE_rescind-sidecar");
+/// The program of the controller.
+pub(crate) const CONTROLLER: &str = env!("CARGO_BIN_EXE_rescind-controller");
+/// The program of the sidecar.
+pub(crate) const SIDECAR: &str = env!("CARGO_BIN_EXE_rescind-sidecar");
 
 /// The list that a lab declares.
 pub(crate) const LIST: &str = "default/shop";
@@ -54,6 +57,8 @@ pub(crate) struct Lab {
     pub(crate) keys: Keys,
     pub(crate) controller: Option<Process>,
     pub(crate) sidecar: Option<Process>,
+    /// Whether a controller was started here before: the first one is told that its store is new.
+    was_started: bool,
     // The last: it goes when nobody uses it any more.
     folder: TempDir,
 }
@@ -68,7 +73,7 @@ impl Lab {
     pub(crate) fn declaring(change: impl FnOnce(&mut Value)) -> Self {
         let keys = Keys::generate();
         let folder = tempfile::Builder::new().prefix("rescind-").tempdir().unwrap();
-        let lab = Self { keys, controller: None, sidecar: None, folder };
+        let lab = Self { keys, controller: None, sidecar: None, was_started: false, folder };
         let mut list = list(&lab.keys);
         change(&mut list["spec"]);
         std::fs::write(lab.path("lists.yaml"), list.to_string()).unwrap();
@@ -119,7 +124,10 @@ impl Lab {
     /// Starts the controller, with arguments beside its usual ones. One that was started before is dropped first.
     pub(crate) async fn start_controller(&mut self, more: &[&str]) {
         self.controller = None;
-        let arguments = with(self.controller_arguments(), more);
+        let mut arguments = with(self.controller_arguments(), more);
+        if !std::mem::replace(&mut self.was_started, true) {
+            arguments.push("--new-store".to_owned());
+        }
         self.controller = Some(Process::start("controller", CONTROLLER, &arguments).await.unwrap());
     }
 
@@ -167,6 +175,13 @@ impl Lab {
         self.sidecar.as_mut().unwrap()
     }
 
+    /// Ends the sidecar in order.
+    pub(crate) async fn end_sidecar(&mut self) {
+        self.sidecar().child.signal(Signal::TERM).unwrap();
+        let ended = self.sidecar().child.ended(PATIENCE).await.unwrap();
+        assert!(ended.success(), "{}", self.logs());
+    }
+
     /// Waits until the sidecar vouches for a good token.
     pub(crate) async fn until_fresh(&self) {
         let token = self.keys.token(&json!({"sub": "nobody", "sid": "none"}));
@@ -189,7 +204,8 @@ impl Lab {
         RevocationAdminClient::new(self.channel("admin.sock"))
     }
 
-    fn channel(&self, socket: &str) -> Channel {
+    /// Returns a connection of its own to a socket in the folder.
+    pub(crate) fn channel(&self, socket: &str) -> Channel {
         let uri = format!("unix:{}", self.path(socket).display());
         dial::channel(&uri, None, |endpoint| endpoint.timeout(PATIENCE)).unwrap()
     }
@@ -211,6 +227,21 @@ impl Lab {
         request: v1::RevokeRequest,
     ) -> Result<v1::Revocation, tonic::Status> {
         Ok(self.admin().revoke(request).await?.into_inner().revocation.unwrap())
+    }
+
+    /// Returns the UIDs of all live revocations.
+    pub(crate) async fn live(&self) -> Vec<String> {
+        let mut live = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = v1::ListRequest { list: LIST.to_owned(), page_token, ..v1::ListRequest::default() };
+            let page = self.admin().list(request).await.unwrap().into_inner();
+            live.extend(page.revocations.into_iter().map(|revocation| revocation.uid));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return live;
+            }
+        }
     }
 
     /// Waits until every sidecar that the controller knows enforces a version.

@@ -46,6 +46,26 @@ fn a_narrowed_bound_leaves_the_wider_one_until_nobody_goes_by_it() {
     assert_eq!(window_of(&broken, UnixSeconds::MAX), Some(86_486_400_000_000));
 }
 
+/// Invariant 4: where others change the declaration, what was in force before is in the annotations, also when they
+/// changed it more than once, and a controller looked only in between.
+#[test]
+fn what_was_in_force_is_recorded_whoever_changed_the_declaration() {
+    let first = document().recorded(now()).unwrap().unwrap();
+    assert_eq!(first.recorded(now()), Ok(None));
+    assert_eq!(first.config().unwrap().issuers[0].history, []);
+    let mut changed = first.clone();
+    changed.spec.issuers[0].max_token_lifetime_seconds = 7200;
+    changed.spec.freshness.bound_seconds = 5;
+    let second = changed.recorded(now()).unwrap().unwrap();
+    assert_eq!(second.recorded(now()), Ok(None));
+    let history = &second.config().unwrap().issuers[0].history;
+    assert_eq!((history[0].0, history[0].1.token_lifetime_seconds), (now(), 3600));
+    assert_eq!(second.past_window().unwrap().seconds, 15);
+    let mut broken = first;
+    broken.metadata.annotations.insert(recorded::ANNOTATION.to_owned(), "{".to_owned());
+    assert!(broken.recorded(now()).unwrap_err().field.contains("in-force"));
+}
+
 #[test]
 fn a_declaration_that_does_not_compile_has_no_place() {
     let mut bad = document();

@@ -5,10 +5,10 @@ fn at(seconds: u64) -> UnixSeconds {
     UnixSeconds::new(seconds).unwrap()
 }
 
-fn spec_with(token_seconds: u32) -> TokenRevocationListSpec {
+fn spec_with(token_seconds: u32) -> Vec<InForce> {
     let mut spec = document().spec;
     spec.issuers[0].max_token_lifetime_seconds = token_seconds;
-    spec
+    in_force(&spec)
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_short_maximum_is_not_forgotten_while_a_longer_token_of_its_time_lives() {
 #[test]
 fn an_issuer_that_goes_leaves_its_maxima() {
     let mut without = spec_with(600);
-    without.issuers[0].issuer = "https://else".to_owned();
+    without[0].0 = "https://else".to_owned();
     let history = extend(&[], &spec_with(600), &without, at(1000));
     assert_eq!(history[0].issuer, "https://id.example.com");
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::api::compile::tests::config;
+use crate::token::list_config::{TokenKind, Verification};
 
 fn spec(target: serde_json::Value) -> api::RevocationSpec {
     serde_json::from_value(serde_json::json!({
@@ -98,8 +99,50 @@ fn what_a_list_does_not_declare_is_refused_and_what_may_not_reach_is_a_warning()
     let mut other = spec(serde_json::json!({"subject": "alice"}));
     other.compare_with = api::CompareWith::SessionStart;
     assert!(check(&other).unwrap_err().problem.contains("auth_time"));
-    other.issuer = "https://else.example.com".to_owned();
+    other.issuer = Some("https://else.example.com".to_owned());
     assert!(check(&other).unwrap_err().problem.contains("it declares https://id.example.com"));
+}
+
+#[test]
+fn a_revocation_of_a_key_needs_keys_that_the_list_knows() {
+    let warnings = |key: &str, config: &ListConfig| {
+        check_declared(&read(&spec(serde_json::json!({"key": key}))).unwrap(), config)
+    };
+    let mut config = config();
+    let Verification::Keys(keys) = &config.issuers[0].verification else { panic!("no keys") };
+    let thumbprint = keys[0].thumbprint.clone();
+    assert_eq!(warnings("k1", &config), Ok(vec![]));
+    assert_eq!(warnings(&thumbprint, &config), Ok(vec![]));
+    let unknown = warnings("k2", &config).unwrap();
+    assert_eq!(
+        unknown,
+        [
+            "MayNotReach: no key of this issuer has this kid or thumbprint in list default/shop, and tokens of other \
+             keys are refused there anyhow"
+        ],
+    );
+    config.issuers[0].verification = Verification::EnvoyMetadata { payload_key: "jwt".to_owned() };
+    let refused = warnings("k1", &config).unwrap_err();
+    assert_eq!(refused.field, "spec.target.key");
+    assert!(refused.problem.starts_with("can't be revoked for this issuer: Envoy verifies"), "{refused}");
+}
+
+#[test]
+fn a_revocation_of_an_opaque_token_warns_where_no_source_carries_one_of_the_issuer() {
+    let opaque = read(&spec(serde_json::json!({"opaqueTokenSha256": "ab".repeat(32)}))).unwrap();
+    let mut config = config();
+    let warnings = check_declared(&opaque, &config).unwrap();
+    assert_eq!(
+        warnings,
+        [
+            "MayNotReach: list default/shop has no token source of kind Opaque for this issuer, so no sidecar looks \
+             for such a token; add one to tokenSources"
+        ],
+    );
+    for (issuer, expected) in [("https://else.example.com", 1), ("https://id.example.com", 0)] {
+        config.sources[1].kind = TokenKind::Opaque { issuer: issuer.to_owned() };
+        assert_eq!(check_declared(&opaque, &config).unwrap().len(), expected, "{issuer}");
+    }
 }
 
 #[test]

@@ -183,7 +183,8 @@ impl ClusterError {
         if let kube::Error::SerdeError(error) = error {
             return Self::Answer(error.to_string());
         }
-        let chain = || std::iter::successors(Some(error as &(dyn Error + 'static)), |error| (**error).source());
+        let chain =
+            || std::iter::successors(Some(error as &(dyn Error + 'static)), |error| (**error).source());
         let url = url.to_owned();
         let why = chain().last().map(ToString::to_string).unwrap_or_default();
         if chain().any(|error| error.is::<AuthError>()) {

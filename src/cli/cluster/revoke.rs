@@ -10,10 +10,11 @@ use crate::api::target::write;
 use crate::controller::admin;
 use crate::proto::v1;
 use crate::proto::v1::cutoff::Cutoff as WireCutoff;
-use crate::revocation::names::{RecordId, generated_name};
+use crate::revocation::names::RecordId;
 use crate::revocation::record::{Cutoff, RevocationSpec};
 use crate::revocation::time::Moment;
 use crate::runtime::random::{self, SystemRandomness};
+use crate::store::generated_name;
 use crate::token::list_config::ListConfig;
 
 use super::super::backend::{DryRun, ListReference, Revoked};

@@ -37,7 +37,7 @@ impl Lab {
         let issuer = Issuer::generate(ISSUER, "k1", Algorithm::Es256)?;
         let document = sample::declare(&LIST.parse()?, &issuer, BOUND)?;
         std::fs::write(folder.path().join("lists.yaml"), document.encode())?;
-        let (controller, stream) = start_controller(&program, folder.path()).await?;
+        let (controller, stream) = start_controller(&program, folder.path(), Some("--new-store")).await?;
         let (sidecar, sidecar_http) = start_sidecar(&program, folder.path(), &stream).await?;
         Ok(Self { controller, sidecar, sidecar_http, issuer, folder, program })
     }
@@ -61,7 +61,7 @@ impl Lab {
     pub(super) async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         self.controller.kill().await?;
         self.sidecar.kill().await?;
-        let (controller, stream) = start_controller(&self.program, self.folder.path()).await?;
+        let (controller, stream) = start_controller(&self.program, self.folder.path(), None).await?;
         self.controller = controller;
         (self.sidecar, self.sidecar_http) = start_sidecar(&self.program, self.folder.path(), &stream).await?;
         Ok(())
@@ -76,7 +76,11 @@ impl Lab {
     }
 }
 
-async fn start_controller(program: &Path, folder: &Path) -> anyhow::Result<(Child, String)> {
+async fn start_controller(
+    program: &Path,
+    folder: &Path,
+    more: Option<&str>,
+) -> anyhow::Result<(Child, String)> {
     let path = |name: &str| folder.join(name).display().to_string();
     let arguments = [
         "controller".to_owned(),
@@ -85,6 +89,7 @@ async fn start_controller(program: &Path, folder: &Path) -> anyhow::Result<(Chil
         format!("--admin={}", path("admin.sock")),
         format!("--filename={}", path("lists.yaml")),
     ];
+    let arguments = arguments.into_iter().chain(more.map(ToOwned::to_owned));
     let mut child = Child::start("controller", program, arguments)?;
     let fields = child.listening(START_DEADLINE).await?;
     let stream = text(&fields, "streams")?.to_owned();

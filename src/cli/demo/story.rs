@@ -28,8 +28,8 @@ pub(super) async fn tell(lab: &mut Lab, report: &mut Report<'_>) -> anyhow::Resu
     let alice = lab.token("alice", "alice-phone")?;
     let bob = lab.token("bob", "bob-laptop")?;
     report.chapter("Both are logged in");
-    until(lab, report, "alice's token passes, once the sidecar is fresh", &alice, 200).await?;
-    now(lab, report, "bob's token passes", &bob, 200).await?;
+    see(When::Soon, lab, report, "alice's token passes, once the sidecar is fresh", &alice, 200).await?;
+    see(When::Now, lab, report, "bob's token passes", &bob, 200).await?;
     logout_everywhere(lab, report, &alice, &bob).await?;
     one_session(lab, report).await?;
     ban(lab, report).await?;
@@ -40,26 +40,27 @@ pub(super) async fn tell(lab: &mut Lab, report: &mut Report<'_>) -> anyhow::Resu
 async fn logout_everywhere(lab: &Lab, report: &mut Report<'_>, alice: &str, bob: &str) -> anyhow::Result<()> {
     report.chapter("Alice has lost her phone: everything of hers is revoked");
     let revoked = revoke(lab, report, "revoke subject alice", Target::Subject("alice".into()), None).await?;
-    until(lab, report, "the sidecar refuses alice's token", alice, 401).await?;
+    see(When::Soon, lab, report, "the sidecar refuses alice's token", alice, 401).await?;
     enforced(lab, report, &revoked).await?;
-    now(lab, report, "bob still passes", bob, 200).await?;
+    see(When::Now, lab, report, "bob still passes", bob, 200).await?;
     report.chapter("She logs in again, not before admitsFrom");
     let admits_from = revoked.admits_from_unix_seconds;
     let clock = SystemClock;
     while clock.now().wall().floor().get() < admits_from {
         tokio::time::sleep(ASK_EVERY).await;
     }
-    now(lab, report, "alice's new token passes", &lab.token("alice", "alice-new-phone")?, 200).await?;
-    now(lab, report, "her old one does not", alice, 401).await
+    see(When::Now, lab, report, "alice's new token passes", &lab.token("alice", "alice-new-phone")?, 200)
+        .await?;
+    see(When::Now, lab, report, "her old one does not", alice, 401).await
 }
 
 async fn one_session(lab: &Lab, report: &mut Report<'_>) -> anyhow::Result<()> {
     report.chapter("One session ends, the other lives");
     let (phone, laptop) = (lab.token("alice", "s-phone")?, lab.token("alice", "s-laptop")?);
-    now(lab, report, "both of alice's sessions pass", &phone, 200).await?;
+    see(When::Now, lab, report, "both of alice's sessions pass", &phone, 200).await?;
     revoke(lab, report, "revoke session s-phone", Target::Session("s-phone".into()), None).await?;
-    until(lab, report, "the sidecar refuses the session", &phone, 401).await?;
-    now(lab, report, "the other session passes", &laptop, 200).await
+    see(When::Soon, lab, report, "the sidecar refuses the session", &phone, 401).await?;
+    see(When::Now, lab, report, "the other session passes", &laptop, 200).await
 }
 
 async fn ban(lab: &Lab, report: &mut Report<'_>) -> anyhow::Result<()> {
@@ -68,14 +69,21 @@ async fn ban(lab: &Lab, report: &mut Report<'_>) -> anyhow::Result<()> {
     let banned =
         revoke(lab, report, "ban subject mallory", Target::Subject("mallory".into()), Some(always)).await?;
     let before = lab.token("mallory", "m")?;
-    until(lab, report, "the sidecar refuses mallory", &before, 401).await?;
-    now(lab, report, "a token that was issued after the ban is refused", &lab.token("mallory", "m")?, 401)
-        .await?;
+    see(When::Soon, lab, report, "the sidecar refuses mallory", &before, 401).await?;
+    see(
+        When::Now,
+        lab,
+        report,
+        "a token that was issued after the ban is refused",
+        &lab.token("mallory", "m")?,
+        401,
+    )
+    .await?;
     let started = Instant::now();
     let lift = v1::LiftRequest { list: banned.list, name: banned.name, ..v1::LiftRequest::default() };
     let lifted = lab.admin()?.lift(lift).await.map(|_| "lifted");
     report.step("lift the ban", "lifted", &seen(lifted), started.elapsed())?;
-    until(lab, report, "mallory passes again", &before, 200).await
+    see(When::Soon, lab, report, "mallory passes again", &before, 200).await
 }
 
 async fn freeze(lab: &Lab, report: &mut Report<'_>, alice: &str, bob: &str) -> anyhow::Result<()> {
@@ -87,10 +95,10 @@ async fn freeze(lab: &Lab, report: &mut Report<'_>, alice: &str, bob: &str) -> a
     let what = if refused == 503 { within.to_owned() } else { refused.to_string() };
     let bound = format!("the sidecar vouches for nobody after {} s", BOUND.as_secs());
     report.step(&bound, "503 within the bound", &what, started.elapsed())?;
-    now(lab, report, "what was revoked is still refused as revoked", alice, 401).await?;
+    see(When::Now, lab, report, "what was revoked is still refused as revoked", alice, 401).await?;
     report.chapter("It thaws");
     lab.controller().signal(Signal::CONT)?;
-    until(lab, report, "the sidecar is fresh again: bob passes", bob, 200).await
+    see(When::Soon, lab, report, "the sidecar is fresh again: bob passes", bob, 200).await
 }
 
 async fn kill(lab: &mut Lab, report: &mut Report<'_>, alice: &str, bob: &str) -> anyhow::Result<()> {
@@ -103,8 +111,8 @@ async fn kill(lab: &mut Lab, report: &mut Report<'_>, alice: &str, bob: &str) ->
     let first = ask::status(lab.sidecar_http, alice).await?;
     let what = if matches!(first, 401 | 503) { "refused".to_owned() } else { first.to_string() };
     report.step("alice's old token is refused from the first moment", "refused", &what, started.elapsed())?;
-    until(lab, report, "the sidecar is fresh again: bob passes", bob, 200).await?;
-    now(lab, report, "what was revoked is still refused", alice, 401).await
+    see(When::Soon, lab, report, "the sidecar is fresh again: bob passes", bob, 200).await?;
+    see(When::Now, lab, report, "what was revoked is still refused", alice, 401).await
 }
 
 async fn revoke(
@@ -156,21 +164,18 @@ fn seen_any(outcome: &anyhow::Result<&str>) -> String {
     outcome.as_ref().map_or_else(|error| format!("{error:#}"), |text| (*text).to_owned())
 }
 
-/// Asks once.
-async fn now(
-    lab: &Lab,
-    report: &mut Report<'_>,
-    name: &str,
-    token: &str,
-    expected: u16,
-) -> anyhow::Result<()> {
-    let started = Instant::now();
-    let status = ask::status(lab.sidecar_http, token).await?;
-    report.step(name, &expected.to_string(), &status.to_string(), started.elapsed())
+/// When an answer is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// At the first question
+    Now,
+    /// Within our patience
+    Soon,
 }
 
-/// Asks until the answer is the expected one.
-async fn until(
+/// Asks about a token, and reports what was answered.
+async fn see(
+    when: When,
     lab: &Lab,
     report: &mut Report<'_>,
     name: &str,
@@ -178,7 +183,10 @@ async fn until(
     expected: u16,
 ) -> anyhow::Result<()> {
     let started = Instant::now();
-    let status = wait_for(lab, token, expected).await?;
+    let status = match when {
+        When::Now => ask::status(lab.sidecar_http, token).await?,
+        When::Soon => wait_for(lab, token, expected).await?,
+    };
     report.step(name, &expected.to_string(), &status.to_string(), started.elapsed())
 }
 

@@ -47,6 +47,20 @@ fn wire_delta() -> v1::Delta {
     delta_to_wire(&delta(), &sealed(7), &sealed(9), at(1_700_000_000))
 }
 
+fn wire_end() -> v1::SnapshotEnd {
+    snapshot_end_to_wire(&sealed(7), Digest::from_u128(77), at(1_700_000_000))
+}
+
+fn proof() -> Proof {
+    Proof {
+        complete: sealed(9),
+        last_change: sealed(7),
+        digest: Digest::from_u128(77),
+        config_generation: 4,
+        horizon: at(1_700_000_000),
+    }
+}
+
 fn check_entries(change: impl FnOnce(&mut v1::Entries), expected: &ConvertError) {
     let mut wire = entries();
     change(&mut wire);
@@ -57,6 +71,19 @@ fn check_delta(change: impl FnOnce(&mut v1::Delta), expected: &ConvertError) {
     let mut wire = wire_delta();
     change(&mut wire);
     assert_eq!(delta_from_wire(wire).as_ref(), Err(expected));
+}
+
+fn check_end(change: impl FnOnce(&mut v1::SnapshotEnd)) {
+    let mut wire = wire_end();
+    change(&mut wire);
+    let expected = ConvertError::Checksum { field: "snapshot_end.checksum" };
+    assert_eq!(snapshot_end_from_wire(wire), Err(expected));
+}
+
+fn check_proof(change: impl FnOnce(&mut v1::ListProof)) {
+    let mut wire = proof_to_wire(1, &proof());
+    change(&mut wire);
+    assert_eq!(proof_from_wire(wire), Err(ConvertError::Checksum { field: "list_proof.checksum" }));
 }
 
 #[test]
@@ -117,6 +144,35 @@ fn a_delta_that_lacks_something_or_says_two_things_is_refused() {
     check_delta(|wire| wire.horizon = u64::MAX, &ConvertError::Value { field: "horizon" });
 }
 
+/// Invariant 14: versions, horizons and generations are not among the rows that a digest covers.
+#[test]
+fn what_was_damaged_beside_the_rows_is_found_by_the_checksum() {
+    assert_eq!(snapshot_end_from_wire(wire_end()), Ok((sealed(7), Digest::from_u128(77), at(1_700_000_000))));
+    assert_eq!(proof_from_wire(proof_to_wire(1, &proof())), Ok(proof()));
+    let changes: [fn(&mut v1::Version); 5] = [
+        |version| version.epoch += 1,
+        |version| version.epoch_id = vec![7; 16].into(),
+        |version| version.revocations += 1,
+        |version| version.segments += 1,
+        |version| version.mac = vec![7; 16].into(),
+    ];
+    for change in changes {
+        let changed = |version: &mut Option<v1::Version>| change(version.as_mut().unwrap());
+        check_delta(|wire| changed(&mut wire.from), &ConvertError::Checksum { field: "delta.checksum" });
+        check_delta(|wire| changed(&mut wire.to), &ConvertError::Checksum { field: "delta.checksum" });
+        check_end(|wire| changed(&mut wire.version));
+        check_proof(|wire| changed(&mut wire.version));
+        check_proof(|wire| changed(&mut wire.last_change));
+    }
+    check_delta(|wire| wire.horizon += 1, &ConvertError::Checksum { field: "delta.checksum" });
+    check_delta(|wire| wire.checksum.clear(), &ConvertError::Checksum { field: "delta.checksum" });
+    check_end(|wire| wire.horizon += 1);
+    check_end(|wire| wire.checksum.clear());
+    check_proof(|wire| wire.horizon += 1);
+    check_proof(|wire| wire.config_generation += 1);
+    check_proof(|wire| wire.checksum.clear());
+}
+
 /// Failure 26: absence never removes.
 #[test]
 fn a_delta_that_names_nothing_changes_nothing() {
@@ -158,21 +214,8 @@ fn the_bytes_of_what_a_controller_sends_are_the_golden_ones() {
         entries: 2,
         filter_bytes: 300,
     };
-    let end = v1::SnapshotEnd {
-        r#ref: 1,
-        version: Some(version_to_wire(&sealed(7))),
-        digest: digest_to_wire(Digest::from_u128(77)),
-        horizon: 1_700_000_000,
-    };
-    let proof = v1::ListProof {
-        r#ref: 1,
-        version: Some(version_to_wire(&sealed(9))),
-        digest: digest_to_wire(Digest::from_u128(77)),
-        config_generation: 4,
-        horizon: 1_700_000_000,
-        last_change: Some(version_to_wire(&sealed(7))),
-    };
-    let pong = v1::Pong { nonce: Bytes::from(vec![0x22; 16]), proofs: vec![proof] };
+    let end = v1::SnapshotEnd { r#ref: 1, ..wire_end() };
+    let pong = v1::Pong { nonce: Bytes::from(vec![0x22; 16]), proofs: vec![proof_to_wire(1, &proof())] };
     let filter = v1::SnapshotFilter { r#ref: 1, chunk: Bytes::from_static(b"\x01\x02") };
     let lines = [
         format!("Config {}", hex(Message::Config(config))),

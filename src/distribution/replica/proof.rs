@@ -30,10 +30,6 @@ impl Round {
         Self { beat, serial, seen, written: None, observed: None }
     }
 
-    pub(super) const fn beat(&self) -> Beat {
-        self.beat
-    }
-
     /// The write was acknowledged, and the declarations were read.
     pub(super) fn written(&mut self, lists: Vec<StoredList>, version: Version) {
         self.written = Some((lists, version));

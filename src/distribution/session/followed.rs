@@ -10,17 +10,21 @@ use crate::revocation::freshness::Knowledge;
 use crate::revocation::key::HashKey;
 use crate::revocation::list::{ListError, RevocationList};
 use crate::revocation::time::{Moment, UnixSeconds};
-use crate::revocation::version::{Epoch, Version};
+use crate::revocation::version::Epoch;
 use crate::token::selection::sha256;
 
+use super::kept::Kept;
 use super::{SharedConfig, Update};
 use crate::distribution::KEY_SCHEME;
 use crate::distribution::assembly::{Assembly, AssemblyError, check_features};
 use crate::distribution::convert::{
-    ConvertError, Sealed, array, delta_from_wire, digest_from_wire, digest_to_wire, horizon_from_wire,
-    version_from_wire, version_to_wire,
+    ConvertError, Sealed, array, delta_from_wire, digest_to_wire, proof_from_wire, version_to_wire,
 };
 use crate::distribution::view::ListView;
+
+/// Nothing is forgotten in silence: the list goes stale instead.
+const TOO_MANY_HISTORIES: &str = "this is one history too many, and none of those that are over may be forgotten: \
+                                  start this sidecar again, and it keeps what is on its disk alone";
 
 /// A list as its sidecar follows it.
 #[derive(Debug)]
@@ -34,14 +38,15 @@ pub(super) struct Followed {
     pub(super) highest: Option<Sealed>,
     /// A declaration that came, and takes effect with the proof that names it.
     pending: Option<Pending>,
-    /// The history in which the declaration in force was proven.
-    declared_in: Option<Epoch>,
+    /// The history in which the declaration in force was proven. A list that is deleted and declared anew has another
+    /// hash key: that is another history too.
+    declared_in: Option<(Epoch, HashKey)>,
     /// The key of the hashes, by the last declaration.
     hash_key: Option<HashKey>,
     assembly: Option<Assembly>,
     resync: Resync,
-    /// How many of the view's denials a proof has not superseded; they stay.
-    kept_denials: usize,
+    /// What the view's denials come from.
+    kept: Kept,
 }
 
 /// Whether a snapshot was asked for. Until it comes, deltas and proofs that were under way say nothing.
@@ -129,8 +134,9 @@ impl From<ListError> for Refusal {
 }
 
 impl Followed {
-    pub(super) const fn new(view: ListView) -> Self {
+    pub(super) fn new(view: ListView) -> Self {
         Self {
+            kept: Kept::new(view.denials.clone(), view.config.as_deref()),
             view,
             held: None,
             proven: None,
@@ -140,7 +146,6 @@ impl Followed {
             hash_key: None,
             assembly: None,
             resync: Resync::No,
-            kept_denials: 0,
         }
     }
 
@@ -220,13 +225,17 @@ impl Followed {
         }
         let (list, same_history) = match &self.view.list {
             Some(held) => {
-                let same = held.version().epoch == snapshot.version.epoch;
+                let same_key = *held.hash_key() == hash_key;
+                if !same_key && self.kept.is_full_for(held) {
+                    return Err(Refusal::new(NackReason::Config, &TOO_MANY_HISTORIES));
+                }
                 let list = held.replace(hash_key, &snapshot)?;
                 // Keys of one hash key say nothing under another: a store that was made anew has a key of its own.
-                if *held.hash_key() != hash_key {
-                    self.view.denials.push(Arc::clone(held));
+                if !same_key {
+                    self.kept.add(held);
+                    self.view.denials = self.kept.lists();
                 }
-                (list, same)
+                (list, same_key && held.version().epoch == snapshot.version.epoch)
             }
             None => (RevocationList::from_snapshot(hash_key, &snapshot)?, true),
         };
@@ -281,10 +290,8 @@ impl Followed {
         if self.resync == Resync::Awaited {
             return Ok(Proof::Void);
         }
-        let proven = version_from_wire("list_proof.version", wire.version)?;
-        let last_change = version_from_wire("list_proof.last_change", wire.last_change)?;
-        let digest = digest_from_wire("list_proof.digest", &wire.digest)?;
-        let horizon = horizon_from_wire(wire.horizon)?;
+        let read = proof_from_wire(wire)?;
+        let (proven, last_change, digest) = (read.complete, read.last_change, read.digest);
         let Some(list) = &self.view.list else {
             return Err(Refusal::new(NackReason::Gap, &"a proof came before any snapshot"));
         };
@@ -296,6 +303,11 @@ impl Followed {
             let error = ListError::DigestMismatch { computed: list.digest(), announced: digest };
             return Err(Refusal::from(error).in_doubt());
         }
+        let list = Arc::clone(list);
+        // An empty list has the same digest under every key.
+        if self.hash_key.is_some_and(|hash_key| hash_key != *list.hash_key()) {
+            return Err(Refusal::new(NackReason::Config, &"the proof is of a list under another hash key"));
+        }
         let below = |before| {
             proven.version != before && proven.version.partial_cmp(&before) != Some(Ordering::Greater)
         };
@@ -303,25 +315,17 @@ impl Followed {
             let why = format!("the proof is of version {}, below one that was proven before", proven.version);
             return Err(Refusal::new(NackReason::Gap, &why));
         }
-        self.adopt_config(wire.config_generation, proven.version.epoch)?;
+        self.adopt_config(read.config_generation, (proven.version.epoch, *list.hash_key()))?;
         self.view.proven = Some(proven.version);
         self.proven = Some(proven);
         self.raise(proven);
-        self.view.horizon = self.view.horizon.max(Some(horizon));
+        self.view.horizon = self.view.horizon.max(Some(read.horizon));
         self.view.knowledge = Knowledge::FreshAsOf(sent);
-        self.supersede_denials(proven.version);
+        if let Some(list) = self.kept.proven(&list, proven.version, read.horizon) {
+            self.view.list = Some(Arc::new(list));
+        }
+        self.view.denials = self.kept.lists();
         Ok(Proof::Taken)
-    }
-
-    /// What an earlier process left was good for denials until the first proof. It stays if that is of another
-    /// history, or does not reach it: a store that went back has forgotten what was acknowledged, and when it comes
-    /// to the same version again, that is by other steps.
-    fn supersede_denials(&mut self, proven: Version) {
-        let kept = self.kept_denials.min(self.view.denials.len());
-        let undecided = self.view.denials.split_off(kept);
-        let superseded = |old: Version| old.epoch == proven.epoch && old <= proven;
-        self.view.denials.extend(undecided.into_iter().filter(|old| !superseded(old.version())));
-        self.kept_denials = self.view.denials.len();
     }
 
     /// A declaration takes effect with the proof that names it, so that no policy comes before the revocations
@@ -329,14 +333,15 @@ impl Followed {
     ///
     /// A replica that served nobody reads the newest declaration in its first round: until then it sends an older
     /// one, which no proof may name any more. In another history they are counted anew.
-    fn adopt_config(&mut self, generation: u64, epoch: Epoch) -> Result<(), Refusal> {
-        let same_history = self.declared_in == Some(epoch);
+    fn adopt_config(&mut self, generation: u64, history: (Epoch, HashKey)) -> Result<(), Refusal> {
+        let same_history = self.declared_in == Some(history);
         let newest = !same_history || generation >= self.view.generation;
         if let Some(pending) = self.pending.take_if(|pending| newest && pending.generation == generation) {
+            self.kept.declared(&pending.config);
             self.view.config = Some(pending.config);
             self.view.document = Some(pending.document);
             self.view.generation = generation;
-            self.declared_in = Some(epoch);
+            self.declared_in = Some(history);
             return Ok(());
         }
         if same_history && self.view.generation == generation {

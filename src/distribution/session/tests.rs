@@ -1,5 +1,5 @@
 use super::*;
-use crate::distribution::convert::{delta_to_wire, digest_to_wire};
+use crate::distribution::convert::{Proof, delta_to_wire, proof_to_wire, snapshot_end_to_wire};
 use crate::distribution::publisher::{ListPublisher, PublishedConfig};
 use crate::distribution::pump::{Ended, Pump, Replica, config, lift, moment, name, put, seal_key};
 use crate::distribution::subscriber::Reaction;
@@ -62,11 +62,22 @@ fn sealed(revision: u64) -> Sealed {
 
 /// The delta that a replica would send for a change, between versions of one's choice.
 fn delta(pump: &Pump, from: u64, to: u64, change: impl FnOnce(&mut v1::Delta)) -> In {
+    delta_to(pump, from, to, |digest| digest, change)
+}
+
+/// The same, with another digest.
+fn delta_to(
+    pump: &Pump,
+    from: u64,
+    to: u64,
+    digest: impl FnOnce(Digest) -> Digest,
+    change: impl FnOnce(&mut v1::Delta),
+) -> In {
     let mut state = State::of(HASH_KEY, []);
     [put(1), put(2)].into_iter().for_each(|step| drop(state.apply(step)));
     assert_eq!(state.digest(), pump.list().digest());
     let difference = state.apply(put(3));
-    let delta = Delta { from: version(from), to: version(to), difference, digest: state.digest() };
+    let delta = Delta { from: version(from), to: version(to), difference, digest: digest(state.digest()) };
     let wire = delta_to_wire(&delta, &sealed(from), &sealed(to), UnixSeconds::MIN);
     let mut wire = v1::Delta { r#ref: 1, ..wire };
     change(&mut wire);
@@ -215,7 +226,7 @@ fn an_older_snapshot_is_refused() {
 #[test]
 fn a_delta_with_another_digest_is_refused() {
     let (pump, replica) = fresh();
-    let wrong = delta(&pump, 3, 9, |wire| wire.digest = digest_to_wire(Digest::from_u128(1)));
+    let wrong = delta_to(&pump, 3, 9, |_| Digest::from_u128(1), |_| {});
     check_refused(pump, replica, wrong, NackReason::Digest, Knowledge::Corrupt);
 }
 
@@ -231,6 +242,9 @@ fn a_malformed_delta_is_refused_as_a_whole() {
     check(|wire| wire.set.as_mut().unwrap().always.clear(), NackReason::Malformed);
     check(|wire| wire.to = None, NackReason::Malformed);
     check(|wire| wire.horizon = u64::MAX, NackReason::Malformed);
+    check(|wire| wire.horizon += 1, NackReason::Malformed);
+    check(|wire| wire.to.as_mut().unwrap().revocations += 1, NackReason::Malformed);
+    check(|wire| wire.checksum.clear(), NackReason::Malformed);
     check(|wire| wire.required_features = vec!["relay".to_owned()], NackReason::NotUnderstood);
 }
 
@@ -261,15 +275,14 @@ fn a_list_that_differs_at_an_equal_version_is_corrupt_until_a_snapshot_and_a_pro
 fn proof(pump: &mut Pump, complete: u64, last_change: u64) -> In {
     pump.ping(moment(5));
     pump.to_replica.clear();
-    let proof = v1::ListProof {
-        r#ref: 1,
-        version: Some(version_to_wire(&sealed(complete))),
-        digest: digest_to_wire(pump.list().digest()),
+    let proof = Proof {
+        complete: sealed(complete),
+        last_change: sealed(last_change),
+        digest: pump.list().digest(),
         config_generation: 1,
-        horizon: 0,
-        last_change: Some(version_to_wire(&sealed(last_change))),
+        horizon: UnixSeconds::MIN,
     };
-    In::Pong(v1::Pong { nonce: vec![2; 16].into(), proofs: vec![proof] })
+    In::Pong(v1::Pong { nonce: vec![2; 16].into(), proofs: vec![proof_to_wire(1, &proof)] })
 }
 
 /// Invariant 6: a proof of changes that never came.
@@ -286,6 +299,24 @@ fn a_proof_below_an_earlier_one_is_refused() {
     let (mut pump, replica) = fresh();
     let below = proof(&mut pump, 3, 3);
     check_refused(pump, replica, below, NackReason::Gap, Knowledge::FreshAsOf(moment(1)));
+}
+
+/// Invariant 14: what no digest of rows covers has a checksum. Damage to a proof is refused, and mends itself.
+#[test]
+fn a_proof_whose_versions_or_numbers_were_damaged_is_refused() {
+    let check = |damage: fn(&mut v1::ListProof)| {
+        let (mut pump, replica) = fresh();
+        let In::Pong(mut pong) = proof(&mut pump, 4, 3) else { panic!("no pong") };
+        damage(&mut pong.proofs[0]);
+        check_refused(pump, replica, In::Pong(pong), NackReason::Malformed, Knowledge::FreshAsOf(moment(1)));
+    };
+    check(|proof| proof.version.as_mut().unwrap().revocations |= 1 << 40);
+    check(|proof| proof.version.as_mut().unwrap().mac = vec![0; 16].into());
+    check(|proof| proof.last_change.as_mut().unwrap().epoch ^= 1);
+    check(|proof| proof.horizon |= 1 << 30);
+    check(|proof| proof.config_generation ^= 2);
+    check(|proof| proof.digest = vec![1; 16].into());
+    check(|proof| proof.checksum.clear());
 }
 
 #[test]
@@ -378,12 +409,8 @@ fn a_snapshot_that_is_not_as_announced_is_refused() {
     );
     check(header(1, 0), In::SnapshotEntries(v1::SnapshotEntries { r#ref: 1, entries: Some(entries) }));
     check(header(1, 0), In::SnapshotEntries(v1::SnapshotEntries { r#ref: 1, entries: None }));
-    let end = v1::SnapshotEnd {
-        r#ref: 1,
-        version: Some(version_to_wire(&sealed(9))),
-        digest: digest_to_wire(Digest::default()),
-        horizon: 0,
-    };
+    let end = snapshot_end_to_wire(&sealed(9), Digest::default(), UnixSeconds::MIN);
+    let end = v1::SnapshotEnd { r#ref: 1, ..end };
     check(header(1, 0), In::SnapshotEnd(end.clone()));
     check(header(0, 10), In::SnapshotEnd(end.clone()));
     check(header(0, 0), In::SnapshotEnd(end));

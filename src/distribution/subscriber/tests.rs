@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
+use crate::distribution::convert::{digest_to_wire, version_to_wire};
 use crate::distribution::pump::{
     Ended, Pump, Replica, decode, encode, lift, moment, name, publisher, put, seal_key,
 };

@@ -52,6 +52,7 @@ fn a_doubt_is_no_reason_to_throw_a_token_away() {
         Why::List(Doubt::Expired),
         Why::List(Doubt::NeverFresh),
         Why::List(Doubt::Corrupt),
+        Why::Overloaded,
         Why::BehindMinVersion,
         Why::SourceConflict,
         Why::IssuerConflict,

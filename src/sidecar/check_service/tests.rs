@@ -8,7 +8,7 @@ fn service(views: &[ListView]) -> CheckService {
 
 async fn ask(views: &[ListView], options: v1::CheckOptions) -> v1::CheckResponse {
     let wire = v1::CheckRequest { token: token(), options: Some(options), source: String::new() };
-    service(views).check(Request::new(wire)).await.unwrap().into_inner()
+    service(views).check(granted(wire)).await.unwrap().into_inner()
 }
 
 #[tokio::test]
@@ -52,11 +52,11 @@ async fn a_caller_reads_its_own_revocation() {
 async fn a_batch_is_answered_in_order_and_one_too_large_not_at_all() {
     let one = |token: &str| v1::CheckRequest { token: token.to_owned(), ..v1::CheckRequest::default() };
     let requests = vec![one("x"), one(""), one(&token())];
-    let batch = Request::new(v1::CheckBatchRequest { requests });
+    let batch = granted(v1::CheckBatchRequest { requests });
     let responses = service(&[shop(&[])]).check_batch(batch).await.unwrap().into_inner().responses;
     let reasons: Vec<_> = responses.iter().map(|response| response.reason.as_str()).collect();
     assert_eq!(reasons, ["MALFORMED", "NO_TOKEN", ""]);
-    let batch = Request::new(v1::CheckBatchRequest { requests: vec![one("x"); MAX_BATCH + 1] });
+    let batch = granted(v1::CheckBatchRequest { requests: vec![one("x"); MAX_BATCH + 1] });
     let refused = service(&[shop(&[])]).check_batch(batch).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
 }

@@ -5,7 +5,7 @@ use crate::sidecar::test_support::*;
 async fn reason(views: &[ListView], claims: &[u8]) -> String {
     let service = ClaimsService::new(checker(views).0);
     let wire = v1::CheckClaimsRequest { claims: claims.to_vec().into(), ..v1::CheckClaimsRequest::default() };
-    service.check_claims(Request::new(wire)).await.unwrap().into_inner().reason
+    service.check_claims(granted(wire)).await.unwrap().into_inner().reason
 }
 
 #[tokio::test]
@@ -33,11 +33,11 @@ async fn a_batch_is_answered_in_order() {
     };
     let service = ClaimsService::new(checker(&[shop(&[])]).0);
     let requests = vec![one("{}".to_owned()), one(claims().to_string())];
-    let batch = Request::new(v1::CheckClaimsBatchRequest { requests });
+    let batch = granted(v1::CheckClaimsBatchRequest { requests });
     let responses = service.check_claims_batch(batch).await.unwrap().into_inner().responses;
     let reasons: Vec<_> = responses.iter().map(|response| response.reason.as_str()).collect();
     assert_eq!(reasons, ["UNKNOWN_ISSUER", ""]);
     let requests = vec![one(String::new()); 257];
-    let refused = service.check_claims_batch(Request::new(v1::CheckClaimsBatchRequest { requests })).await;
+    let refused = service.check_claims_batch(granted(v1::CheckClaimsBatchRequest { requests })).await;
     assert_eq!(refused.unwrap_err().code(), tonic::Code::InvalidArgument);
 }

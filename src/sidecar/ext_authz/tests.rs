@@ -28,7 +28,7 @@ fn attributes(method: &str, lines: &[(&str, &[u8])], policy: &[(&str, &str)]) ->
 }
 
 fn ask(views: &[ListView], attributes: &AttributeContext) -> CheckResponse {
-    ExtAuthz::new(checker(views).0, Style::default()).answer(attributes)
+    ExtAuthz::new(checker(views).0, Style::default()).answer(attributes, Admission::Granted)
 }
 
 fn ok(response: CheckResponse) -> OkHttpResponse {
@@ -213,7 +213,7 @@ fn with_payloads(mut attributes: AttributeContext, payloads: &[(&str, Value)]) -
 fn trusted(lines: &[(&str, &[u8])], payloads: &[(&str, Value)]) -> &'static str {
     let attributes = with_payloads(attributes("GET", lines, &[]), payloads);
     let (checker, seen) = checker(&[trusting()]);
-    let _response = ExtAuthz::new(checker, Style::default()).answer(&attributes);
+    let _response = ExtAuthz::new(checker, Style::default()).answer(&attributes, Admission::Granted);
     let seen = seen.0.lock().unwrap();
     seen[0].1.reason
 }

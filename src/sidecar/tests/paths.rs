@@ -38,10 +38,10 @@ fn the_checker_runs_every_case() {
         let (authorization, cookies) = case.presents.lines();
         let outcome = match RoutePolicy::parse(case.policy.iter().copied()) {
             Ok(policy) => {
-                let credential = Credential::Lines {
+                let credential = Credential::read_if(case.admission, || Credential::Lines {
                     authorization: authorization.iter().map(Vec::as_slice).collect(),
                     cookies: cookies.iter().map(Vec::as_slice).collect(),
-                };
+                });
                 let request = Request { policy, ..Request::new(credential) };
                 checker.check(Transport::ForwardAuth, &request)
             }
@@ -81,7 +81,7 @@ pub(super) fn status_of(response: &CheckResponse) -> u16 {
 fn ext_authz_runs_every_case() {
     for case in cases() {
         let (checker, seen) = checker(&case.views);
-        let response = ExtAuthz::new(checker, Style::default()).answer(&envoy_request(&case));
+        let response = ExtAuthz::new(checker, Style::default()).answer(&envoy_request(&case), case.admission);
         let outcome = the_one_seen(&seen, Transport::ExtAuthz);
         assert_eq!(expected_of(&outcome, status_of(&response)), case.expected, "{}", case.name);
     }
@@ -92,7 +92,8 @@ async fn forward_auth_runs_every_case() {
     for case in cases() {
         let (checker, seen) = checker(&case.views);
         let query: Vec<_> = case.policy.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let mut request = http::Request::builder().uri(format!("/auth?{}", query.join("&")));
+        let mut request =
+            http::Request::builder().uri(format!("/auth?{}", query.join("&"))).extension(case.admission);
         let (authorization, cookies) = case.presents.lines();
         for line in authorization {
             request = request.header("authorization", line);
@@ -161,14 +162,14 @@ async fn revocation_check_runs_every_case_that_it_can_express() {
         let Some(request) = as_token(&case) else { continue };
         let (checker, seen) = checker(&case.views);
         let service = CheckService::new(checker, tokio::sync::watch::channel(None).1);
-        let one = service.check(tonic::Request::new(request.clone())).await.unwrap().into_inner();
+        let one = service.check(call(request.clone(), case.admission)).await.unwrap().into_inner();
         check_wire(&one, &case.expected, &case.name);
         let outcome = the_one_seen(&seen, Transport::Check);
         assert_eq!(expected_of(&outcome, case.expected.status), case.expected, "{}", case.name);
         let batch = v1::CheckBatchRequest { requests: vec![request.clone(), request.clone()] };
-        let batch = service.check_batch(tonic::Request::new(batch)).await.unwrap().into_inner();
+        let batch = service.check_batch(call(batch, case.admission)).await.unwrap().into_inner();
         assert_eq!(batch.responses, [one.clone(), one.clone()], "{}", case.name);
-        let explained = service.explain(tonic::Request::new(request)).await.unwrap().into_inner();
+        let explained = service.explain(call(request, case.admission)).await.unwrap().into_inner();
         assert_eq!(explained.response, Some(one), "{}", case.name);
         ran += 1;
     }
@@ -196,7 +197,7 @@ async fn claims_check_runs_every_case_of_a_signed_token() {
         let request = v1::CheckClaimsRequest { claims: claims.into(), options, key_id: "k1".to_owned() };
         let (checker, seen) = checker(&case.views);
         let service = ClaimsService::new(checker);
-        let response = service.check_claims(tonic::Request::new(request)).await.unwrap().into_inner();
+        let response = service.check_claims(call(request, case.admission)).await.unwrap().into_inner();
         check_wire(&response, &case.expected, &case.name);
         the_one_seen(&seen, Transport::Claims);
         ran += 1;

@@ -1,6 +1,9 @@
 //! The tables of the embedded file, and what each step does to them within a transaction.
 
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata, StorageError, Table, TableDefinition,
+    WriteTransaction,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::api::document::ListDocument;
@@ -30,7 +33,7 @@ const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TableError {
     #[error(transparent)]
-    Storage(#[from] redb::StorageError),
+    Storage(#[from] StorageError),
     #[error(transparent)]
     Table(#[from] redb::TableError),
     #[error(transparent)]
@@ -47,6 +50,21 @@ pub(super) enum TableError {
     Missing(&'static str),
     #[error("format {found}")]
     Format { found: u64, known: u64 },
+}
+
+impl TableError {
+    /// Returns what the operating system said, if it is the one that refused.
+    pub(super) fn io(&self) -> Option<&std::io::Error> {
+        if let Self::Storage(StorageError::Io(error))
+        | Self::Table(redb::TableError::Storage(StorageError::Io(error)))
+        | Self::Transaction(redb::TransactionError::Storage(StorageError::Io(error)))
+        | Self::Commit(redb::CommitError::Storage(StorageError::Io(error))) = self
+        {
+            Some(error)
+        } else {
+            None
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -278,7 +296,8 @@ pub(super) fn fetch(transaction: &ReadTransaction) -> Result<Fetched, TableError
         revocations.push(written::read(row?.1.value(), epoch)?);
     }
     revocations.sort_by_key(|revocation: &Revocation| revocation.version.revisions.revocations);
-    Ok(Fetched { version: version(epoch, meta.sequence), revocations, horizon: meta.horizon })
+    let version = version(epoch, meta.sequence);
+    Ok(Fetched { version, revocations, unreadable: Vec::new(), horizon: meta.horizon })
 }
 
 /// Reads every list.

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::document::ListDocument;
 use crate::revocation::key::HashKey;
-use crate::revocation::names::{ListName, RecordId, generated_name};
+use crate::revocation::names::{ListName, RecordId};
 use crate::revocation::time::UnixSeconds;
 use crate::revocation::version::{Epoch, Version};
 use crate::runtime::random::bytes;
@@ -183,7 +183,7 @@ impl Writer {
     fn identify(&self, new: NewRevocation, created: UnixSeconds, epoch: Epoch) -> Revocation {
         let id: [u8; 16] = bytes(&*self.environment.random);
         let id = RecordId(u128::from_le_bytes(id));
-        let name = new.name.unwrap_or_else(|| generated_name(id));
+        let name = new.name.unwrap_or_else(|| written::generated_name(id));
         let NewRevocation { list, spec, reason, message, .. } = new;
         // It gets the version at which it is added.
         let version = version(epoch, 0);

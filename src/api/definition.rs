@@ -1,0 +1,50 @@
+//! The definitions of the kinds, as a Kubernetes API server takes them.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps,
+};
+use kube::CustomResourceExt;
+
+use super::revocation::Revocation;
+use super::token_revocation_list::TokenRevocationList;
+
+/// Returns the definition of `Revocation`.
+#[must_use]
+pub fn revocation() -> CustomResourceDefinition {
+    let mut definition = with_status(Revocation::crd());
+    if let Some(target) =
+        member(&mut definition, "spec").and_then(|spec| spec.properties.as_mut()?.get_mut("target"))
+    {
+        target.one_of = Some(one_member_or_none(target));
+    }
+    definition
+}
+
+/// Returns the definition of `TokenRevocationList`.
+#[must_use]
+pub fn token_revocation_list() -> CustomResourceDefinition {
+    with_status(TokenRevocationList::crd())
+}
+
+/// Gives new objects a status, with its defaults, so that whoever waits for a condition sees that it is still unknown.
+fn with_status(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    if let Some(status) = member(&mut definition, "status") {
+        status.default = Some(JSON(serde_json::json!({})));
+        status.nullable = None;
+    }
+    definition
+}
+
+/// Refuses a second member also where it is null. CEL takes null for absent, so without this a template that left
+/// `subject` empty beside a `client` would revoke the client. The sentence that refuses two values, or none, is CEL's.
+fn one_member_or_none(target: &JSONSchemaProps) -> Vec<JSONSchemaProps> {
+    let names = target.properties.iter().flat_map(|properties| properties.keys());
+    let one = names
+        .map(|name| JSONSchemaProps { required: Some(vec![name.clone()]), ..JSONSchemaProps::default() });
+    one.chain([JSONSchemaProps { max_properties: Some(0), ..JSONSchemaProps::default() }]).collect()
+}
+
+fn member<'a>(definition: &'a mut CustomResourceDefinition, name: &str) -> Option<&'a mut JSONSchemaProps> {
+    let version = definition.spec.versions.first_mut()?;
+    version.schema.as_mut()?.open_api_v3_schema.as_mut()?.properties.as_mut()?.get_mut(name)
+}

@@ -1,0 +1,420 @@
+//! The Kubernetes store: revocations are objects, and etcd is the log.
+//!
+//! A create that the API server acknowledged is an acknowledged revocation, a delete lifts it, and the
+//! resourceVersion of the type is the revision. Heartbeats, the epoch and the horizon are objects of the same type, so
+//! one watch delivers everything in one order.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
+use kube::api::Api;
+use kube::{Client, Config};
+use tokio::sync::watch;
+
+use crate::api::revocation::ListReport;
+use crate::revocation::time::{Moment, UnixSeconds};
+use crate::revocation::version::{Epoch, Version};
+use crate::runtime::environment::Environment;
+
+use super::{Appended, Beat, Entry, Fetched, Follow, FollowError, SealKey, Store, StoreError, StoredList};
+use call::{CallError, Object};
+use follower::Follower;
+use heartbeat::{Heartbeats, PulseError};
+use keys::HashKeys;
+use lists::{Declared, Seen};
+use mirror::Mirror;
+use object::Says;
+
+mod append;
+mod call;
+mod deletion;
+mod epoch;
+mod expire;
+mod follower;
+mod heartbeat;
+mod keys;
+mod lists;
+mod lost;
+pub mod mirror;
+mod object;
+
+/// The namespace of the controllers, unless told otherwise.
+pub const DEFAULT_NAMESPACE: &str = "rescind-system";
+/// Each round of proof writes an object; more than one a second would push out the history that watches resume from.
+const ROUND_INTERVAL: Duration = Duration::from_secs(1);
+/// How often everything is listed again because it changed while it was put together.
+const MAX_FETCH_ATTEMPTS: u32 = 5;
+
+/// Says why the store can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It can't be reached now, or refuses what is needed.
+    #[error("can't use the store: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// A store on Kubernetes. Clones share it.
+#[derive(Clone)]
+pub struct KubernetesStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Config,
+    /// The connections in use; new ones with every fetch, for those before may be dead.
+    client: ArcSwap<Client>,
+    /// The namespace of the controllers.
+    own: String,
+    environment: Environment,
+    seal_key: SealKey,
+    epoch: Mutex<Option<Epoch>>,
+    mirror: Mutex<Mirror>,
+    /// Grows with every change of the mirror.
+    changes: watch::Sender<u64>,
+    heartbeats: tokio::sync::Mutex<Heartbeats>,
+    hash_keys: HashKeys,
+    seen_lists: Seen,
+    declared: Mutex<Vec<Declared>>,
+}
+
+impl fmt::Debug for KubernetesStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubernetesStore").field("namespace", &self.shared.own).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn client(&self) -> Client {
+        Client::clone(&self.client.load())
+    }
+
+    /// All objects of the watched type.
+    fn api(&self) -> Api<Object> {
+        Api::all_with(self.client(), &call::resource())
+    }
+
+    /// Those of the controllers' namespace.
+    fn own_api(&self) -> Api<Object> {
+        self.api_in(&self.own)
+    }
+
+    fn api_in(&self, namespace: &str) -> Api<Object> {
+        Api::namespaced_with(self.client(), namespace, &call::resource())
+    }
+
+    fn now(&self) -> Moment {
+        self.environment.clock.now()
+    }
+
+    fn wall(&self) -> UnixSeconds {
+        self.now().wall().floor()
+    }
+
+    fn mirror(&self) -> MutexGuard<'_, Mirror> {
+        self.mirror.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn observe(&self, change: impl FnOnce(&mut Mirror, Moment)) {
+        change(&mut self.mirror(), self.now());
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    fn known_epoch(&self) -> MutexGuard<'_, Option<Epoch>> {
+        self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the history of the store; begins one if there is none.
+    async fn epoch(&self) -> Result<Epoch, CallError> {
+        if let Some(epoch) = *self.known_epoch() {
+            return Ok(epoch);
+        }
+        self.begin_epoch(None, "First").await
+    }
+
+    async fn begin_epoch(&self, above: Option<u64>, reason: &str) -> Result<Epoch, CallError> {
+        let begun = epoch::ensure_above(&self.own_api(), &self.own, above, reason, &self.environment).await?;
+        *self.known_epoch() = Some(begun);
+        Ok(begun)
+    }
+
+    async fn fetch(&self) -> Result<Fetched, StoreError> {
+        self.client.store(Arc::new(call::connect(&self.config)?));
+        let client = self.client();
+        let Some(definition) = deletion::definition(&client).await? else {
+            let why =
+                "the CustomResourceDefinition revocations.rescind.dev is not there: apply it".to_owned();
+            return Err(StoreError::Unavailable { why });
+        };
+        for _ in 0..MAX_FETCH_ATTEMPTS {
+            let (revision, objects) = call::list_all(&self.api()).await?;
+            let Some(epoch) = epoch_of(&objects, &self.own) else {
+                let above = self.mirror().epoch.map(|epoch| epoch.counter);
+                self.begin_epoch(above, "First").await?;
+                continue;
+            };
+            *self.known_epoch() = Some(epoch);
+            if self.is_below_what_was_seen(epoch, revision) {
+                // Who asked sees that, and begins another history; what is known of this one is still needed.
+                return Ok(self.assemble(epoch, revision, &objects));
+            }
+            if self.restore_lost(&client, epoch, &definition, &objects).await? > 0 {
+                continue;
+            }
+            self.look_at_namespaces(&client).await?;
+            self.observe(|mirror, now| {
+                mirror.replace(epoch, revision, &objects, &self.own, now);
+                mirror.definition.clone_from(&definition);
+            });
+            return Ok(self.assemble(epoch, revision, &objects));
+        }
+        Err(StoreError::Unavailable { why: "the store changed again and again while it was read".to_owned() })
+    }
+
+    fn is_below_what_was_seen(&self, epoch: Epoch, revision: u64) -> bool {
+        let mirror = self.mirror();
+        mirror.epoch == Some(epoch) && revision < mirror.revision
+    }
+
+    fn assemble(&self, epoch: Epoch, revision: u64, objects: &[Object]) -> Fetched {
+        let mut fetched = Fetched {
+            version: object::version(epoch, revision),
+            revocations: Vec::new(),
+            unreadable: Vec::new(),
+            horizon: UnixSeconds::MIN,
+        };
+        for object in objects {
+            match object::read(object, epoch, &self.own) {
+                Says::Live(revocation) => fetched.revocations.push(*revocation),
+                Says::Unreadable(unreadable) => fetched.unreadable.push(unreadable),
+                Says::Horizon(Some(horizon)) => fetched.horizon = horizon,
+                Says::Expired { .. }
+                | Says::Pulse(_)
+                | Says::Report { .. }
+                | Says::Epoch(_)
+                | Says::Horizon(None)
+                | Says::Nothing => {}
+            }
+        }
+        fetched.revocations.sort_by_key(|revocation| revocation.version.revisions.revocations);
+        fetched
+    }
+
+    /// A list whose namespace is about to go may have lost revocations already that nobody has lifted.
+    async fn look_at_namespaces(&self, client: &Client) -> Result<(), StoreError> {
+        let declared = lists::fetch(client, &self.seen_lists, self.wall()).await?;
+        let namespaces: HashSet<String> =
+            declared.iter().map(|list| list.name.namespace().to_owned()).collect();
+        let explained = deletion::look(client, namespaces.clone()).await?;
+        let mut mirror = self.mirror();
+        for namespace in namespaces {
+            match explained.alive.get(&namespace) {
+                Some(uid) if mirror.gone.get(&namespace) != Some(uid) => {
+                    mirror.gone.remove(&namespace);
+                    mirror.namespaces.insert(namespace, uid.clone());
+                }
+                _ => {
+                    let before = mirror.namespaces.get(&namespace).cloned().unwrap_or_default();
+                    mirror.gone.insert(namespace, before);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn lists(&self) -> Result<Vec<StoredList>, StoreError> {
+        let client = self.client();
+        let declared = lists::fetch(&client, &self.seen_lists, self.wall()).await?;
+        self.look_at_new_namespaces(&client, &declared).await?;
+        let mut stored = Vec::new();
+        for list in &declared {
+            let document = match &list.document {
+                Ok(document) if !self.is_gone(list.name.namespace()) => document.clone(),
+                Ok(_) => continue,
+                Err(why) => {
+                    tracing::debug!(list = %list.name, why, "a declaration can't be used");
+                    continue;
+                }
+            };
+            let random = &*self.environment.random;
+            let hash_key = self.hash_keys.of(&client, &self.own, &list.name, &list.uid, random).await?;
+            stored.push(StoredList { document, hash_key });
+        }
+        *self.declared.lock().unwrap_or_else(PoisonError::into_inner) = declared;
+        self.changes.send_modify(|changes| *changes += 1);
+        Ok(stored)
+    }
+
+    fn is_gone(&self, namespace: &str) -> bool {
+        self.mirror().gone.contains_key(namespace)
+    }
+
+    /// Which namespace it was has to be known before it may go; and one that was gone may be back, as another.
+    async fn look_at_new_namespaces(&self, client: &Client, declared: &[Declared]) -> Result<(), StoreError> {
+        let new: HashSet<String> = {
+            let mirror = self.mirror();
+            let namespaces = declared.iter().map(|list| list.name.namespace());
+            let is_new =
+                |name: &&str| mirror.gone.contains_key(*name) || !mirror.namespaces.contains_key(*name);
+            namespaces.filter(is_new).map(ToOwned::to_owned).collect()
+        };
+        let explained = deletion::look(client, new).await?;
+        let mut mirror = self.mirror();
+        for (name, uid) in explained.alive {
+            if mirror.gone.get(&name) != Some(&uid) {
+                mirror.gone.remove(&name);
+                mirror.namespaces.insert(name, uid);
+            }
+        }
+        Ok(())
+    }
+
+    async fn beat(&self, beat: Beat) -> Result<Version, StoreError> {
+        let epoch = self.epoch().await?;
+        let mut heartbeats = self.heartbeats.lock().await;
+        match heartbeats.beat(&self.own_api(), beat).await {
+            Ok(revision) => Ok(object::version(epoch, revision)),
+            Err(PulseError::Call(error)) => Err(error.into()),
+            Err(PulseError::WentBack) => {
+                heartbeats.forget();
+                Err(StoreError::WentBack)
+            }
+        }
+    }
+
+    async fn report(&self, replica: u64, lists: Vec<ListReport>) -> Result<(), StoreError> {
+        let mut heartbeats = self.heartbeats.lock().await;
+        Ok(heartbeats.report(&self.own_api(), replica, lists).await?)
+    }
+
+    async fn start_epoch(&self, above: Version) -> Result<(), StoreError> {
+        let current = epoch::current(&self.own_api(), &self.own).await?;
+        let newest = call::newest_revision(&self.api()).await?;
+        let reached = current.map(|epoch| object::version(epoch, newest));
+        if reached.is_some_and(|reached| reached.epoch.counter > above.epoch.counter) {
+            return Ok(());
+        }
+        if reached.is_some_and(|reached| reached > above) {
+            return Ok(());
+        }
+        self.heartbeats.lock().await.forget();
+        self.begin_epoch(Some(above.epoch.counter), "WentBack").await?;
+        Ok(())
+    }
+}
+
+fn epoch_of(objects: &[Object], own: &str) -> Option<Epoch> {
+    objects.iter().find_map(|object| epoch::read(object, own))
+}
+
+impl KubernetesStore {
+    /// Opens the store of a cluster. `namespace` is that of the controllers.
+    ///
+    /// # Errors
+    /// [`OpenError`]: ask again, or say so and end.
+    pub async fn open(config: Config, namespace: &str, environment: Environment) -> Result<Self, OpenError> {
+        let client = call::connect(&config).map_err(StoreError::from)?;
+        let seal_key = keys::seal_key(&client, namespace, &*environment.random).await;
+        let shared = Shared {
+            config,
+            client: ArcSwap::from_pointee(client),
+            own: namespace.to_owned(),
+            environment,
+            seal_key: SealKey::new(&seal_key.map_err(StoreError::from)?),
+            epoch: Mutex::default(),
+            mirror: Mutex::default(),
+            changes: watch::Sender::new(0),
+            heartbeats: tokio::sync::Mutex::default(),
+            hash_keys: HashKeys::default(),
+            seen_lists: Seen::default(),
+            declared: Mutex::default(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Lends what the watch has shown.
+    pub fn with_mirror<T>(&self, look: impl FnOnce(&mut Mirror) -> T) -> T {
+        look(&mut self.shared.mirror())
+    }
+
+    /// Returns a receiver that wakes when the watch, or a look at the lists, has shown something.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    /// Returns the objects of the lists, as they were when they were looked at last.
+    #[must_use]
+    pub fn declared(&self) -> Vec<Declared> {
+        self.shared.declared.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns a client with the connections in use.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.shared.client()
+    }
+
+    /// Returns the namespace of the controllers.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.shared.own
+    }
+}
+
+impl Store for KubernetesStore {
+    fn append(&self, entry: Entry) -> BoxFuture<'_, Result<Appended, StoreError>> {
+        Box::pin(async move {
+            match entry {
+                Entry::Revoke(new) => append::revoke(&self.shared, *new).await,
+                Entry::Lift { list, name, id } => append::lift(&self.shared, list, name, id).await,
+                Entry::Expire { ids, horizon } => expire::expire(&self.shared, ids, horizon).await,
+            }
+        })
+    }
+
+    fn follow(&self, from: Version) -> BoxFuture<'_, Result<Box<dyn Follow>, FollowError>> {
+        Box::pin(async move {
+            let follower = Follower::start(Arc::clone(&self.shared), from).await?;
+            Ok(Box::new(follower) as Box<dyn Follow>)
+        })
+    }
+
+    fn fetch(&self) -> BoxFuture<'_, Result<Fetched, StoreError>> {
+        Box::pin(self.shared.fetch())
+    }
+
+    fn lists(&self) -> BoxFuture<'_, Result<Vec<StoredList>, StoreError>> {
+        Box::pin(self.shared.lists())
+    }
+
+    fn beat(&self, beat: Beat) -> BoxFuture<'_, Result<Version, StoreError>> {
+        Box::pin(self.shared.beat(beat))
+    }
+
+    fn report(&self, replica: u64, lists: Vec<ListReport>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.shared.report(replica, lists))
+    }
+
+    fn keeps_reports(&self) -> bool {
+        true
+    }
+
+    fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.shared.start_epoch(above))
+    }
+
+    fn seal_key(&self) -> SealKey {
+        self.shared.seal_key.clone()
+    }
+
+    fn round_interval(&self) -> Duration {
+        ROUND_INTERVAL
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! Whether an object that is gone was lifted, or went away with something larger.
+//!
+//! Deleting the definition of the type, or a namespace, sends one ordinary DELETED for every object in it. So a
+//! deletion is a lift only after a look at both that began after the event: they are the same as before, and stay.
+
+use std::collections::{HashMap, HashSet};
+
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Client;
+use kube::api::Api;
+
+use super::call::{CallError, timed};
+
+const DEFINITION: &str = "revocations.rescind.dev";
+
+/// What became of the namespaces of deleted objects.
+#[derive(Debug, Default)]
+pub(super) struct Explained {
+    /// Alive, by name, with their UIDs.
+    pub(super) alive: HashMap<String, String>,
+}
+
+impl Explained {
+    /// Whether a namespace is the one that it was. One that was never looked at before only has to live.
+    pub(super) fn is_same(&self, namespace: &str, before: Option<&String>) -> bool {
+        let Some(uid) = self.alive.get(namespace) else { return false };
+        before.is_none_or(|before| before == uid)
+    }
+}
+
+/// Returns the UID of the type's definition; none if it is not there, or about to go.
+pub(super) async fn definition(client: &Client) -> Result<Option<String>, CallError> {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    living(timed(api.get_metadata(DEFINITION)).await.map(|found| found.metadata))
+}
+
+/// Looks at namespaces, each as of now.
+pub(super) async fn look(client: &Client, namespaces: HashSet<String>) -> Result<Explained, CallError> {
+    let mut explained = Explained::default();
+    for name in namespaces {
+        if let Some(uid) = namespace(client, &name).await? {
+            explained.alive.insert(name, uid);
+        }
+    }
+    Ok(explained)
+}
+
+/// Returns the UID of a namespace; none if it is not there, or about to go.
+pub(super) async fn namespace(client: &Client, name: &str) -> Result<Option<String>, CallError> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    living(timed(api.get_metadata(name)).await.map(|found| found.metadata))
+}
+
+fn living(found: Result<ObjectMeta, CallError>) -> Result<Option<String>, CallError> {
+    match found {
+        Ok(metadata) if metadata.deletion_timestamp.is_some() => Ok(None),
+        Ok(metadata) => Ok(metadata.uid),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

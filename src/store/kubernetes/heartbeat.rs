@@ -1,0 +1,141 @@
+//! Heartbeats: a pulse and a report for each replica's process, written under the revision of the one before, so that
+//! a write that was late can't land over a newer one.
+
+use std::collections::HashMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::Api;
+use serde_json::{Value, json};
+
+use crate::api::revocation::{HeartbeatKind, ListReport};
+use crate::store::Beat;
+
+use super::call::{CallError, Object, create, patch_status, revision, timed};
+use super::object::{heartbeat_name, replica_name, status};
+
+/// The heartbeat objects that this process writes.
+#[derive(Debug, Default)]
+pub(super) struct Heartbeats {
+    pulses: HashMap<u64, Pulse>,
+    reports: HashMap<u64, Report>,
+}
+
+#[derive(Debug)]
+struct Pulse {
+    metadata: ObjectMeta,
+    /// The nonces that the object may bear: that of the last success, and those of attempts since whose outcome is
+    /// not known.
+    nonces: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Report {
+    metadata: ObjectMeta,
+    lists: Vec<ListReport>,
+}
+
+/// Says why a pulse proves nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PulseError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The object bears a nonce from before the last one that was acknowledged: the store is an older copy of itself.
+    #[error("the replica's own heartbeat is older than what was acknowledged")]
+    WentBack,
+}
+
+impl Heartbeats {
+    /// Writes a pulse; returns its revision.
+    pub(super) async fn beat(&mut self, api: &Api<Object>, beat: Beat) -> Result<u64, PulseError> {
+        let nonce = format!("{:032x}", beat.nonce);
+        if !self.pulses.contains_key(&beat.replica) {
+            let object = ensure(api, HeartbeatKind::Pulse, beat.replica).await?;
+            let nonces = status(&object).heartbeat.and_then(|heartbeat| heartbeat.nonce).into_iter();
+            let pulse = Pulse { metadata: object.metadata, nonces: nonces.collect() };
+            self.pulses.insert(beat.replica, pulse);
+        }
+        let Some(pulse) = self.pulses.get_mut(&beat.replica) else {
+            return Err(CallError::TimedOut.into());
+        };
+        let status = json!({ "heartbeat": { "nonce": nonce } });
+        match patch_status(api, &pulse.metadata, status).await {
+            Ok(written) => {
+                let revision = revision(&written.metadata)?;
+                *pulse = Pulse { metadata: written.metadata, nonces: vec![nonce] };
+                Ok(revision)
+            }
+            Err(error) => {
+                pulse.nonces.push(nonce);
+                self.settle(api, beat.replica, &error).await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// After a failure, finds out what the object is now, so that the next attempt is made under its revision.
+    async fn settle(&mut self, api: &Api<Object>, replica: u64, error: &CallError) -> Result<(), PulseError> {
+        if error.is_not_found() {
+            self.pulses.remove(&replica);
+            return Ok(());
+        }
+        if !error.is_conflict() {
+            return Ok(());
+        }
+        let found = timed(api.get(&heartbeat_name(HeartbeatKind::Pulse, &replica_name(replica)))).await?;
+        let nonce = status(&found).heartbeat.and_then(|heartbeat| heartbeat.nonce);
+        let Some(pulse) = self.pulses.get_mut(&replica) else { return Ok(()) };
+        let known = match &nonce {
+            Some(nonce) => pulse.nonces.contains(nonce),
+            None => pulse.nonces.is_empty(),
+        };
+        if !known {
+            return Err(PulseError::WentBack);
+        }
+        *pulse = Pulse { metadata: found.metadata, nonces: nonce.into_iter().collect() };
+        Ok(())
+    }
+
+    /// Writes a report, if it says something else than the one before.
+    pub(super) async fn report(
+        &mut self,
+        api: &Api<Object>,
+        replica: u64,
+        lists: Vec<ListReport>,
+    ) -> Result<(), CallError> {
+        let known = self.reports.remove(&replica);
+        if let Some(known) = known.as_ref().filter(|known| known.lists == lists) {
+            let (metadata, lists) = (known.metadata.clone(), lists);
+            self.reports.insert(replica, Report { metadata, lists });
+            return Ok(());
+        }
+        // After a failure the object is read again: what it says, and under which revision, is not known.
+        let metadata = match known {
+            Some(known) => known.metadata,
+            None => ensure(api, HeartbeatKind::Report, replica).await?.metadata,
+        };
+        let status = json!({ "heartbeat": { "lists": lists } });
+        let written = patch_status(api, &metadata, status).await?;
+        self.reports.insert(replica, Report { metadata: written.metadata, lists });
+        Ok(())
+    }
+
+    /// Forgets what is known of the objects: the store is another one, or an older copy of itself.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Returns a heartbeat object; makes it if it is not there.
+async fn ensure(api: &Api<Object>, kind: HeartbeatKind, replica: u64) -> Result<Object, CallError> {
+    let replica = replica_name(replica);
+    let name = heartbeat_name(kind, &replica);
+    match timed(api.get(&name)).await {
+        Err(error) if error.is_not_found() => {}
+        found => return found,
+    }
+    let spec: Value = json!({ "target": { "heartbeat": { "replica": replica, "kind": kind } } });
+    match create(api, &name, spec).await {
+        Err(error) if error.is_conflict() => timed(api.get(&name)).await,
+        created => created,
+    }
+}

@@ -1,0 +1,175 @@
+//! What the watch has shown, kept for those who report on it and for the day when the store has lost it.
+//!
+//! Pure: the time is an argument.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::api::revocation::{ListReport, RevocationStatus};
+use crate::revocation::names::{ListName, RecordId};
+use crate::revocation::time::Moment;
+use crate::revocation::version::Epoch;
+use crate::store::Revocation;
+
+use super::call::{Object, revision};
+use super::object::{self, Says};
+
+/// A revocation's object.
+#[derive(Clone, Debug)]
+pub struct MirroredRevocation {
+    /// The list that it is for.
+    pub list: ListName,
+    /// Its metadata, with the revision that a write has to name.
+    pub metadata: ObjectMeta,
+    /// What it says, or why that is not understood.
+    pub read: Result<Box<Revocation>, String>,
+    /// Whether it has expired: it revokes nothing any more.
+    pub expired: bool,
+    /// Its status.
+    pub status: RevocationStatus,
+    /// The revision at which this process saw it first, and when; a write of its status does not change them.
+    pub first_seen: (u64, Moment),
+}
+
+/// A replica's report, with its pulse.
+#[derive(Clone, Debug)]
+pub struct MirroredReport {
+    /// What its sidecars have in use.
+    pub lists: Vec<ListReport>,
+    /// When either of its objects changed last, as seen here.
+    pub changed: Moment,
+    /// Its objects: what is needed to remove them.
+    pub objects: BTreeMap<String, ObjectMeta>,
+}
+
+/// What the watch has shown.
+#[derive(Debug, Default)]
+pub struct Mirror {
+    /// The history that all this is of; none before the first fetch.
+    pub epoch: Option<Epoch>,
+    /// All of it up to this revision.
+    pub revision: u64,
+    /// The UID of the type's definition.
+    pub definition: String,
+    /// The revocations by origin.
+    pub revocations: HashMap<RecordId, MirroredRevocation>,
+    /// The reports by the name of the replica's process.
+    pub reports: BTreeMap<String, MirroredReport>,
+    /// Namespaces by name, with the UID that they had.
+    pub namespaces: HashMap<String, String>,
+    /// Namespaces that went away with all that they held, with their UIDs.
+    pub gone: HashMap<String, String>,
+    /// Revocations that the store has lost, and nobody has lifted.
+    pub lost: HashMap<RecordId, MirroredRevocation>,
+    /// Revocations that changed since somebody looked.
+    pub dirty: BTreeSet<RecordId>,
+}
+
+impl Mirror {
+    /// Takes everything that a list shows, in place of what was known. What is not among it is the caller's to explain.
+    pub(super) fn replace(
+        &mut self,
+        epoch: Epoch,
+        revision: u64,
+        objects: &[Object],
+        own: &str,
+        now: Moment,
+    ) {
+        let before = std::mem::take(&mut self.revocations);
+        let reports = std::mem::take(&mut self.reports);
+        (self.epoch, self.revision) = (Some(epoch), revision);
+        for object in objects {
+            self.put(object, &object::read(object, epoch, own), now);
+        }
+        for (id, revocation) in &mut self.revocations {
+            if let Some(before) = before.get(id) {
+                revocation.first_seen = before.first_seen;
+            }
+        }
+        for (replica, report) in &mut self.reports {
+            if let Some(before) =
+                reports.get(replica).filter(|before| before.revisions() == report.revisions())
+            {
+                report.changed = before.changed;
+            }
+        }
+    }
+
+    /// Takes an object as it is now.
+    pub(super) fn put(&mut self, object: &Object, says: &Says, now: Moment) {
+        let Some(id) = object::id(object) else { return };
+        let (list, read, expired) = match says {
+            Says::Live(revocation) => (&revocation.list, Ok(revocation.clone()), false),
+            Says::Expired { list, .. } => (list, Err("it has expired".to_owned()), true),
+            Says::Unreadable(unreadable) => (&unreadable.list, Err(unreadable.why.clone()), false),
+            Says::Pulse(_) => return self.put_heartbeat(object, "pulse-", None, now),
+            Says::Report { lists, .. } => return self.put_heartbeat(object, "report-", Some(lists), now),
+            Says::Epoch(_) | Says::Horizon(_) | Says::Nothing => return,
+        };
+        let at = revision(&object.metadata).unwrap_or_default();
+        let first_seen = self.revocations.get(&id).map_or((at, now), |known| known.first_seen);
+        let revocation = MirroredRevocation {
+            list: list.clone(),
+            metadata: object.metadata.clone(),
+            read,
+            expired,
+            status: object::status(object),
+            first_seen,
+        };
+        self.revocations.insert(id, revocation);
+        self.dirty.insert(id);
+    }
+
+    fn put_heartbeat(&mut self, object: &Object, prefix: &str, lists: Option<&Vec<ListReport>>, now: Moment) {
+        let Some(name) = object.metadata.name.as_deref() else { return };
+        let Some(replica) = name.strip_prefix(prefix) else { return };
+        let report = self.reports.entry(replica.to_owned()).or_insert_with(|| MirroredReport {
+            lists: Vec::new(),
+            changed: now,
+            objects: BTreeMap::new(),
+        });
+        report.changed = now;
+        report.objects.insert(name.to_owned(), object.metadata.clone());
+        if let Some(lists) = lists {
+            report.lists.clone_from(lists);
+        }
+    }
+
+    /// Forgets an object that was deleted: a lift, an expired revocation, or a heartbeat.
+    pub(super) fn remove(&mut self, object: &Object) {
+        if let Some(id) = object::id(object)
+            && self.revocations.remove(&id).is_some()
+        {
+            self.dirty.insert(id);
+        }
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        for report in self.reports.values_mut() {
+            let same = |known: &ObjectMeta| known.uid == object.metadata.uid;
+            if report.objects.get(name).is_some_and(same) {
+                report.objects.remove(name);
+            }
+        }
+        self.reports.retain(|_, report| !report.objects.is_empty());
+    }
+
+    /// Keeps a revocation whose object went away and was not lifted. `namespace` is the UID of its namespace if that
+    /// went away with it.
+    pub(super) fn lose(&mut self, id: RecordId, namespace: Option<String>) {
+        if let Some(lost) = self.revocations.remove(&id) {
+            self.dirty.insert(id);
+            if let Some(uid) = namespace {
+                self.gone.insert(lost.list.namespace().to_owned(), uid);
+            }
+            if !lost.expired {
+                self.lost.insert(id, lost);
+            }
+        }
+    }
+}
+
+impl MirroredReport {
+    fn revisions(&self) -> Vec<Option<&String>> {
+        self.objects.values().map(|metadata| metadata.resource_version.as_ref()).collect()
+    }
+}

@@ -1,0 +1,97 @@
+//! The store against a real API server and etcd.
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::sync::MutexGuard;
+
+use super::*;
+use crate::api::compile::tests::document;
+use crate::store::What;
+use crate::store::contract::{lift, list, revoke, store_contract};
+use control_plane::ControlPlane;
+
+#[path = "../../../tests/support/control_plane.rs"]
+mod control_plane;
+
+/// The store is about everything in the cluster, so tests have it in turn.
+static CLUSTER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+fn kubectl(arguments: &[&str]) -> String {
+    let output = ControlPlane::shared().kubectl(arguments);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+fn apply(yaml: &str) {
+    let plane = ControlPlane::shared();
+    let output = plane.kubectl_with(plane.kubeconfig(), &["apply", "--server-side", "-f", "-"], yaml);
+    assert!(output.status.success(), "{yaml}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+const CRDS: [&str; 2] =
+    [include_str!("../../../crds/revocations.yaml"), include_str!("../../../crds/tokenrevocationlists.yaml")];
+
+/// Makes what every cluster with our controllers has.
+fn install() {
+    CRDS.iter().for_each(|crd| apply(crd));
+    kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+    apply("{apiVersion: v1, kind: Namespace, metadata: {name: rescind-system}}");
+    let list = String::from_utf8(document().encode()).unwrap();
+    apply(&list);
+}
+
+/// A cluster with the example's list and without a revocation, until the guard is dropped.
+async fn cluster() -> MutexGuard<'static, ()> {
+    let guard = CLUSTER.lock().await;
+    tokio::task::spawn_blocking(|| {
+        install();
+        kubectl(&["delete", "revocations", "--all", "--all-namespaces", "--ignore-not-found"]);
+    })
+    .await
+    .unwrap();
+    guard
+}
+
+async fn config() -> Config {
+    let kubeconfig = Kubeconfig::read_from(ControlPlane::shared().kubeconfig()).unwrap();
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
+}
+
+async fn open() -> KubernetesStore {
+    KubernetesStore::open(config().await, DEFAULT_NAMESPACE, Environment::of_machine()).await.unwrap()
+}
+
+/// A store that nothing was revoked in.
+async fn empty() -> (MutexGuard<'static, ()>, Arc<dyn Store>) {
+    let guard = cluster().await;
+    (guard, Arc::new(open().await))
+}
+
+mod contract {
+    use super::*;
+    store_contract!(empty());
+}
+
+async fn next(follow: &mut Box<dyn Follow>) -> Result<What, FollowError> {
+    let next = tokio::time::timeout(Duration::from_secs(20), follow.next()).await.unwrap();
+    next.map(|event| event.what)
+}
+
+/// Invariant 20: the epoch is begun by compare-and-swap.
+#[tokio::test]
+async fn two_replicas_agree_on_the_history() {
+    let _cluster = cluster().await;
+    let (one, two) = (open().await, open().await);
+    let (a, b) = tokio::join!(one.fetch(), two.fetch());
+    let (seen, b) = (a.unwrap().version, b.unwrap().version);
+    assert_eq!(seen.epoch, b.epoch);
+    // The store has reached less than a sidecar has seen.
+    let mut seen = seen;
+    seen.revisions.revocations += 1_000_000;
+    let (one_done, two_done) = tokio::join!(one.start_epoch(seen), two.start_epoch(seen));
+    (one_done.unwrap(), two_done.unwrap());
+    let (a, b) = tokio::join!(one.fetch(), two.fetch());
+    let next = a.unwrap().version;
+    assert_eq!(next.epoch, b.unwrap().version.epoch);
+    assert!(next > seen);
+}

@@ -22,9 +22,11 @@ use crate::runtime::clock::{Clock, SystemClock};
 use crate::sidecar::args::SidecarArgs;
 
 mod ask;
+mod backend;
 mod change;
 mod check;
 mod client;
+mod cluster;
 mod completion;
 mod console;
 mod context;

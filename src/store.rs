@@ -24,6 +24,8 @@ pub mod embedded;
 pub mod kubernetes;
 mod written;
 
+pub(crate) use self::written::generated_name;
+
 /// A live revocation as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {

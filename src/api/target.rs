@@ -70,7 +70,11 @@ pub fn notes(reason: Option<&str>, message: Option<&str>) -> Result<(), Invalid>
     message.map_or(Ok(()), |message| text("message", message, 256))
 }
 
-fn read_time(field: &str, time: &str, or: &str) -> Result<UnixSeconds, Invalid> {
+/// Reads a time as RFC 3339 has it; `or` says what else could stand there.
+///
+/// # Errors
+/// [`Invalid`] if it is none that counts.
+pub fn read_time(field: &str, time: &str, or: &str) -> Result<UnixSeconds, Invalid> {
     let problem = || Invalid::new(field, format!("is not a time like 2026-11-21T10:00:00Z{or}"));
     parse_seconds(time).and_then(|seconds| UnixSeconds::new(seconds).ok()).ok_or_else(problem)
 }

@@ -9,8 +9,9 @@ use std::future::Future;
 use kube::api::Api;
 
 pub(super) use self::client::ClusterOptions;
-pub use self::error::ClusterError;
+pub(super) use self::error::ClusterError;
 use self::error::Wanted;
+pub(super) use self::object::standing;
 use super::backend::ListReference;
 use crate::api::document::ListDocument;
 use crate::api::revocation as api;
@@ -20,13 +21,13 @@ use crate::token::list_config::ListConfig;
 
 mod client;
 mod error;
-pub(super) mod judge;
+mod judge;
 mod lift;
 mod list;
 mod object;
 mod page;
 mod revoke;
-pub(super) mod status;
+mod status;
 mod watch;
 
 /// What the objects are called in paths and permissions.
@@ -108,9 +109,8 @@ fn only(namespace: &str, lists: &[TokenRevocationList]) -> Result<ListConfig, Cl
 fn config(list: &TokenRevocationList) -> Result<ListConfig, ClusterError> {
     let (namespace, name) = (list.metadata.namespace.as_deref(), list.metadata.name.as_deref());
     let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
-    let bad = |problem: String| {
-        ClusterError::Refused(format!("list {namespace}/{name} can't be used: {problem}"))
-    };
+    let bad =
+        |problem: String| ClusterError::Refused(format!("list {namespace}/{name} can't be used: {problem}"));
     let name = ListName::new(namespace, name).map_err(|error| bad(error.to_string()))?;
     let mut document = ListDocument::new(&name, list.spec.clone());
     document.metadata.annotations = list.metadata.annotations.clone().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::cluster::ClusterError;
 use super::format::OutputError;
 use super::input::InputError;
 use super::server::{CallError, OpenError};
@@ -51,6 +52,9 @@ pub enum Failure {
     /// The call failed.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// The cluster did not do it.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// A revocation was sent, and no answer came.
     #[error("{error}; whether the revocation was stored is not known: {next_step}")]
     Unsettled {

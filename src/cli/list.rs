@@ -3,22 +3,19 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::console::Console;
+use super::backend::{BackendOptions, ListReference};
+use super::cluster::standing;
+use super::console::{Console, Tone};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::format::{Format, Machine};
-use super::revoke::list_text;
-use super::server::{Role, Server, ServerOptions};
 use super::table::{shorten, table};
 use super::time::age;
-use super::view::{BadAnswer, View};
+use super::view::View;
 use crate::api::revocation as api;
 use crate::api::target::write_time;
-use crate::proto::v1;
-use crate::revocation::names::ListName;
 use crate::revocation::time::UnixSeconds;
 
-const PAGE_SIZE: u32 = 500;
 /// So that a line fits a terminal; `wide` shows everything.
 const MAX_TARGET: usize = 48;
 
@@ -31,13 +28,16 @@ const MAX_TARGET: usize = 48;
 pub(super) struct List {
     /// Only those of this list, NAMESPACE/NAME or NAME
     #[arg(long, short, value_name = "LIST")]
-    list: Option<ListName>,
+    list: Option<ListReference>,
+    /// Those of all namespaces of the cluster
+    #[arg(long, short = 'A', conflicts_with_all = ["namespace", "list"])]
+    all_namespaces: bool,
     /// Format of the answer
     #[arg(long, short, value_name = "json|yaml|name|wide", hide_possible_values = true)]
     output: Option<Format>,
-    /// Where the server is.
+    /// Where revocations are kept.
     #[command(flatten)]
-    server: ServerOptions,
+    backend: BackendOptions,
 }
 
 /// As `kubectl get -o json` has it.
@@ -51,32 +51,14 @@ struct Items {
 
 impl List {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
-        let server = Server::open(&self.server, Role::Controller)?;
-        let views = fetch(&server, self.list.as_ref()).await?;
+        let backend = self.backend.open().await?;
+        let listed = backend.list(self.list.as_ref(), self.all_namespaces).await?;
+        for warning in &listed.warnings {
+            context.console.remark(Tone::Doubtful, "warning", warning);
+        }
         let now = context.now();
-        print(&views, self.output, now, context.console)?;
+        print(&listed.views, self.output, now, context.console)?;
         Ok(Exit::Done)
-    }
-}
-
-/// Fetches all pages.
-pub(super) async fn fetch(server: &Server, list: Option<&ListName>) -> Result<Vec<View>, Failure> {
-    let mut views = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request =
-            v1::ListRequest { list: list_text(list), page_size: PAGE_SIZE, page_token: page_token.clone() };
-        let page = server.answer(server.admin().list(server.request(request))).await?;
-        for revocation in page.revocations {
-            views.push(View::try_from(Some(revocation))?);
-        }
-        if page.next_page_token.is_empty() {
-            return Ok(views);
-        }
-        if page.next_page_token == page_token {
-            return Err(BadAnswer { what: "a page that follows itself" }.into());
-        }
-        page_token = page.next_page_token;
     }
 }
 
@@ -97,49 +79,46 @@ fn print(
             console.note("no revocations\n");
             return Ok(());
         }
-        Some(Format::Wide) => return Ok(console.print(&wide(views, now))?),
-        None => return Ok(console.print(&narrow(views, now))?),
+        Some(Format::Wide) => return Ok(console.print(&text(views, true, now))?),
+        None => return Ok(console.print(&text(views, false, now))?),
     };
     let items = views.iter().map(View::object).collect();
     let items = Items { api_version: crate::api::API_VERSION, kind: "RevocationList", items };
     Ok(machine.print(&items, console)?)
 }
 
-fn since(view: &View, now: UnixSeconds) -> String {
-    age(now.get().saturating_sub(view.created.get()))
-}
+/// A column of the table: its head, and its cell for a revocation at a time.
+type Column = (&'static str, fn(&View, UnixSeconds) -> String);
 
-fn narrow(views: &[View], now: UnixSeconds) -> String {
-    let row = |view: &View| {
-        [
-            view.name.clone(),
-            shorten(&view.target(), MAX_TARGET),
-            view.list.to_string(),
-            view.cutoff(),
-            since(view, now),
-            view.reason.clone().unwrap_or_default(),
-        ]
-    };
+fn text(views: &[View], is_wide: bool, now: UnixSeconds) -> String {
+    // Only an object of a cluster tells; what a server enforces, whoever waits hears.
+    let is_of_cluster = views.iter().any(|view| view.object.is_some());
+    let mut columns: Vec<Column> = vec![
+        ("NAME", |view, _| view.name.clone()),
+        (
+            "TARGET",
+            if is_wide { |view, _| view.target() } else { |view, _| shorten(&view.target(), MAX_TARGET) },
+        ),
+        ("LIST", |view, _| view.list.to_string()),
+        ("CUTOFF", |view, _| view.cutoff()),
+    ];
+    if is_of_cluster {
+        columns.push(("ENFORCED", |view, _| {
+            view.object.as_deref().map(standing).unwrap_or_default().to_owned()
+        }));
+    }
+    columns.push(("AGE", |view, now| age(now.get().saturating_sub(view.created.get()))));
+    columns.push(("REASON", |view, _| view.reason.clone().unwrap_or_default()));
+    if is_wide {
+        columns.extend::<[Column; 4]>([
+            ("EXPIRES", |view, _| view.expires().map_or_else(|| "never".to_owned(), write_time)),
+            ("VERSION", |view, _| view.version.clone()),
+            ("MESSAGE", |view, _| view.message.clone().unwrap_or_default()),
+            ("UID", |view, _| view.uid.clone()),
+        ]);
+    }
+    let head: Vec<&str> = columns.iter().map(|(head, _)| *head).collect();
+    let row = |view: &View| columns.iter().map(|(_, cell)| cell(view, now)).collect::<Vec<_>>();
     let rows: Vec<_> = views.iter().map(row).collect();
-    table(["NAME", "TARGET", "LIST", "CUTOFF", "AGE", "REASON"], &rows)
-}
-
-fn wide(views: &[View], now: UnixSeconds) -> String {
-    let row = |view: &View| {
-        [
-            view.name.clone(),
-            view.target(),
-            view.list.to_string(),
-            view.cutoff(),
-            since(view, now),
-            view.reason.clone().unwrap_or_default(),
-            view.expires().map_or_else(|| "never".to_owned(), write_time),
-            view.version.clone(),
-            view.message.clone().unwrap_or_default(),
-            view.uid.clone(),
-        ]
-    };
-    let rows: Vec<_> = views.iter().map(row).collect();
-    let head = ["NAME", "TARGET", "LIST", "CUTOFF", "AGE", "REASON", "EXPIRES", "VERSION", "MESSAGE", "UID"];
     table(head, &rows)
 }

@@ -4,20 +4,18 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::backend::Revoked;
 use super::change::ChangeOptions;
 use super::console::{Console, Tone};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::format::Format;
-use super::server::{CallError, Role, Server};
 use super::time::{self, CutoffArgument, parse_cutoff, parse_duration, parse_time};
-use super::view::View;
-use super::wait::{Waited, counts, until_enforced};
+use super::wait::{Waited, describe, until_enforced};
 use crate::api::target::{notes, typed};
 use crate::proto::v1;
 use crate::proto::v1::cutoff::Cutoff;
 use crate::proto::v1::target::Target;
-use crate::revocation::names::ListName;
 use crate::revocation::time::UnixSeconds;
 
 mod report;
@@ -142,7 +140,6 @@ impl RevokeOptions {
             Some(CompareWithArgument::SessionStart) => v1::CompareWith::SessionStart,
         };
         Ok(v1::RevokeRequest {
-            list: list_text(self.change.list.as_ref()),
             issuer: issuer.unwrap_or_default().to_owned(),
             target: Some(v1::Target { target: Some(target) }),
             cutoff: self.cutoff(),
@@ -151,7 +148,7 @@ impl RevokeOptions {
             reason: self.reason.clone().unwrap_or_default(),
             message: self.message.clone().unwrap_or_default(),
             name: self.name.clone().unwrap_or_default(),
-            dry_run: self.change.is_dry_run(),
+            ..v1::RevokeRequest::default()
         })
     }
 
@@ -167,60 +164,69 @@ impl RevokeOptions {
         context: &mut Context<'_>,
     ) -> Result<Exit, Failure> {
         let request = self.request(issuer, target, context.now())?;
+        let now = context.clock.now();
         let console = &mut *context.console;
-        let server = Server::open(&self.change.server, Role::Controller)?;
-        let answer = server.answer(server.admin().revoke(server.request(request))).await;
-        let answer = answer.map_err(|error| self.unsettled(error))?;
-        for warning in &answer.warnings {
-            console.remark(Tone::Doubtful, "warning", warning);
+        let change = &self.change;
+        let backend = change.backend.open().await?;
+        let revoked = backend.revoke(change.list.as_ref(), request, change.dry_run, now).await;
+        let (view, warnings) = match revoked.map_err(|error| self.unsettled(error))? {
+            Revoked::Stored { view, warnings } => (view, warnings),
+            Revoked::Planned { object, warnings } => {
+                warn(&warnings, console);
+                report::planned(&object, change.output, console)?;
+                return Ok(Exit::Done);
+            }
+        };
+        warn(&warnings, console);
+        let participle = backend.participle();
+        if change.output.is_none_or(|format| format == Format::Wide) {
+            report::accepted(&view, participle, change.is_dry_run(), change.output, console)?;
         }
-        let view = View::try_from(answer.revocation)?;
-        if self.change.output.is_none_or(|format| format == Format::Wide) {
-            report::accepted(&view, self.change.is_dry_run(), self.change.output, console)?;
-        }
-        let waited = match self.wait && !self.change.is_dry_run() {
-            true => Some(self.wait(&server, &view, console).await),
+        let outcome = match self.wait && !change.is_dry_run() {
+            true => Some(until_enforced(backend.reports(&view), self.timeout, console).await),
             false => None,
         };
-        report::conclude(&view, &answer.warnings, waited.as_ref(), self.change.output, console)?;
-        Ok(self.exit(&view, waited, console))
+        report::conclude(&view, &warnings, outcome.as_ref(), change.output, console)?;
+        Ok(self.exit(&view.name, participle, outcome.map(|outcome| outcome.waited), console))
     }
 
-    fn unsettled(&self, error: CallError) -> Failure {
-        if !error.is_unsettled() || self.change.is_dry_run() {
-            return error.into();
+    fn unsettled(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Call(error) if error.is_unsettled() && !self.change.is_dry_run() => {
+                let next_step = match self.name {
+                    Some(_) => "repeat the command with the same --name",
+                    None => "see `rescind list`, or repeat the command: to revoke twice does no harm",
+                };
+                Failure::Unsettled { error, next_step }
+            }
+            other => other,
         }
-        let next_step = match self.name {
-            Some(_) => "repeat the command with the same --name",
-            None => "see `rescind list`, or repeat the command: to revoke twice does no harm",
-        };
-        Failure::Unsettled { error, next_step }
     }
 
-    async fn wait(&self, server: &Server, view: &View, console: &mut Console) -> Waited {
-        let request = v1::WaitEnforcedRequest { list: view.list.to_string(), version: view.version.clone() };
-        until_enforced(server, &request, self.timeout, console).await
-    }
-
-    fn exit(&self, view: &View, waited: Option<Waited>, console: &mut Console) -> Exit {
+    fn exit(&self, name: &str, participle: &str, waited: Option<Waited>, console: &mut Console) -> Exit {
         let text = match waited {
             None | Some(Waited::Enforced(_)) => return Exit::Done,
+            Some(Waited::Over(why)) => {
+                console.error(&format!("{name} is not in force: {why}"));
+                return Exit::Failed;
+            }
             Some(Waited::Refused(error)) => format!("whether it is enforced can't be told: {error}"),
             Some(Waited::TimedOut(last)) => {
-                let known = last.map_or("no sidecar has reported".to_owned(), |last| counts(&last));
+                let known = last.map_or("no sidecar has reported".to_owned(), |last| describe(&last));
                 let limit = time::duration(self.timeout);
                 format!("it was not enforced within {limit}: {known}; `rescind status` shows who lags")
             }
         };
-        let text = format!("{} is accepted and stays in force, but {text}", view.name);
+        let text = format!("{name} is {participle} and stays in force, but {text}");
         console.remark(Tone::Doubtful, "warning", &text);
         Exit::Pending
     }
 }
 
-/// Writes the name of a list as the protocol wants it; empty lets the server choose.
-pub(super) fn list_text(list: Option<&ListName>) -> String {
-    list.map(ToString::to_string).unwrap_or_default()
+fn warn(warnings: &[String], console: &mut Console) {
+    for warning in warnings {
+        console.remark(Tone::Doubtful, "warning", warning);
+    }
 }
 
 /// Checks a value that tokens are compared with, so that a slip of the shell is found here.

@@ -50,6 +50,23 @@ pub(super) struct ServerOptions {
     bearer_file: Option<PathBuf>,
 }
 
+impl ServerOptions {
+    /// Tells whether a server is named.
+    pub(super) const fn is_given(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// Returns one of the other options that were given.
+    pub(super) fn credentials(&self) -> Option<&'static str> {
+        let given = [
+            (self.ca.is_some(), "--ca"),
+            (self.cert.is_some(), "--cert"),
+            (self.bearer_file.is_some(), "--bearer-file"),
+        ];
+        given.into_iter().find_map(|(is_given, name)| is_given.then_some(name))
+    }
+}
+
 /// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerAddress {

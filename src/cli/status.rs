@@ -3,11 +3,12 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::backend::{Backend, BackendOptions, everywhere};
+use super::cluster::Cluster;
 use super::console::{Console, Tone, printable};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::format::Machine;
-use super::server::{Role, Server, ServerOptions};
 use super::table::table;
 use super::time::elapsed;
 use crate::proto::v1;
@@ -21,9 +22,15 @@ pub(super) struct Status {
     /// Format of the answer
     #[arg(long, short, value_name = "json|yaml", hide_possible_values = true)]
     output: Option<Machine>,
-    /// Where the server is.
+    /// The lists of all namespaces of the cluster
+    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    all_namespaces: bool,
+    /// Namespace of the cluster's controllers
+    #[arg(long, value_name = "NAMESPACE", default_value = "rescind-system")]
+    controllers: String,
+    /// Where revocations are kept.
     #[command(flatten)]
-    server: ServerOptions,
+    backend: BackendOptions,
 }
 
 #[derive(Serialize)]
@@ -93,13 +100,32 @@ impl From<v1::AdminStatusResponse> for Answer {
 
 impl Status {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
-        let server = Server::open(&self.server, Role::Controller)?;
+        let server = match self.backend.open().await? {
+            Backend::Server(_) if self.all_namespaces => return Err(everywhere()),
+            Backend::Server(server) => server,
+            Backend::Cluster(cluster) => return self.of_cluster(&cluster, context).await,
+        };
         let request = server.request(v1::AdminStatusRequest {});
         let answer = Answer::from(server.answer(server.admin().status(request)).await?);
         match self.output {
             Some(machine) => machine.print(&answer, context.console)?,
             None => {
                 let text = describe(&answer, context.console);
+                context.console.print(&text)?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn of_cluster(&self, cluster: &Cluster, context: &mut Context<'_>) -> Result<Exit, Failure> {
+        let status = cluster.status(self.all_namespaces, &self.controllers).await?;
+        if let Some(warning) = &status.warning {
+            context.console.remark(Tone::Doubtful, "warning", warning);
+        }
+        match self.output {
+            Some(machine) => machine.print(&status, context.console)?,
+            None => {
+                let text = status.describe(context.now(), context.console);
                 context.console.print(&text)?;
             }
         }

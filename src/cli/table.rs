@@ -5,12 +5,13 @@ use super::console::printable;
 /// Between two columns.
 const GAP: usize = 3;
 
-/// Writes a table. An empty cell shows as `-`, or one could not tell which column is missing.
-pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
-    let head = head.map(str::to_owned);
-    let rows: Vec<[String; N]> =
-        std::iter::once(&head).chain(rows).map(|row| row.each_ref().map(|text| cell(text))).collect();
-    let mut widths = [0; N];
+/// Writes a table; every row has a cell per column. An empty one shows as `-`, or one could not tell which column is
+/// missing.
+pub(super) fn table<'a>(head: impl AsRef<[&'a str]>, rows: &[impl AsRef<[String]>]) -> String {
+    let head: Vec<String> = head.as_ref().iter().map(|text| cell(text)).collect();
+    let rows = rows.iter().map(|row| row.as_ref().iter().map(|text| cell(text)).collect());
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
+    let mut widths = vec![0; rows.first().map_or(0, Vec::len)];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
@@ -18,7 +19,7 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
     }
     let lines = rows.iter().map(|row| {
         let padded: String =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<0$}", width + GAP)).collect();
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<0$}", width + GAP)).collect();
         format!("{}\n", padded.trim_end())
     });
     lines.collect()

@@ -3,16 +3,13 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::backend::{Backend, Lifted, ListReference};
 use super::change::ChangeOptions;
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::format::{Format, Machine};
-use super::list;
-use super::revoke::list_text;
-use super::server::{Role, Server};
 use super::view::View;
 use crate::api::revocation as api;
-use crate::proto::v1;
 use crate::revocation::names::RecordId;
 
 /// Lift a revocation, by its name or UID
@@ -35,16 +32,16 @@ pub(super) struct Undo {
 #[derive(Serialize)]
 struct Answer {
     revocation: api::Revocation,
+    #[serde(skip_serializing_if = "String::is_empty")]
     version: String,
 }
 
 impl Undo {
     pub(super) async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
-        let server = Server::open(&self.change.server, Role::Controller)?;
-        let dry_run = self.change.is_dry_run();
-        let request = v1::LiftRequest { dry_run, ..self.find(&server).await? };
-        let answer = server.answer(server.admin().lift(server.request(request))).await?;
-        let view = View::try_from(answer.revocation)?;
+        let backend = self.change.backend.open().await?;
+        let (list, name, uid) = self.find(&backend).await?;
+        let Lifted { view, version } =
+            backend.lift(list.as_ref(), &name, uid.as_deref(), self.change.dry_run).await?;
         let machine = match self.change.output {
             Some(Format::Json) => Machine::Json,
             Some(Format::Yaml) => Machine::Yaml,
@@ -53,31 +50,25 @@ impl Undo {
                 return Ok(Exit::Done);
             }
             Some(Format::Wide) | None => {
-                let text = describe(&view, &answer.version, dry_run);
+                let text = describe(&view, &version, self.change.is_dry_run());
                 context.console.print(&text)?;
                 return Ok(Exit::Done);
             }
         };
-        machine.print(&Answer { revocation: view.object(), version: answer.version }, context.console)?;
+        machine.print(&Answer { revocation: view.object(), version }, context.console)?;
         Ok(Exit::Done)
     }
 
-    /// A UID is looked up, for the server wants a name; what no revocation has as its UID may still be a name.
-    async fn find(&self, server: &Server) -> Result<v1::LiftRequest, Failure> {
-        let by_name = v1::LiftRequest {
-            list: list_text(self.change.list.as_ref()),
-            name: self.revocation.clone(),
-            ..v1::LiftRequest::default()
-        };
+    /// A UID is looked up, for a name is wanted; what no revocation has as its UID may still be a name.
+    async fn find(
+        &self,
+        backend: &Backend,
+    ) -> Result<(Option<ListReference>, String, Option<String>), Failure> {
+        let by_name = (self.change.list.clone(), self.revocation.clone(), None);
         let Ok(uid) = self.revocation.parse::<RecordId>() else { return Ok(by_name) };
-        let views = list::fetch(server, self.change.list.as_ref()).await?;
-        let found = views.into_iter().find(|view| view.uid.parse() == Ok(uid));
-        Ok(found.map_or(by_name, |view| v1::LiftRequest {
-            list: view.list.to_string(),
-            name: view.name,
-            uid: view.uid,
-            dry_run: false,
-        }))
+        let listed = backend.list(self.change.list.as_ref(), false).await?;
+        let found = listed.views.into_iter().find(|view| view.uid.parse() == Ok(uid));
+        Ok(found.map_or(by_name, |view| (Some((&view.list).into()), view.name, Some(view.uid))))
     }
 }
 
@@ -86,8 +77,9 @@ fn describe(view: &View, version: &str, is_dry_run: bool) -> String {
     match is_dry_run {
         true => format!("{what} would be lifted; nothing is changed (dry run)\n"),
         false => format!(
-            "{what} lifted at version {version}\n\
-             What it denied passes again as the sidecars learn of it, unless another revocation covers it.\n"
+            "{what} lifted{}\n\
+             What it denied passes again as the sidecars learn of it, unless another revocation covers it.\n",
+            if version.is_empty() { String::new() } else { format!(" at version {version}") },
         ),
     }
 }

@@ -27,8 +27,8 @@ pub struct BadAnswer {
     pub what: &'static str,
 }
 
-/// A revocation as a server described it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A revocation as a server or a cluster described it.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct View {
     pub(super) list: ListName,
     pub(super) name: String,
@@ -43,6 +43,8 @@ pub(super) struct View {
     pub(super) admits_from: Option<UnixSeconds>,
     /// When it is forgotten by itself; none where it stays, or where the server does not say.
     pub(super) forgotten_at: Option<UnixSeconds>,
+    /// The object itself, if it is one of a cluster.
+    pub(super) object: Option<Box<api::Revocation>>,
 }
 
 impl TryFrom<Option<v1::Revocation>> for View {
@@ -71,6 +73,7 @@ impl TryFrom<Option<v1::Revocation>> for View {
             version: wire.version,
             admits_from: time(wire.admits_from_unix_seconds)?,
             forgotten_at: time(wire.forgotten_at_unix_seconds)?,
+            object: None,
         })
     }
 }
@@ -145,8 +148,12 @@ impl View {
         self.forgotten_at.or_else(|| self.spec.expires_at.filter(|_| self.is_always()))
     }
 
-    /// Writes the object. Its conditions and counts are for those who have waited to fill in.
+    /// Writes the object. Unless it is one of a cluster, its conditions and counts are for those who have waited to
+    /// fill in.
     pub(super) fn object(&self) -> api::Revocation {
+        if let Some(object) = &self.object {
+            return without_managed_fields(object);
+        }
         let (reason, message) = (self.reason.as_deref(), self.message.as_deref());
         let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let created = i64::try_from(self.created.get()).ok().filter(|seconds| *seconds > 0);
@@ -169,6 +176,13 @@ impl View {
             }),
         }
     }
+}
+
+/// Leaves out who wrote which field: as `kubectl` does, for it is longer than all else.
+pub(super) fn without_managed_fields(object: &api::Revocation) -> api::Revocation {
+    let mut object = object.clone();
+    object.metadata.managed_fields = None;
+    object
 }
 
 #[cfg(test)]

@@ -1,19 +1,40 @@
 //! Waits until a revocation is enforced, and shows how far it is.
 
-use std::pin::pin;
 use std::time::Duration;
 
+use futures::{Stream, StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use super::console::{Console, printable};
-use super::server::{CallError, Server};
+use super::server::Server;
 use super::time;
+use crate::api::revocation as api;
 use crate::proto::v1;
 
 /// Between two lines where nobody watches, and between two attempts to wait.
 const PACE: Duration = Duration::from_secs(1);
 const REDRAW_EVERY: Duration = Duration::from_millis(100);
+
+/// What is known of a revocation that is not enforced yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// How many sidecars have applied it.
+    Counted(v1::EnforcementProgress),
+    /// A sentence without a full stop.
+    Said(String),
+}
+
+/// What is heard while waiting. In a cluster, it comes with the object.
+#[derive(Clone, Debug)]
+pub(super) enum Report {
+    /// So far it is.
+    Standing(Standing, Option<Box<api::Revocation>>),
+    /// Nothing is heard just now. The next report is asked for a little later.
+    Trouble(String),
+    /// Nothing more will be heard.
+    End(Waited, Option<Box<api::Revocation>>),
+}
 
 /// How waiting ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,79 +42,115 @@ pub(super) enum Waited {
     /// Every sidecar has applied it, or is too old to allow anything.
     Enforced(v1::EnforcementProgress),
     /// The time is over; this was known last.
-    TimedOut(Option<v1::EnforcementProgress>),
-    /// The server refuses to tell.
-    Refused(CallError),
+    TimedOut(Option<Standing>),
+    /// Whoever knows refuses to tell.
+    Refused(String),
+    /// It never will be enforced: it was refused, or is gone.
+    Over(String),
 }
 
-/// Waits for a version of a list. A stream that breaks is opened again: the revocation is safe meanwhile.
+/// How waiting ended, and the object as it was seen last.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome {
+    pub(super) waited: Waited,
+    pub(super) object: Option<Box<api::Revocation>>,
+}
+
+/// Waits for the end of the reports, but not for ever.
 pub(super) async fn until_enforced(
-    server: &Server,
-    request: &v1::WaitEnforcedRequest,
+    reports: impl Stream<Item = Report> + Unpin,
     limit: Duration,
     console: &mut Console,
-) -> Waited {
-    let mut progress = Progress::new(console);
-    let mut last = None;
-    let waited = timeout(limit, follow(server, request, &mut progress, &mut last, console)).await;
-    progress.finish();
-    match waited {
-        Ok(Waited::Enforced(report)) => Waited::Enforced(progress.measure(report)),
+) -> Outcome {
+    let mut heard = Heard { progress: Progress::new(console), standing: None, object: None };
+    let waited = timeout(limit, heard.follow(reports, console)).await;
+    heard.progress.finish();
+    let waited = match waited {
+        Ok(Waited::Enforced(report)) => Waited::Enforced(heard.progress.measure(report)),
         Ok(other) => other,
-        Err(_) => Waited::TimedOut(last.map(|report| progress.measure(report))),
+        Err(_) => Waited::TimedOut(heard.standing.map(|standing| match standing {
+            Standing::Counted(report) => Standing::Counted(heard.progress.measure(report)),
+            said @ Standing::Said(_) => said,
+        })),
+    };
+    Outcome { waited, object: heard.object }
+}
+
+/// What was heard so far.
+struct Heard {
+    progress: Progress,
+    standing: Option<Standing>,
+    object: Option<Box<api::Revocation>>,
+}
+
+impl Heard {
+    async fn follow(
+        &mut self,
+        mut reports: impl Stream<Item = Report> + Unpin,
+        console: &mut Console,
+    ) -> Waited {
+        loop {
+            // A stream keeps what it is about while a line is written.
+            let report = tokio::select! {
+                report = reports.next() => report,
+                () = self.progress.tick(self.standing.as_ref(), console) => continue,
+            };
+            match report {
+                Some(Report::Standing(standing, object)) => {
+                    self.progress.report(&standing);
+                    self.standing = Some(standing);
+                    self.object = object.or_else(|| self.object.take());
+                }
+                Some(Report::Trouble(problem)) => {
+                    self.progress.trouble(problem, console);
+                    self.progress.tick(self.standing.as_ref(), console).await;
+                }
+                Some(Report::End(waited, object)) => {
+                    self.object = object.or_else(|| self.object.take());
+                    return waited;
+                }
+                None => return Waited::TimedOut(self.standing.take()),
+            }
+        }
     }
 }
 
-async fn follow(
-    server: &Server,
-    request: &v1::WaitEnforcedRequest,
-    progress: &mut Progress,
-    last: &mut Option<v1::EnforcementProgress>,
-    console: &mut Console,
-) -> Waited {
-    loop {
-        let problem = match attempt(server, request, progress, last, console).await {
-            Ok(Some(enforced)) => return Waited::Enforced(enforced),
-            Ok(None) => "the server stopped reporting".to_owned(),
-            Err(status) => match server.error(&status) {
-                error if error.is_passing() => error.to_string(),
-                error => return Waited::Refused(error),
+/// Where waiting for a server's reports stands.
+enum Connection {
+    Closed,
+    Open(tonic::Streaming<v1::EnforcementProgress>),
+    Over,
+}
+
+/// Asks a server for reports. A stream that breaks is opened again: the revocation is safe meanwhile.
+pub(super) fn reports(server: &Server, request: v1::WaitEnforcedRequest) -> impl Stream<Item = Report> {
+    stream::unfold((Connection::Closed, request), move |(mut connection, request)| async move {
+        let next = match &mut connection {
+            Connection::Over => return None,
+            Connection::Open(reports) => reports.message().await,
+            Connection::Closed => match server.admin().wait_enforced(server.request(request.clone())).await {
+                Ok(opened) => {
+                    let mut reports = opened.into_inner();
+                    let first = reports.message().await;
+                    connection = Connection::Open(reports);
+                    first
+                }
+                Err(status) => Err(status),
             },
         };
-        progress.trouble(problem, console);
-        progress.tick(last.as_ref(), console).await;
-    }
-}
-
-/// Reads reports until one says that it is enforced; none if the stream ends before.
-async fn attempt(
-    server: &Server,
-    request: &v1::WaitEnforcedRequest,
-    progress: &mut Progress,
-    last: &mut Option<v1::EnforcementProgress>,
-    console: &mut Console,
-) -> Result<Option<v1::EnforcementProgress>, tonic::Status> {
-    let mut admin = server.admin();
-    let mut opening = pin!(admin.wait_enforced(server.request(request.clone())));
-    let mut reports = loop {
-        tokio::select! {
-            opened = &mut opening => break opened?.into_inner(),
-            () = progress.tick(last.as_ref(), console) => {}
-        }
-    };
-    loop {
-        tokio::select! {
-            report = reports.message() => match report? {
-                Some(report) if report.enforced => return Ok(Some(report)),
-                Some(report) => {
-                    progress.report(&report);
-                    *last = Some(report);
-                }
-                None => return Ok(None),
+        let (report, connection) = match next {
+            Ok(Some(report)) if report.enforced => {
+                (Report::End(Waited::Enforced(report), None), Connection::Over)
+            }
+            Ok(Some(report)) => (Report::Standing(Standing::Counted(report), None), connection),
+            Ok(None) => (Report::Trouble("the server stopped reporting".to_owned()), Connection::Closed),
+            Err(status) => match server.error(&status) {
+                error if error.is_passing() => (Report::Trouble(error.to_string()), Connection::Closed),
+                error => (Report::End(Waited::Refused(error.to_string()), None), Connection::Over),
             },
-            () = progress.tick(last.as_ref(), console) => {}
-        }
-    }
+        };
+        Some((report, (connection, request)))
+    })
 }
 
 /// A spinner on a terminal; elsewhere a line per second.
@@ -127,10 +184,10 @@ impl Progress {
         v1::EnforcementProgress { elapsed_milliseconds, ..report }
     }
 
-    fn report(&mut self, report: &v1::EnforcementProgress) {
+    fn report(&mut self, standing: &Standing) {
         self.trouble = None;
         if let Some(bar) = &self.bar {
-            bar.set_message(counts(report));
+            bar.set_message(printable(&describe(standing)));
         }
     }
 
@@ -142,12 +199,12 @@ impl Progress {
     }
 
     /// Waits for the next second, and writes its line. Cancel safe.
-    async fn tick(&mut self, last: Option<&v1::EnforcementProgress>, console: &mut Console) {
+    async fn tick(&mut self, last: Option<&Standing>, console: &mut Console) {
         self.ticks.tick().await;
         if self.bar.is_none() {
             let what = match (&self.trouble, last) {
                 (Some(trouble), _) => trouble.clone(),
-                (None, Some(report)) => counts(report),
+                (None, Some(standing)) => describe(standing),
                 (None, None) => "no sidecar has reported yet".to_owned(),
             };
             let seconds = self.started.elapsed().as_secs();
@@ -159,6 +216,14 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Says what is known.
+pub(super) fn describe(standing: &Standing) -> String {
+    match standing {
+        Standing::Counted(report) => counts(report),
+        Standing::Said(text) => text.clone(),
     }
 }
 
@@ -209,6 +274,7 @@ mod tests {
         let mut progress = Progress::new(&console);
         progress.tick(None, &mut console).await;
         let report = v1::EnforcementProgress { subscribers: 12, applied: 3, ..Default::default() };
+        let report = Standing::Counted(report);
         progress.report(&report);
         progress.tick(Some(&report), &mut console).await;
         progress.trouble("gone\u{7}".to_owned(), &console);

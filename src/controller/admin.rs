@@ -14,6 +14,8 @@ use crate::distribution::hub::Hub;
 use crate::proto::v1;
 use crate::proto::v1::revocation_admin_server::RevocationAdmin;
 use crate::revocation::names::ListName;
+use crate::revocation::record::RevocationSpec;
+use crate::revocation::time::Moment;
 use crate::revocation::version::Version;
 use crate::runtime::clock::Clock;
 use crate::store::{Entry, NewRevocation, Store, StoreError};
@@ -86,6 +88,25 @@ fn invalid(error: &Invalid) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
+/// Reads what a request to revoke means under a list's declaration, and warns of what may not reach every token.
+///
+/// It decides everything but whether the store takes it: whoever stores revocations in another way asks here, too.
+/// A presented token is verified before its identifier is taken.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` with a sentence that names the field. The list must be the one that the request means.
+pub fn read(
+    request: &v1::RevokeRequest,
+    list: &ListConfig,
+    now: Moment,
+) -> Result<(RevocationSpec, Vec<String>), Status> {
+    let spec = convert::spec(request, list, now)?;
+    let warnings = target::check_declared(&spec, list).map_err(|error| invalid(&error))?;
+    let given = |text| Some(text).filter(|text: &&str| !text.is_empty());
+    target::notes(given(&request.reason), given(&request.message)).map_err(|error| invalid(&error))?;
+    Ok((spec, warnings))
+}
+
 #[tonic::async_trait]
 impl RevocationAdmin for Admin {
     type WaitEnforcedStream = Pin<Box<dyn Stream<Item = Result<v1::EnforcementProgress, Status>> + Send>>;
@@ -96,8 +117,7 @@ impl RevocationAdmin for Admin {
     ) -> Result<Response<v1::RevokeResponse>, Status> {
         let request = request.into_inner();
         let list = self.resolve(&request.list).await?;
-        let spec = convert::spec(&request, &list, self.clock.now())?;
-        let warnings = target::check_declared(&spec, &list).map_err(|error| invalid(&error))?;
+        let (spec, warnings) = read(&request, &list, self.clock.now())?;
         let text = |text: String| (!text.is_empty()).then_some(text);
         let new = NewRevocation {
             list: list.name.clone(),
@@ -106,7 +126,6 @@ impl RevocationAdmin for Admin {
             reason: text(request.reason),
             message: text(request.message),
         };
-        target::notes(new.reason.as_deref(), new.message.as_deref()).map_err(|error| invalid(&error))?;
         if request.dry_run {
             let revocation = Some(convert::planned(&new, &list, self.clock.now()));
             return Ok(Response::new(v1::RevokeResponse { revocation, warnings }));

@@ -67,7 +67,7 @@ pub(super) fn read(bytes: &[u8], epoch: Epoch) -> Result<Revocation, ReadError> 
 }
 
 /// Names a revocation after its random id, in letters that can be read aloud.
-pub(super) fn generated_name(id: RecordId) -> String {
+pub(crate) fn generated_name(id: RecordId) -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let letter = |index: u32| {
         let five_bits = usize::try_from((id.0 >> (5 * index)) & 31).unwrap_or(0);

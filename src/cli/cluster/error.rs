@@ -75,6 +75,17 @@ pub enum ClusterError {
         /// What it said.
         why: String,
     },
+    /// A revocation was sent several times, and no answer came.
+    #[error(
+        "{error}; whether the revocation was stored is not known: repeat the command with --name {name}, \
+         or see `rescind list`"
+    )]
+    Unsettled {
+        /// What happened.
+        error: Box<ClusterError>,
+        /// The name that it has if it was stored.
+        name: String,
+    },
     /// The API server asks for patience. The call had no effect.
     #[error("the cluster at {url} can't serve now: {why}")]
     Busy {
@@ -84,7 +95,9 @@ pub enum ClusterError {
         why: String,
     },
     /// It does not know who is asking.
-    #[error("the cluster at {url} does not know who you are: {why}; log in again, or choose another --context")]
+    #[error(
+        "the cluster at {url} does not know who you are: {why}; log in again, or choose another --context"
+    )]
     Unauthenticated {
         /// The API server.
         url: String,
@@ -124,7 +137,9 @@ pub enum ClusterError {
     #[error("{0}")]
     Refused(String),
     /// What came back is not understood.
-    #[error("the cluster's answer is not understood: {0}; its objects may be of another version than this command")]
+    #[error(
+        "the cluster's answer is not understood: {0}; its objects may be of another version than this command"
+    )]
     Answer(String),
 }
 
@@ -168,7 +183,8 @@ impl ClusterError {
         if let kube::Error::SerdeError(error) = error {
             return Self::Answer(error.to_string());
         }
-        let chain = || std::iter::successors(Some(error as &(dyn Error + 'static)), |error| error.source());
+        let chain =
+            || std::iter::successors(Some(error as &(dyn Error + 'static)), |error| (**error).source());
         let url = url.to_owned();
         let why = chain().last().map(ToString::to_string).unwrap_or_default();
         if chain().any(|error| error.is::<AuthError>()) {
@@ -260,8 +276,14 @@ mod tests {
             message: (*message).to_owned(),
             field: (*field).to_owned(),
         };
-        let causes = causes.iter().map(cause).collect();
-        Some(StatusDetails { name: name.to_owned(), causes, ..StatusDetails::default() })
+        Some(StatusDetails {
+            name: name.to_owned(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes: causes.iter().map(cause).collect(),
+            retry_after_seconds: 0,
+        })
     }
 
     #[test]
@@ -288,12 +310,7 @@ mod tests {
              apply crds/ first (kubectl apply --server-side -f crds/), or choose another --context",
         );
         check(404, "revocations \"r-1\" not found", named("r-1", &[]), "revocations \"r-1\" not found");
-        check(
-            503,
-            "etcd is away",
-            None,
-            "the cluster at https://api.example.com failed: etcd is away",
-        );
+        check(503, "etcd is away", None, "the cluster at https://api.example.com failed: etcd is away");
     }
 
     #[test]

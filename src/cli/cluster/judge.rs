@@ -38,9 +38,7 @@ pub(super) fn judge(object: &api::Revocation) -> Judgement {
     Judgement::Waiting(match counts {
         Some(counts) => Standing::Counted(progress(&counts, false)),
         None if is("Enforced", ConditionStatus::False) => Standing::Said(says("Enforced")),
-        None if is("Accepted", ConditionStatus::True) => {
-            Standing::Said("no sidecar has reported".to_owned())
-        }
+        None if is("Accepted", ConditionStatus::True) => Standing::Said("no sidecar has reported".to_owned()),
         None => Standing::Said("no controller has looked at it".to_owned()),
     })
 }
@@ -95,7 +93,10 @@ mod tests {
         let said = |text: &str| Judgement::Waiting(Standing::Said(text.to_owned()));
         let over = |text: &str| Judgement::Over(text.to_owned());
         check(&[], &said("no controller has looked at it"));
-        check(&[("Accepted", "Unknown", 2), ("Enforced", "Unknown", 2)], &said("no controller has looked at it"));
+        check(
+            &[("Accepted", "Unknown", 2), ("Enforced", "Unknown", 2)],
+            &said("no controller has looked at it"),
+        );
         check(&[("Accepted", "True", 2), ("Enforced", "Unknown", 2)], &said("no sidecar has reported"));
         check(&[("Accepted", "True", 2), ("Enforced", "False", 2)], &said("Enforced says"));
         check(&[("Accepted", "False", 2)], &over("the controller does not accept it: Accepted says"));
@@ -116,7 +117,8 @@ mod tests {
 
     #[test]
     fn counts_come_from_the_status() {
-        let counts = serde_json::json!({"subscribers": 12, "applied": 3, "away": 1, "elapsedMilliseconds": 40});
+        let counts =
+            serde_json::json!({"subscribers": 12, "applied": 3, "away": 1, "elapsedMilliseconds": 40});
         let held = conditions(&[("Accepted", "True", 2), ("Enforced", "False", 2)]);
         let judged = judge(&object(serde_json::json!({"conditions": held, "enforcement": counts})));
         let expected = v1::EnforcementProgress {

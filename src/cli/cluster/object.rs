@@ -31,9 +31,8 @@ pub(super) fn view(object: api::Revocation, list: Option<&ListConfig>) -> Result
     let status = object.status.clone().unwrap_or_default();
     let time = |text: &Option<String>| text.as_deref().and_then(|text| read_time("status", text, "").ok());
     let issuer = list.and_then(|list| list.issuer(&spec.target.issuer));
-    let forgotten_at = time(&status.expires_at).or_else(|| {
-        issuer.and_then(|issuer| forgotten_from(&spec, created, &issuer.largest_since(created)))
-    });
+    let forgotten_at = time(&status.expires_at)
+        .or_else(|| issuer.and_then(|issuer| forgotten_from(&spec, created, &issuer.largest_since(created))));
     spec.cutoff = spec.effective_cutoff(created).ok();
     let computed = match (spec.cutoff, issuer) {
         (Some(Cutoff::At(time)), Some(issuer)) => Some(admits_from(time, issuer.maxima.clock_skew_seconds)),

@@ -43,18 +43,19 @@ impl Cluster {
             events: None,
             is_over: false,
         };
-        let next = |mut watching: Watching<'_>| async move {
-            (!watching.is_over).then_some(())?;
-            let report = watching.next().await;
-            watching.is_over = matches!(report, Report::End(..));
-            Some((report, watching))
-        };
         // Boxed, for the state of a call to the API server is large.
-        stream::unfold(watching, next).boxed()
+        stream::unfold(watching, Watching::step).boxed()
     }
 }
 
 impl Watching<'_> {
+    async fn step(mut self) -> Option<(Report, Self)> {
+        (!self.is_over).then_some(())?;
+        let report = self.next().await;
+        self.is_over = matches!(report, Report::End(..));
+        Some((report, self))
+    }
+
     async fn next(&mut self) -> Report {
         loop {
             let Some(events) = &mut self.events else {

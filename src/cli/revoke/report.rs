@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::super::console::{Console, Tone, printable};
 use super::super::format::{Format, Machine, OutputError};
-use super::super::view::View;
-use super::super::wait::{self, Waited};
+use super::super::view::{View, without_managed_fields};
+use super::super::wait::{self, Outcome, Standing, Waited};
 use crate::api::revocation::{self as api, EnforcementCounts};
 use crate::api::target::write_time;
 use crate::api::token_revocation_list::{Condition, ConditionStatus};
@@ -24,14 +24,15 @@ struct Answer<'a> {
 /// Writes for people what was accepted, before waiting: the name must be known whatever happens next.
 pub(super) fn accepted(
     view: &View,
+    participle: &str,
     is_dry_run: bool,
     format: Option<Format>,
     console: &mut Console,
 ) -> Result<(), OutputError> {
     let name = if view.name.is_empty() { "revocation" } else { &view.name };
     let mut lines = vec![match is_dry_run {
-        true => format!("{name} would be accepted; nothing is stored (dry run)"),
-        false => format!("{name} accepted"),
+        true => format!("{name} would be {participle}; nothing is stored (dry run)"),
+        false => format!("{name} {participle}"),
     }];
     let mut line = |label: &str, text: &str| {
         if !text.is_empty() {
@@ -102,10 +103,11 @@ fn session_note(view: &View) -> Option<&'static str> {
 pub(super) fn conclude(
     view: &View,
     warnings: &[String],
-    waited: Option<&Waited>,
+    outcome: Option<&Outcome>,
     format: Option<Format>,
     console: &mut Console,
 ) -> Result<(), OutputError> {
+    let waited = outcome.map(|outcome| &outcome.waited);
     let machine = match format {
         Some(Format::Json) => Machine::Json,
         Some(Format::Yaml) => Machine::Yaml,
@@ -116,11 +118,36 @@ pub(super) fn conclude(
             return console.print(&format!("{text}\n"));
         }
     };
-    machine.print(&Answer { revocation: object(view, waited), warnings }, console)
+    let seen = outcome.and_then(|outcome| outcome.object.as_deref());
+    let revocation = match seen {
+        Some(seen) => without_managed_fields(seen),
+        None => object(view, waited),
+    };
+    machine.print(&Answer { revocation, warnings }, console)
+}
+
+/// Writes the object that was not sent, so that it can be given to `kubectl create -f -`.
+pub(super) fn planned(
+    object: &api::Revocation,
+    format: Option<Format>,
+    console: &mut Console,
+) -> Result<(), OutputError> {
+    match format {
+        Some(Format::Json) => Machine::Json.print(object, console),
+        Some(Format::Name) => {
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            console.print(&format!("revocation/{name}\n"))
+        }
+        Some(Format::Yaml | Format::Wide) | None => Machine::Yaml.print(object, console),
+    }
 }
 
 fn object(view: &View, waited: Option<&Waited>) -> api::Revocation {
     let mut object = view.object();
+    // A cluster's has the status that its controller has written.
+    if view.object.is_some() {
+        return object;
+    }
     let Some(status) = &mut object.status else { return object };
     // A dry run has no version: it was not accepted.
     if view.version.is_empty() {
@@ -147,8 +174,11 @@ fn object(view: &View, waited: Option<&Waited>) -> api::Revocation {
         condition("Ready", enforced, reason, &message, at),
     ];
     status.enforcement = match waited {
-        Some(Waited::Enforced(report) | Waited::TimedOut(Some(report))) => Some(enforcement_counts(report)),
-        Some(Waited::TimedOut(None) | Waited::Refused(_)) | None => None,
+        Some(Waited::Enforced(report) | Waited::TimedOut(Some(Standing::Counted(report)))) => {
+            Some(enforcement_counts(report))
+        }
+        Some(Waited::TimedOut(Some(Standing::Said(_)) | None) | Waited::Refused(_) | Waited::Over(_))
+        | None => None,
     };
     object
 }
@@ -160,13 +190,14 @@ fn enforcement(view: &View, waited: Option<&Waited>) -> (ConditionStatus, &'stat
             let at = created.saturating_add(report.elapsed_milliseconds.div_ceil(1_000));
             (ConditionStatus::True, "Applied", wait::counts(report), at)
         }
-        Some(Waited::TimedOut(Some(report))) => {
-            (ConditionStatus::False, "Waiting", wait::counts(report), created)
+        Some(Waited::TimedOut(Some(standing))) => {
+            (ConditionStatus::False, "Waiting", wait::describe(standing), created)
         }
         Some(Waited::TimedOut(None)) => {
             (ConditionStatus::Unknown, "Waiting", "no sidecar has reported".to_owned(), created)
         }
-        Some(Waited::Refused(error)) => (ConditionStatus::Unknown, "NotTold", error.to_string(), created),
+        Some(Waited::Refused(error)) => (ConditionStatus::Unknown, "NotTold", error.clone(), created),
+        Some(Waited::Over(why)) => (ConditionStatus::False, "Over", why.clone(), created),
         None => (ConditionStatus::Unknown, "NotAwaited", "Nobody has waited.".to_owned(), created),
     }
 }

@@ -1,0 +1,212 @@
+//! Creates the object of a revocation.
+
+use std::time::Duration;
+
+use kube::api::PostParams;
+
+use crate::api::invalid::label;
+use crate::api::revocation as api;
+use crate::api::target::write;
+use crate::controller::admin;
+use crate::proto::v1;
+use crate::proto::v1::cutoff::Cutoff as WireCutoff;
+use crate::revocation::names::RecordId;
+use crate::revocation::record::{Cutoff, RevocationSpec};
+use crate::revocation::time::Moment;
+use crate::runtime::random::{self, SystemRandomness};
+use crate::store::generated_name;
+use crate::token::list_config::ListConfig;
+
+use super::super::backend::{DryRun, ListReference, Revoked};
+use super::error::Wanted;
+use super::object::view;
+use super::{Cluster, ClusterError, REVOCATIONS};
+
+/// The label by which controllers know that an expired object may be deleted: nobody applies it anew.
+const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "rescind");
+/// What was not answered is sent so many times. The name makes it the same revocation.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl Cluster {
+    /// Creates the object of a revocation, after the checks that the admin API makes.
+    pub(in super::super) async fn revoke(
+        &self,
+        list: Option<&ListReference>,
+        request: &v1::RevokeRequest,
+        dry_run: DryRun,
+        now: Moment,
+    ) -> Result<Revoked, ClusterError> {
+        let config = self.resolve(list).await?;
+        let refused = |status: tonic::Status| ClusterError::Refused(status.message().to_owned());
+        let (spec, warnings) = admin::read(request, &config, now).map_err(refused)?;
+        let spec = with_clock_of_cluster(spec, request.cutoff, now);
+        let mut object = object(request, &config, &spec)?;
+        if dry_run == DryRun::Client {
+            return Ok(Revoked::Planned { object: Box::new(object), warnings });
+        }
+        if dry_run == DryRun::Server {
+            let params = PostParams { dry_run: true, ..params() };
+            let api = self.revocations(config.name.namespace());
+            object = self.call(wanted(&config), api.create(&params, &object)).await?;
+        } else {
+            object = self.create(&config, object).await?;
+        }
+        let mut view =
+            view(object, Some(&config)).map_err(|error| ClusterError::Answer(error.to_string()))?;
+        if dry_run == DryRun::Server {
+            // A name at random is another one next time, and nothing bears the UID.
+            view.name.clone_from(&request.name);
+            view.uid.clear();
+        }
+        Ok(Revoked::Stored { view: Box::new(view), warnings })
+    }
+
+    /// Creates an object, or finds that it is there: what comes of it is known by its name, whichever of the
+    /// attempts had an effect.
+    async fn create(
+        &self,
+        config: &ListConfig,
+        object: api::Revocation,
+    ) -> Result<api::Revocation, ClusterError> {
+        let namespace = config.name.namespace();
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let api = self.revocations(namespace);
+        let mut attempt = 1;
+        loop {
+            match self.call(wanted(config), api.create(&params(), &object)).await {
+                Err(ClusterError::Conflict(_)) => return self.existing(namespace, &name, &object).await,
+                Err(error) if error.is_unsettled() && attempt == ATTEMPTS => {
+                    return Err(ClusterError::Unsettled { error: Box::new(error), name });
+                }
+                Err(error) if error.is_unsettled() => {}
+                Err(error @ ClusterError::Busy { .. }) if attempt == ATTEMPTS => return Err(error),
+                Err(ClusterError::Busy { .. }) => {}
+                other => return other,
+            }
+            attempt += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn existing(
+        &self,
+        namespace: &str,
+        name: &str,
+        wanted: &api::Revocation,
+    ) -> Result<api::Revocation, ClusterError> {
+        match self.find(namespace, name).await? {
+            Some(found) if found.spec == wanted.spec && found.metadata.deletion_timestamp.is_none() => {
+                Ok(found)
+            }
+            Some(_) => Err(ClusterError::Conflict(format!(
+                "namespace {namespace} has another revocation named {name}: choose another name"
+            ))),
+            None => Err(ClusterError::Conflict(format!(
+                "{name} was deleted by somebody while it was created: repeat the command"
+            ))),
+        }
+    }
+}
+
+fn wanted(config: &ListConfig) -> Wanted {
+    Wanted::new("create", REVOCATIONS, Some(config.name.namespace()))
+}
+
+fn params() -> PostParams {
+    PostParams { dry_run: false, field_manager: Some("rescind".to_owned()) }
+}
+
+/// Leaves out a cutoff of now that is the default: then it is the second in which the API server takes the object,
+/// by its own clock, and the same command can be repeated.
+fn with_clock_of_cluster(spec: RevocationSpec, asked: Option<v1::Cutoff>, now: Moment) -> RevocationSpec {
+    let is_now = asked.is_some_and(|asked| asked.cutoff == Some(WireCutoff::Now(true)));
+    let second = now.wall().floor();
+    let without = RevocationSpec { cutoff: None, ..spec.clone() };
+    let is_default = without.effective_cutoff(second) == Ok(Cutoff::At(second));
+    if is_now && is_default { without } else { spec }
+}
+
+fn object(
+    request: &v1::RevokeRequest,
+    config: &ListConfig,
+    spec: &RevocationSpec,
+) -> Result<api::Revocation, ClusterError> {
+    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let name = match text(&request.name) {
+        Some(name) => {
+            label("name", &name).map(|()| name).map_err(|error| ClusterError::Refused(error.to_string()))?
+        }
+        None => {
+            let random = SystemRandomness::new();
+            generated_name(RecordId(u128::from_le_bytes(random::bytes(&random))))
+        }
+    };
+    let (reason, message) = (text(&request.reason), text(&request.message));
+    let spec = write(config.name.name(), spec, reason.as_deref(), message.as_deref());
+    let mut object = api::Revocation::new(&name, spec);
+    object.metadata.namespace = Some(config.name.namespace().to_owned());
+    object.metadata.labels = Some([MANAGED_BY].map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::compile::tests::config;
+    use crate::proto::v1::target::Target;
+
+    const NOW: Moment = Moment { boot_nanos: 0, wall_nanos: 1_795_255_200_500_000_000 };
+
+    fn planned(request: &v1::RevokeRequest) -> Result<api::Revocation, String> {
+        let config = config();
+        let (spec, _) = admin::read(request, &config, NOW).map_err(|status| status.message().to_owned())?;
+        let spec = with_clock_of_cluster(spec, request.cutoff, NOW);
+        object(request, &config, &spec).map_err(|error| error.to_string())
+    }
+
+    fn request(target: Target) -> v1::RevokeRequest {
+        v1::RevokeRequest { target: Some(v1::Target { target: Some(target) }), ..Default::default() }
+    }
+
+    fn now() -> Option<v1::Cutoff> {
+        Some(v1::Cutoff { cutoff: Some(WireCutoff::Now(true)) })
+    }
+
+    #[test]
+    fn an_object_is_named_at_random_and_says_who_made_it() {
+        let [one, two] = [(); 2].map(|()| planned(&request(Target::Subject("alice".to_owned()))).unwrap());
+        let names = [&one, &two].map(|object| object.metadata.name.clone().unwrap());
+        assert!(names.iter().all(|name| name.starts_with("r-") && name.len() == 12), "{names:?}");
+        assert_ne!(names[0], names[1]);
+        let labels = one.metadata.labels.clone().unwrap();
+        assert_eq!(labels.get("app.kubernetes.io/managed-by").map(String::as_str), Some("rescind"));
+        assert_eq!(one.spec, two.spec);
+    }
+
+    #[test]
+    fn a_cutoff_of_now_is_left_to_the_clock_of_the_cluster_where_it_is_the_default() {
+        let cutoff =
+            |target, cutoff| planned(&v1::RevokeRequest { cutoff, ..request(target) }).unwrap().spec.cutoff;
+        let second = Some("2026-11-21T10:00:00Z".to_owned());
+        assert_eq!(cutoff(Target::Subject("alice".to_owned()), now()), None);
+        assert_eq!(cutoff(Target::Subject("alice".to_owned()), None), None);
+        assert_eq!(cutoff(Target::Session("s".to_owned()), now()), second);
+        assert_eq!(cutoff(Target::Everything(true), now()), second);
+        let at = Some(v1::Cutoff { cutoff: Some(WireCutoff::UnixSeconds(1_795_255_200)) });
+        assert_eq!(cutoff(Target::Subject("alice".to_owned()), at), second);
+    }
+
+    #[test]
+    fn what_the_list_does_not_declare_is_refused_before_anything_is_sent() {
+        let other = v1::RevokeRequest {
+            issuer: "https://else".to_owned(),
+            ..request(Target::Subject("alice".to_owned()))
+        };
+        let problem = planned(&other).unwrap_err();
+        assert!(problem.starts_with("spec.issuer: is not declared by list "), "{problem}");
+        let named =
+            v1::RevokeRequest { name: "No Label".to_owned(), ..request(Target::Subject("a".to_owned())) };
+        assert!(planned(&named).unwrap_err().starts_with("name: is not a name"));
+    }
+}

@@ -1,0 +1,297 @@
+//! What the objects of a cluster tell of lists and replicas.
+//!
+//! Sidecars are known to the replicas that serve them. What every replica tells of them is its report: how many
+//! follow a list, and what all of them have in use at least.
+
+use std::collections::BTreeMap;
+
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::core::ObjectMeta;
+use serde::Serialize;
+
+use crate::api::revocation::{self as api, HeartbeatKind, ListReport};
+use crate::api::target::write_time;
+use crate::api::token_revocation_list::{
+    Condition, ConditionStatus, Enforcement, FreshnessPolicy, TokenRevocationList,
+};
+use crate::revocation::time::UnixSeconds;
+
+use super::super::console::{Console, Tone, printable};
+use super::super::table::table;
+use super::super::time::age;
+use super::error::Wanted;
+use super::{Cluster, ClusterError, LISTS, REVOCATIONS, page};
+
+/// The answer of `status`.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(in super::super) struct Status {
+    lists: Vec<List>,
+    replicas: Vec<Replica>,
+    /// What could not be read.
+    #[serde(skip)]
+    pub(in super::super) warning: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List {
+    list: String,
+    entries: Option<i64>,
+    subscribers: Option<i64>,
+    version: Option<String>,
+    bound_seconds: u32,
+    maximum_seconds: u32,
+    policy: FreshnessPolicy,
+    enforcement: Enforcement,
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Replica {
+    replica: String,
+    /// When its objects were last written.
+    last_seen: Option<String>,
+    #[serde(skip)]
+    seen: Option<UnixSeconds>,
+    lists: Vec<ListReport>,
+}
+
+impl Cluster {
+    /// Reads the lists of the namespace, or of all, and the reports of the controllers' namespace.
+    pub(in super::super) async fn status(
+        &self,
+        is_everywhere: bool,
+        controllers: &str,
+    ) -> Result<Status, ClusterError> {
+        let namespace = if is_everywhere { None } else { Some(self.namespace.as_str()) };
+        let lists: Api<TokenRevocationList> = match namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let wanted = Wanted::new("list", LISTS, namespace);
+        let lists: Vec<List> = page::all(self, wanted, &lists, None).await?.iter().map(list).collect();
+        let beats: Api<DeserializeGuard<api::Revocation>> = Api::namespaced(self.client.clone(), controllers);
+        let wanted = Wanted::new("list", REVOCATIONS, Some(controllers));
+        match page::all(self, wanted, &beats, Some("spec.listName=")).await {
+            Ok(beats) => {
+                let known = beats.into_iter().filter_map(|DeserializeGuard(beat)| beat.ok());
+                let mut replicas = replicas(known);
+                // What a replica tells of other namespaces was not asked for.
+                for replica in &mut replicas {
+                    replica.lists.retain(|list| namespace.is_none_or(|only| list.namespace == only));
+                }
+                Ok(Status { lists, replicas, warning: None })
+            }
+            // Who may see the lists need not see what is beside the controllers.
+            Err(error @ ClusterError::Forbidden { .. }) => {
+                let warning = Some(format!("the replicas can't be shown: {error}"));
+                Ok(Status { lists, replicas: Vec::new(), warning })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn list(list: &TokenRevocationList) -> List {
+    let status = list.status.clone().unwrap_or_default();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let freshness = list.spec.freshness;
+    List {
+        list: format!("{}/{}", text(&list.metadata.namespace), text(&list.metadata.name)),
+        entries: status.entries,
+        subscribers: status.subscribers,
+        version: status.version,
+        bound_seconds: freshness.bound_seconds,
+        maximum_seconds: freshness.maximum_seconds,
+        policy: freshness.policy,
+        enforcement: list.spec.enforcement,
+        conditions: status.conditions,
+    }
+}
+
+/// Puts the objects of each replica together.
+fn replicas(beats: impl Iterator<Item = api::Revocation>) -> Vec<Replica> {
+    let mut replicas: BTreeMap<String, Replica> = BTreeMap::new();
+    for beat in beats {
+        let Some(target) = beat.spec.target.heartbeat else { continue };
+        let replica = replicas.entry(target.replica.clone()).or_default();
+        replica.seen = replica.seen.max(written(&beat.metadata));
+        if let (HeartbeatKind::Report, Some(status)) = (target.kind, beat.status) {
+            replica.lists = status.heartbeat.unwrap_or_default().lists;
+        }
+        replica.replica = target.replica;
+    }
+    let mut replicas: Vec<Replica> = replicas.into_values().collect();
+    for replica in &mut replicas {
+        replica.last_seen = replica.seen.map(write_time);
+    }
+    replicas
+}
+
+/// Returns when an object was written last, by the clock of the API server.
+fn written(metadata: &ObjectMeta) -> Option<UnixSeconds> {
+    let fields = metadata.managed_fields.iter().flatten().filter_map(|fields| fields.time.as_ref());
+    let times = fields.chain(metadata.creation_timestamp.as_ref()).map(|time| time.0.as_second());
+    times.max().and_then(|seconds| UnixSeconds::new(u64::try_from(seconds).ok()?).ok())
+}
+
+impl Status {
+    /// Writes it for people.
+    pub(in super::super) fn describe(&self, now: UnixSeconds, console: &Console) -> String {
+        let sections = [lists(&self.lists), replica_table(self, now), conditions(&self.lists, console)];
+        sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn lists(lists: &[List]) -> String {
+    if lists.is_empty() {
+        return "No lists.\n".to_owned();
+    }
+    let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let row = |list: &List| {
+        [
+            list.list.clone(),
+            ready(list).to_owned(),
+            number(list.entries),
+            number(list.subscribers),
+            list.version.clone().unwrap_or_default(),
+            format!("{} s", list.bound_seconds),
+            format!("{} s", list.maximum_seconds),
+            match list.policy {
+                FreshnessPolicy::Strict => "Strict",
+                FreshnessPolicy::BestEffort => "BestEffort",
+            }
+            .to_owned(),
+            match list.enforcement {
+                Enforcement::Enforce => "Enforce",
+                Enforcement::Shadow => "Shadow",
+            }
+            .to_owned(),
+        ]
+    };
+    let rows: Vec<_> = lists.iter().map(row).collect();
+    let head =
+        ["LIST", "READY", "ENTRIES", "SIDECARS", "VERSION", "BOUND", "MAXIMUM", "POLICY", "ENFORCEMENT"];
+    table(head, &rows)
+}
+
+fn ready(list: &List) -> &'static str {
+    match list.conditions.iter().find(|condition| condition.type_ == "Ready").map(|found| found.status) {
+        Some(ConditionStatus::True) => "True",
+        Some(ConditionStatus::False) => "False",
+        Some(ConditionStatus::Unknown) | None => "Unknown",
+    }
+}
+
+fn replica_table(status: &Status, now: UnixSeconds) -> String {
+    if status.replicas.is_empty() {
+        let text = if status.warning.is_some() { "" } else { "No controllers.\n" };
+        return text.to_owned();
+    }
+    let row = |replica: &Replica, list: Option<&ListReport>| {
+        let ago = replica.seen.map(|seen| format!("{} ago", age(now.get().saturating_sub(seen.get()))));
+        [
+            replica.replica.clone(),
+            ago.unwrap_or_default(),
+            list.map(|list| format!("{}/{}", list.namespace, list.name)).unwrap_or_default(),
+            list.map(|list| list.subscribers.to_string()).unwrap_or_default(),
+            list.map(|list| list.connected.to_string()).unwrap_or_default(),
+            list.and_then(|list| list.lowest.clone()).unwrap_or_default(),
+        ]
+    };
+    let rows = status.replicas.iter().flat_map(|replica| match replica.lists.as_slice() {
+        [] => vec![row(replica, None)],
+        lists => lists.iter().map(|list| row(replica, Some(list))).collect(),
+    });
+    table(["REPLICA", "SEEN", "LIST", "SIDECARS", "CONNECTED", "LOWEST"], &rows.collect::<Vec<_>>())
+}
+
+/// Everything that a list does not fulfil, and why.
+fn conditions(lists: &[List], console: &Console) -> String {
+    let line = |list: &List, condition: &Condition| {
+        let name = console.out_surface().paint(Tone::Doubtful, &printable(&list.list));
+        let Condition { type_, reason, message, .. } = condition;
+        format!("{name}: {}\n", printable(&format!("{type_} is not fulfilled ({reason}): {message}")))
+    };
+    let unmet = |list: &List| -> String {
+        let unmet = list.conditions.iter().filter(|condition| condition.status == ConditionStatus::False);
+        unmet.map(|condition| line(list, condition)).collect()
+    };
+    let lines: String = lists.iter().map(unmet).collect();
+    if lines.is_empty() { lines } else { format!("Conditions\n{lines}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::console::Surface;
+
+    fn beat(replica: &str, kind: &str, second: u32, status: serde_json::Value) -> api::Revocation {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "rescind.dev/v1alpha1", "kind": "Revocation",
+            "metadata": {
+                "name": format!("{kind}-{replica}").to_lowercase(), "namespace": "rescind-system",
+                "creationTimestamp": "2026-11-21T09:00:00Z",
+                "managedFields": [{"manager": "rescind", "time": format!("2026-11-21T10:00:{second:02}Z")}],
+            },
+            "spec": {"target": {"heartbeat": {"replica": replica, "kind": kind}}},
+            "status": {"heartbeat": status},
+        }))
+        .unwrap()
+    }
+
+    fn declared() -> TokenRevocationList {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "rescind.dev/v1alpha1", "kind": "TokenRevocationList",
+            "metadata": {"name": "shop", "namespace": "shop"},
+            "spec": {"issuers": [{
+                "issuer": "https://a", "anyAudience": true, "maxTokenLifetimeSeconds": 60,
+                "verification": {"keys": []},
+            }]},
+            "status": {"entries": 3, "subscribers": 2, "version": "1/7", "conditions": [
+                {"type": "Ready", "status": "False", "reason": "Undeclared",
+                 "message": "Two revocations name nothing.", "lastTransitionTime": "2026-11-21T10:00:00Z"},
+            ]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_objects_of_a_replica_are_put_together() {
+        let report = serde_json::json!({"lists": [
+            {"namespace": "shop", "name": "shop", "subscribers": 2, "connected": 1, "lowest": "1/5"},
+        ]});
+        let beats = [
+            beat("b0", "Pulse", 9, serde_json::json!({"nonce": "1"})),
+            beat("a0", "Report", 1, report),
+            beat("a0", "Pulse", 8, serde_json::json!({"nonce": "2"})),
+        ];
+        let status =
+            Status { lists: vec![list(&declared())], replicas: replicas(beats.into_iter()), warning: None };
+        let console = Console::new(
+            (Surface::Plain, Box::new(std::io::sink())),
+            (Surface::Plain, Box::new(std::io::sink())),
+            Box::new(std::io::empty()),
+        );
+        // 2026-11-21T10:00:10Z.
+        let now = UnixSeconds::new(1_795_255_210).unwrap();
+        assert_eq!(
+            status.describe(now, &console),
+            "LIST        READY   ENTRIES   SIDECARS   VERSION   BOUND   MAXIMUM   POLICY   ENFORCEMENT\n\
+             shop/shop   False   3         2          1/7       15 s    300 s     Strict   Enforce\n\
+             \n\
+             REPLICA   SEEN     LIST        SIDECARS   CONNECTED   LOWEST\n\
+             a0        2s ago   shop/shop   2          1           1/5\n\
+             b0        1s ago   -           -          -           -\n\
+             \n\
+             Conditions\n\
+             shop/shop: Ready is not fulfilled (Undeclared): Two revocations name nothing.\n"
+        );
+        let json = serde_json::to_value(&status).unwrap();
+        assert_eq!(json["replicas"][0]["lastSeen"], "2026-11-21T10:00:08Z");
+        assert_eq!(json["replicas"][0]["lists"][0]["lowest"], "1/5");
+        assert_eq!(json["lists"][0]["conditions"][0]["reason"], "Undeclared");
+    }
+}

@@ -100,6 +100,8 @@ fn wrong_flags_say_what_is_right() {
 #[tokio::test]
 async fn a_damaged_snapshot_is_not_used_and_does_not_stop_the_sidecar() {
     let mut lab = Lab::start().await;
+    // Issued before the revocation, however long the rest takes.
+    let alice = lab.keys.token(&json!({"sub": "alice"}));
     let revoked = lab.revoke(Target::Subject("alice".into())).await;
     lab.until_enforced(&revoked.version).await;
     lab.sidecar().child.kill().await.unwrap();
@@ -111,8 +113,7 @@ async fn a_damaged_snapshot_is_not_used_and_does_not_stop_the_sidecar() {
     assert!(lab.sidecar().child.log().contains("the snapshot on the disk can't be used"));
     lab.start_controller(&[]).await;
     lab.until_fresh().await;
-    let answer = lab.check(&lab.keys.token(&json!({"sub": "alice"}))).await.unwrap();
-    assert_eq!(answer.verdict(), v1::VerdictKind::Revoked);
+    assert_eq!(lab.check(&alice).await.unwrap().verdict(), v1::VerdictKind::Revoked);
 }
 
 /// A list that nobody has declared: the sidecar runs, is not ready, and says why.

@@ -57,7 +57,8 @@ pub(crate) struct Lab {
     pub(crate) keys: Keys,
     pub(crate) controller: Option<Process>,
     pub(crate) sidecar: Option<Process>,
-    /// Whether a controller was started here before: the first one is told that its store is new.
+    /// Whether a controller was started here before: the first one is told that its store is new. A store that a
+    /// later one does not find was lost.
     was_started: bool,
     // The last: it goes when nobody uses it any more.
     folder: TempDir,
@@ -129,7 +130,8 @@ impl Lab {
     pub(crate) async fn start_controller(&mut self, more: &[&str]) {
         self.controller = None;
         let mut arguments = with(self.controller_arguments(), more);
-        if !std::mem::replace(&mut self.was_started, true) {
+        let was_started = std::mem::replace(&mut self.was_started, true);
+        if !was_started && !self.path("store").exists() {
             arguments.push("--new-store".to_owned());
         }
         self.controller = Some(Process::start("controller", CONTROLLER, &arguments).await.unwrap());

@@ -288,3 +288,6 @@ impl From<ProtocolError> for Status {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,8 +164,9 @@ impl Session {
         }
         self.pings.push_back(OpenPing { nonce, sent: now });
         let in_use = (1..).zip(&self.followed);
-        let in_use = in_use
-            .filter_map(|(reference, followed)| Some(ack(reference, &followed.in_use()?, followed.view.generation)));
+        let in_use = in_use.filter_map(|(reference, followed)| {
+            Some(ack(reference, &followed.in_use()?, followed.view.generation))
+        });
         let acknowledged = in_use.collect();
         Some(message(Out::Ping(v1::Ping { nonce: Bytes::copy_from_slice(&nonce), acknowledged })))
     }

@@ -91,48 +91,4 @@ pub fn described(routes: Routes, descriptors: &[u8], services: &[&str]) -> Route
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
-    use tokio::task::JoinSet;
-
-    use super::super::listen::{Address, bind};
-    use super::*;
-
-    /// What an HTTP/2 client says first: the preface, and settings of which there are none.
-    const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    /// The server answers it at once.
-    const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0rescind!";
-
-    async fn say(stream: &mut TcpStream, bytes: &[u8]) {
-        stream.write_all(bytes).await.unwrap();
-    }
-
-    async fn heard(stream: &mut TcpStream) -> usize {
-        stream.read(&mut [0; 512]).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn connections_beyond_the_bound_wait_for_a_place() {
-        let listener = bind(&"127.0.0.1:0".parse().unwrap(), 0).unwrap();
-        let Address::Tcp(address) = *listener.address() else { panic!("not TCP") };
-        let routes = Routes::new(tonic_health::server::health_reporter().1);
-        let mut server = JoinSet::new();
-        server.spawn(serve(listener, Transport::Plain(None), routes, 1, CancellationToken::new()));
-        let mut first = TcpStream::connect(address).await.unwrap();
-        say(&mut first, HELLO).await;
-        assert!(heard(&mut first).await > 0);
-        let mut second = TcpStream::connect(address).await.unwrap();
-        say(&mut second, HELLO).await;
-        for _ in 0..20 {
-            say(&mut first, PING).await;
-            tokio::select! {
-                biased;
-                _ = heard(&mut second) => panic!("there is one place only"),
-                length = heard(&mut first) => assert!(length > 0),
-            }
-        }
-        drop(first);
-        assert!(heard(&mut second).await > 0);
-    }
-}
+mod tests;

@@ -66,7 +66,7 @@ pub(crate) fn no_op(socket: &Path, answer: CheckResponse) -> anyhow::Result<()> 
         let listener = listen::bind(&Address::Unix(socket.to_owned()), 0o600)?;
         say_listening();
         let routes = Routes::new(AuthorizationServer::new(NoOp(answer)));
-        grpc_serve::serve(listener, Transport::Plain(None), routes, CancellationToken::new()).await
+        grpc_serve::serve(listener, Transport::Plain(None), routes, 64, CancellationToken::new()).await
     })
 }
 

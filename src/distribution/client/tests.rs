@@ -1,5 +1,6 @@
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
 use tonic::service::Routes;
@@ -14,20 +15,23 @@ use crate::revocation::freshness::Knowledge;
 use crate::runtime::environment;
 use crate::runtime::grpc_serve::{self, Transport};
 use crate::runtime::listen::{self, Address};
+use crate::runtime::random::SeededRandom;
 use crate::store::Store;
 use crate::store::contract::list;
 use crate::store::embedded::tests::temporary;
 
-/// Remembers the controllers that were connected to, in order.
+/// Remembers the controllers that were connected to, in order, and counts the proofs, also those of no list.
 #[derive(Default)]
-struct Seen(Mutex<Vec<String>>);
+struct Seen(Mutex<Vec<String>>, AtomicUsize);
 
 impl Observer for Seen {
     fn connected(&self, controller: Option<&str>) {
         self.0.lock().unwrap().extend(controller.map(ToOwned::to_owned));
     }
 
-    fn noted(&self, _: Option<&ListName>, _: &Note) {}
+    fn noted(&self, _: Option<&ListName>, note: &Note) {
+        self.1.fetch_add(usize::from(matches!(note, Note::Proven { .. })), Ordering::SeqCst);
+    }
 }
 
 /// Serves a replica of its own over a store; cancelling the token that it returns drains it.
@@ -95,4 +99,59 @@ async fn a_draining_replica_is_left_for_another_and_told_goodbye() {
     assert_eq!(*seen.0.lock().unwrap(), [first, replicas[other].0.clone()]);
     let before = views.load()[0].knowledge;
     until("a newer proof comes", || views.load()[0].knowledge != before).await;
+}
+
+/// A client of one list that has connected to nothing yet.
+fn unconnected(uris: &[String], seed: u64, list: ListName, seen: &Arc<Seen>) -> Client {
+    let environment = Environment {
+        clock: environment::Environment::of_machine().clock,
+        random: Arc::new(SeededRandom::new(seed)),
+        observer: Arc::clone(seen) as Arc<dyn Observer>,
+    };
+    let session = Session::new("test#1".to_owned(), vec![ListView::empty(list.clone())]);
+    Client::new(session, Views::new(&[list]), Controllers { uris: uris.to_vec(), tls: None }, environment)
+}
+
+#[test]
+fn the_pause_between_attempts_doubles_up_to_three_seconds_and_differs_between_sidecars() {
+    let pauses = |seed| {
+        let mut client = unconnected(&[], seed, list(), &Arc::default());
+        (0..50).map(|_| client.backoff()).collect::<Vec<_>>()
+    };
+    let mut longest = Duration::from_millis(100);
+    for pause in pauses(1) {
+        assert!((longest / 2..=longest).contains(&pause), "{pause:?} of {longest:?}");
+        longest = (longest * 2).min(Duration::from_secs(3));
+    }
+    assert_eq!(pauses(1), pauses(1));
+    let apart = pauses(1).into_iter().zip(pauses(2)).filter(|(one, other)| one != other).count();
+    assert!(apart > 40, "{apart} of 50 differ");
+}
+
+/// A controller that answers and proves nothing is no better than one that is away.
+#[tokio::test]
+async fn a_proof_makes_the_next_pause_short_again_and_an_answer_alone_does_not() {
+    let (folder, store) = temporary().await;
+    let sessions = Arc::new(Sessions::new(Predecessor::None));
+    let mut tasks = JoinSet::new();
+    let (uri, _) = serve(&mut tasks, "one", folder.path(), &store, &sessions);
+    let next_after = async |followed: ListName| {
+        let is_served = followed == list();
+        let seen = Arc::new(Seen::default());
+        let mut client = unconnected(std::slice::from_ref(&uri), 1, followed, &seen);
+        while client.backoff() < LAST_BACKOFF / 2 {}
+        let connection = client.open().await.unwrap();
+        let stop = CancellationToken::new();
+        let views = client.views.clone();
+        let proven = || matches!(views.load()[0].knowledge, Knowledge::FreshAsOf(_));
+        let answered = async {
+            until("answers to pings", || seen.1.load(Ordering::SeqCst) > 1 && proven() == is_served).await;
+            stop.cancel();
+        };
+        let (end, ()) = tokio::join!(client.serve(connection, None, &stop), answered);
+        assert!(matches!(end, End::Shutdown));
+        client.backoff()
+    };
+    assert!(next_after("default/unknown".parse().unwrap()).await >= LAST_BACKOFF / 2);
+    assert!(next_after(list()).await <= FIRST_BACKOFF);
 }

@@ -283,3 +283,6 @@ impl From<ProtocolError> for Status {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

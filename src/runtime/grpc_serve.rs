@@ -86,3 +86,6 @@ pub fn described(routes: Routes, descriptors: &[u8], services: &[&str]) -> Route
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

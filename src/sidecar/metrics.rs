@@ -208,3 +208,6 @@ fn gauges(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

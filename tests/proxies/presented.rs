@@ -285,6 +285,7 @@ fn against_the_rules(keys: &Keys) -> Vec<Presented> {
         ("no jti", json!({"jti": null})),
         ("no sub", json!({"sub": null})),
         ("no sid", json!({"sid": null})),
+        ("no auth_time", json!({"auth_time": null})),
         ("no iat", json!({"iat": null})),
         ("no exp", json!({"exp": null})),
         // CVE-2026-25537: a claim of the wrong JSON type is not an absent one.

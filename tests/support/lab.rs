@@ -287,7 +287,7 @@ fn list(keys: &Keys) -> Value {
                 "audiences": [AUDIENCE],
                 "maxTokenLifetimeSeconds": LIFETIME_SECONDS,
                 "maxSessionLifetimeSeconds": 86_400,
-                "requiredClaims": ["jti", "sub", "sid"],
+                "requiredClaims": ["jti", "sub", "sid", "auth_time"],
                 "verification": {"keys": keys.public()},
             }],
             "selectors": [{"name": "subject-on-client", "claims": ["sub", "client_id"]}],

@@ -266,3 +266,6 @@ fn serve_health(supervisor: &mut Supervisor, listener: Listener, router: axum::R
         Ok(())
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -347,3 +347,6 @@ fn serve_health(supervisor: &mut Supervisor, listener: Listener, router: axum::R
         Ok(())
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,7 @@ pub async fn run(
     }
 }
 
-async fn carry_out(store: &dyn Store, now: UnixSeconds) -> Result<(), StoreError> {
+pub(super) async fn carry_out(store: &dyn Store, now: UnixSeconds) -> Result<(), StoreError> {
     let lists = store.lists().await?;
     let configs: Vec<ListConfig> = lists.iter().filter_map(|list| list.document.config().ok()).collect();
     let fetched = store.fetch().await?;

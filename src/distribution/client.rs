@@ -96,7 +96,7 @@ enum Lost {
     Dial(#[from] DialError),
     #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
     Timeout,
-    #[error("{}", .0.message())]
+    #[error("{}", told(.0))]
     Status(#[from] Status),
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -108,6 +108,21 @@ enum Lost {
     Unproven(Duration),
     #[error("the stream takes no messages")]
     Clogged,
+}
+
+/// What a status says, with its causes: a transport's own words are no more than that it failed.
+fn told(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 impl Client {

@@ -1,10 +1,13 @@
 //! A browser reaches loopback ports too: pages of others must not.
 
 use rescind::proto::v1;
+use rescind::proto::v1::distribution_client::DistributionClient;
 use rescind::proto::v1::revocation_admin_client::RevocationAdminClient;
+use rescind::proto::v1::revocation_check_client::RevocationCheckClient;
 use rescind::runtime::dial;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
 
 use crate::support::lab::Lab;
 use crate::support::metrics::get;
@@ -24,6 +27,51 @@ async fn probes_refuse_a_foreign_host_and_any_origin() {
     }
 }
 
+/// Connects to an address under any name.
+fn channel(address: &str, authority: &str) -> Channel {
+    let origin = format!("http://{authority}").parse().unwrap();
+    dial::channel(&format!("http://{address}"), None, |endpoint| endpoint.origin(origin)).unwrap()
+}
+
+#[tokio::test]
+async fn streams_and_checks_on_tcp_refuse_a_foreign_host_and_any_origin() {
+    let mut lab = Lab::new();
+    lab.start_controller(&["--listen=127.0.0.1:0"]).await;
+    lab.start_sidecar(&["--listen=127.0.0.1:0"]).await;
+    let last = |addresses: &str| addresses.split(' ').next_back().unwrap().to_owned();
+    let streams = last(lab.controller().address("streams"));
+    let checks = last(lab.sidecar().address("grpc"));
+    let with = |origin: Option<&'static str>| {
+        let value = origin.map(MetadataValue::from_static);
+        move |metadata: &mut tonic::metadata::MetadataMap| {
+            value.into_iter().for_each(|value| drop(metadata.insert("origin", value)));
+        }
+    };
+    let follow = async |origin: Option<&'static str>, authority: &str| {
+        let mut request = Request::new(futures::stream::empty());
+        with(origin)(request.metadata_mut());
+        let answer = DistributionClient::new(channel(&streams, authority)).follow(request).await;
+        // A refusal without a body of gRPC is found when the first message is read.
+        answer?.into_inner().message().await.map(drop)
+    };
+    let check = async |origin: Option<&'static str>, authority: &str| {
+        let mut request = Request::new(v1::CheckRequest::default());
+        with(origin)(request.metadata_mut());
+        RevocationCheckClient::new(channel(&checks, authority)).check(request).await.map(drop)
+    };
+    for authority in [&streams, "localhost"] {
+        assert!(follow(None, authority).await.is_ok() && check(None, authority).await.is_ok(), "{authority}");
+    }
+    for origin in ["https://evil.example", "http://127.0.0.1", "null"] {
+        assert!(follow(Some(origin), &streams).await.is_err(), "{origin}");
+        assert!(check(Some(origin), &checks).await.is_err(), "{origin}");
+    }
+    for authority in ["evil.example", "evil.example:80"] {
+        assert!(follow(None, authority).await.is_err(), "{authority}");
+        assert!(check(None, authority).await.is_err(), "{authority}");
+    }
+}
+
 #[tokio::test]
 async fn the_admin_api_on_tcp_wants_its_token_and_refuses_a_foreign_host_and_any_origin() {
     let mut lab = Lab::new();
@@ -36,9 +84,6 @@ async fn the_admin_api_on_tcp_wants_its_token_and_refuses_a_foreign_host_and_any
     let address = controller.address("admin").to_owned();
     lab.controller = Some(controller);
     let call = async |bearer: Option<&str>, origin: Option<&'static str>, authority: &str| {
-        let channel = dial::channel(&format!("http://{address}"), None, |endpoint| {
-            endpoint.origin(format!("http://{authority}").parse().unwrap())
-        });
         let mut request = Request::new(v1::AdminStatusRequest {});
         if let Some(bearer) = bearer {
             let value = MetadataValue::try_from(format!("Bearer {bearer}")).unwrap();
@@ -47,7 +92,7 @@ async fn the_admin_api_on_tcp_wants_its_token_and_refuses_a_foreign_host_and_any
         if let Some(origin) = origin {
             request.metadata_mut().insert("origin", MetadataValue::from_static(origin));
         }
-        RevocationAdminClient::new(channel.unwrap())
+        RevocationAdminClient::new(channel(&address, authority))
             .status(request)
             .await
             .map(drop)

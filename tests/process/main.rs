@@ -19,6 +19,7 @@ mod faults;
 mod following;
 mod freshness;
 mod hostile;
+mod logs;
 mod overload;
 mod relay;
 mod restart;

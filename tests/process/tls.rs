@@ -25,9 +25,22 @@ impl Authority {
 
     /// Writes a certificate for loopback, its key and the authority; returns their paths.
     fn certify(&self, lab: &Lab, name: &str) -> [PathBuf; 3] {
+        self.certify_for(lab, name, &["localhost", "127.0.0.1"], |_| ())
+    }
+
+    /// The same for other names, with changes.
+    fn certify_for(
+        &self,
+        lab: &Lab,
+        name: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> [PathBuf; 3] {
         let key = KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut parameters = CertificateParams::new(names).unwrap();
+        change(&mut parameters);
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         let write = |suffix: &str, content: String| {
             let path = lab.path(&format!("{name}-{suffix}.pem"));
             std::fs::write(&path, content).unwrap();
@@ -88,7 +101,28 @@ async fn a_controller_with_a_strangers_certificate_is_not_followed() {
     let trusted = authority.certify(&lab, "trusted");
     let address = start_controller(&mut lab, &server, None).await;
     start_sidecar(&mut lab, &address, &trusted[2], None).await;
-    never_fresh_because(&mut lab, "").await;
+    never_fresh_because(&mut lab, "invalid peer certificate: BadSignature").await;
+}
+
+#[tokio::test]
+async fn a_controller_with_an_expired_certificate_is_not_followed() {
+    let (mut lab, authority) = (Lab::new(), Authority::new());
+    let server = authority.certify_for(&lab, "server", &["127.0.0.1"], |parameters| {
+        parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    });
+    let address = start_controller(&mut lab, &server, None).await;
+    start_sidecar(&mut lab, &address, &server[2], None).await;
+    never_fresh_because(&mut lab, "invalid peer certificate: certificate expired").await;
+}
+
+#[tokio::test]
+async fn a_controller_with_a_certificate_for_another_name_is_not_followed() {
+    let (mut lab, authority) = (Lab::new(), Authority::new());
+    let server = authority.certify_for(&lab, "server", &["controller.example.com", "127.0.0.2"], |_| ());
+    let address = start_controller(&mut lab, &server, None).await;
+    start_sidecar(&mut lab, &address, &server[2], None).await;
+    never_fresh_because(&mut lab, "invalid peer certificate: certificate not valid for name").await;
 }
 
 #[tokio::test]
@@ -97,7 +131,7 @@ async fn a_sidecar_without_a_certificate_is_not_served_where_one_is_wanted() {
     let server = authority.certify(&lab, "server");
     let address = start_controller(&mut lab, &server, Some(&server[2])).await;
     start_sidecar(&mut lab, &address, &server[2], None).await;
-    never_fresh_because(&mut lab, "").await;
+    never_fresh_because(&mut lab, "CertificateRequired").await;
 }
 
 #[tokio::test]

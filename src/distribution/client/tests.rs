@@ -1,5 +1,6 @@
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::task::JoinSet;
 use tonic::service::Routes;
@@ -19,16 +20,18 @@ use crate::store::Store;
 use crate::store::contract::list;
 use crate::store::embedded::tests::temporary;
 
-/// Remembers the controllers that were connected to, in order.
+/// Remembers the controllers that were connected to, in order, and counts the proofs, also those of no list.
 #[derive(Default)]
-struct Seen(Mutex<Vec<String>>);
+struct Seen(Mutex<Vec<String>>, AtomicUsize);
 
 impl Observer for Seen {
     fn connected(&self, controller: Option<&str>) {
         self.0.lock().unwrap().extend(controller.map(ToOwned::to_owned));
     }
 
-    fn noted(&self, _: Option<&ListName>, _: &Note) {}
+    fn noted(&self, _: Option<&ListName>, note: &Note) {
+        self.1.fetch_add(usize::from(matches!(note, Note::Proven { .. })), Ordering::SeqCst);
+    }
 }
 
 /// Serves a replica of its own over a store; cancelling the token that it returns drains it.
@@ -103,21 +106,21 @@ async fn a_draining_replica_is_left_for_another_and_told_goodbye() {
     until("a newer proof comes", || views.load()[0].knowledge != before).await;
 }
 
-/// A client that has connected to nothing yet.
-fn unconnected(uris: &[String], seed: u64) -> Client {
+/// A client of one list that has connected to nothing yet.
+fn unconnected(uris: &[String], seed: u64, list: ListName, seen: &Arc<Seen>) -> Client {
     let environment = Environment {
         clock: environment::Environment::of_machine().clock,
         random: Arc::new(SeededRandom::new(seed)),
-        observer: Arc::new(Seen::default()),
+        observer: Arc::clone(seen) as Arc<dyn Observer>,
     };
-    let session = Session::new("test#1".to_owned(), vec![ListView::empty(list())]);
-    Client::new(session, Views::new(&[list()]), Controllers { uris: uris.to_vec(), tls: None }, environment)
+    let session = Session::new("test#1".to_owned(), vec![ListView::empty(list.clone())]);
+    Client::new(session, Views::new(&[list]), Controllers { uris: uris.to_vec(), tls: None }, environment)
 }
 
 #[test]
-fn the_pause_between_attempts_doubles_up_to_three_seconds_and_is_no_two_sidecars_same() {
+fn the_pause_between_attempts_doubles_up_to_three_seconds_and_differs_between_sidecars() {
     let pauses = |seed| {
-        let mut client = unconnected(&[], seed);
+        let mut client = unconnected(&[], seed, list(), &Arc::default());
         (0..50).map(|_| client.backoff()).collect::<Vec<_>>()
     };
     let mut longest = Duration::from_millis(100);
@@ -132,21 +135,28 @@ fn the_pause_between_attempts_doubles_up_to_three_seconds_and_is_no_two_sidecars
 
 /// A controller that answers and proves nothing is no better than one that is away.
 #[tokio::test]
-async fn a_proof_makes_the_next_pause_short_again_and_a_stream_alone_does_not() {
+async fn a_proof_makes_the_next_pause_short_again_and_an_answer_alone_does_not() {
     let (folder, store) = temporary().await;
     let sessions = Arc::new(Sessions::new(Predecessor::None));
     let mut tasks = JoinSet::new();
     let (uri, _) = serve(&mut tasks, "one", folder.path(), &store, &sessions);
-    let mut client = unconnected(&[uri], 1);
-    while client.backoff() < LAST_BACKOFF / 2 {}
-    let (views, stop) = (client.views.clone(), CancellationToken::new());
-    let connection = client.open().await.unwrap();
-    assert!(client.backoff() >= LAST_BACKOFF / 2);
-    let proven = async {
-        until("fresh", || matches!(views.load()[0].knowledge, Knowledge::FreshAsOf(_))).await;
-        stop.cancel();
+    let next_after = async |followed: ListName| {
+        let is_served = followed == list();
+        let seen = Arc::new(Seen::default());
+        let mut client = unconnected(std::slice::from_ref(&uri), 1, followed, &seen);
+        while client.backoff() < LAST_BACKOFF / 2 {}
+        let connection = client.open().await.unwrap();
+        let stop = CancellationToken::new();
+        let views = client.views.clone();
+        let proven = || matches!(views.load()[0].knowledge, Knowledge::FreshAsOf(_));
+        let answered = async {
+            until("answers to pings", || seen.1.load(Ordering::SeqCst) > 1 && proven() == is_served).await;
+            stop.cancel();
+        };
+        let (end, ()) = tokio::join!(client.serve(connection, None, &stop), answered);
+        assert!(matches!(end, End::Shutdown));
+        client.backoff()
     };
-    let (end, ()) = tokio::join!(client.serve(connection, None, &stop), proven);
-    assert!(matches!(end, End::Shutdown));
-    assert!(client.backoff() <= FIRST_BACKOFF);
+    assert!(next_after("default/unknown".parse().unwrap()).await >= LAST_BACKOFF / 2);
+    assert!(next_after(list()).await <= FIRST_BACKOFF);
 }

@@ -11,4 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cluster;
 mod control_plane;
+mod refusals;
+mod schema;

@@ -13,5 +13,6 @@ mod support;
 
 mod cluster;
 mod control_plane;
+mod permissions;
 mod refusals;
 mod schema;

@@ -385,15 +385,12 @@ fn every_sentence_of_the_schemas_is_among_the_refusals() {
 }
 
 fn collect_sentences(value: &Value, sentences: &mut Vec<String>) {
-    match value {
-        Value::Object(members) => {
-            let rules = members.get("x-kubernetes-validations").and_then(Value::as_array);
-            let messages =
-                rules.into_iter().flatten().map(|rule| rule["message"].as_str().unwrap().to_owned());
-            sentences.extend(messages);
-            members.values().for_each(|member| collect_sentences(member, sentences));
-        }
-        Value::Array(items) => items.iter().for_each(|item| collect_sentences(item, sentences)),
-        _ => {}
+    if let Value::Object(members) = value {
+        let rules = members.get("x-kubernetes-validations").and_then(Value::as_array);
+        let messages = rules.into_iter().flatten().map(|rule| rule["message"].as_str().unwrap().to_owned());
+        sentences.extend(messages);
+        members.values().for_each(|member| collect_sentences(member, sentences));
+    } else if let Value::Array(items) = value {
+        items.iter().for_each(|item| collect_sentences(item, sentences));
     }
 }

@@ -98,7 +98,7 @@ fn what_a_list_does_not_declare_is_refused_and_what_may_not_reach_is_a_warning()
     let mut other = spec(serde_json::json!({"subject": "alice"}));
     other.compare_with = api::CompareWith::SessionStart;
     assert!(check(&other).unwrap_err().problem.contains("auth_time"));
-    other.issuer = "https://else.example.com".to_owned();
+    other.issuer = Some("https://else.example.com".to_owned());
     assert!(check(&other).unwrap_err().problem.contains("it declares https://id.example.com"));
 }
 

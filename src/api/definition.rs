@@ -1,7 +1,7 @@
 //! The definitions of the kinds, as a Kubernetes API server takes them.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use kube::CustomResourceExt;
 
@@ -23,7 +23,11 @@ pub fn revocation() -> CustomResourceDefinition {
 /// Returns the definition of `TokenRevocationList`.
 #[must_use]
 pub fn token_revocation_list() -> CustomResourceDefinition {
-    with_status(TokenRevocationList::crd())
+    let mut definition = with_status(TokenRevocationList::crd());
+    if let Some(spec) = member(&mut definition, "spec") {
+        take_defaults_from_items(spec, false);
+    }
+    definition
 }
 
 /// Gives new objects a status, with its defaults, so that whoever waits for a condition sees that it is still unknown.
@@ -42,6 +46,20 @@ fn one_member_or_none(target: &JSONSchemaProps) -> Vec<JSONSchemaProps> {
     let one = names
         .map(|name| JSONSchemaProps { required: Some(vec![name.clone()]), ..JSONSchemaProps::default() });
     one.chain([JSONSchemaProps { max_properties: Some(0), ..JSONSchemaProps::default() }]).collect()
+}
+
+/// Leaves defaults within items of lists to whoever reads them: `kubectl apply` compares such a list as a whole, and
+/// would say that it has configured what it has not changed.
+fn take_defaults_from_items(schema: &mut JSONSchemaProps, within_items: bool) {
+    if within_items {
+        schema.default = None;
+    }
+    for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
+        take_defaults_from_items(property, within_items);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        take_defaults_from_items(items, true);
+    }
 }
 
 fn member<'a>(definition: &'a mut CustomResourceDefinition, name: &str) -> Option<&'a mut JSONSchemaProps> {

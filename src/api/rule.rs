@@ -31,8 +31,8 @@ pub(super) fn word() -> Rule {
 }
 
 /// What is a claim's name, or a JSON Pointer (RFC 6901) that reads no item of a list.
-const CLAIM: &str = r"!CLAIM.matches('\\p{Cc}') && (!CLAIM.startsWith('/') || CLAIM.matches('^(/([^/~]|~[01])+)+$') && !CLAIM.matches('^/[^/]+(/[^/]+)*/([0-9]+|-)(/|$)'))";
-const CLAIM_MESSAGE: &str = "give the name of a claim, like sub, or a JSON Pointer to one, like /tenant/id: every part of it has a name, ~ is written ~0 and / is written ~1, and items of lists can't be named";
+const CLAIM: &str = r"bytes(CLAIM).size() <= 256 && !CLAIM.matches('\\p{Cc}') && (!CLAIM.startsWith('/') || CLAIM.matches('^(/([^/~]|~[01])+)+$') && !CLAIM.matches('^/[^/]+(/[^/]+)*/([0-9]+|-)(/|$)'))";
+const CLAIM_MESSAGE: &str = "give the name of a claim in at most 256 bytes, like sub, or a JSON Pointer to one, like /tenant/id: every part of it has a name, ~ is written ~0 and / is written ~1, and items of lists can't be named";
 
 /// The name of a claim.
 pub(super) fn claim() -> Rule {

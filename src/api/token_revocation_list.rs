@@ -112,11 +112,11 @@ pub struct Issuer {
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = rule::claim())]
     pub session_start_claim: Option<String>,
-    /// How far the issuer's clock may run ahead.
+    /// How far the issuer's clock may run ahead. Absent means 1.
     #[serde(default = "one_second")]
     #[schemars(range(max = 300))]
     pub clock_skew_seconds: u32,
-    /// How long after exp and before nbf tokens are accepted.
+    /// How long after exp and before nbf tokens are accepted. Absent means 0.
     #[serde(default)]
     #[schemars(range(max = 300))]
     pub leeway_seconds: u32,

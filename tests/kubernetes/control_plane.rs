@@ -1,15 +1,13 @@
 //! The control plane of the tests does what the tests count on.
 
-use std::process::Output;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use rustix::process::test_kill_process;
+use rustix::process::{Pid, test_kill_process};
 
+use crate::cluster::{done as stdout, wait_until};
 use crate::support::control_plane::ControlPlane;
-
-fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
 
 #[test]
 fn kubectl_talks_to_the_shared_server_as_whom_it_is_told() {
@@ -57,4 +55,41 @@ fn servers_come_back_with_their_data_and_end_with_their_owner() {
     drop(plane);
     assert!(!folder.exists());
     assert!(pids.into_iter().all(|pid| test_kill_process(pid).is_err()));
+}
+
+/// The program of the next test: it waits to be killed.
+#[test]
+#[ignore = "it is started by another test, and ends only with it"]
+fn started_to_be_killed() {
+    let plane = ControlPlane::shared();
+    let (etcd, server) = (plane.etcd().pid(), plane.api_server().pid());
+    println!(
+        "\nstarted {} {} {}",
+        etcd.as_raw_nonzero(),
+        server.as_raw_nonzero(),
+        plane.etcd_data().display()
+    );
+    // Until the other test is gone, too.
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn a_test_that_is_killed_leaves_nothing_behind() {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "control_plane::started_to_be_killed", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.into_iter().find(|line| line.starts_with("started ")).unwrap();
+    let words: Vec<&str> = line.split(' ').collect();
+    let pids = [words[1], words[2]].map(|pid| Pid::from_raw(pid.parse().unwrap()).unwrap());
+    let folder = Path::new(words[3]).parent().unwrap();
+    assert!(folder.exists() && pids.iter().all(|pid| test_kill_process(*pid).is_ok()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until("everything is gone", || {
+        !folder.exists() && pids.iter().all(|pid| test_kill_process(*pid).is_err())
+    });
 }

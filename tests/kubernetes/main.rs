@@ -12,4 +12,8 @@
 mod support;
 
 mod cli;
+mod cluster;
 mod control_plane;
+mod permissions;
+mod refusals;
+mod schema;

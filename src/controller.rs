@@ -44,6 +44,11 @@ const ADMIN_MODE: u32 = 0o600;
 /// Sidecars of other users of this machine may connect to a stream's socket.
 const STREAM_MODE: u32 = 0o666;
 
+/// Above the number of streams: one too many is told so, instead of being left to wait.
+const MAX_STREAM_CONNECTIONS: usize = MAX_STREAMS + 1024;
+/// More people and programs than revoke at one time.
+const MAX_ADMIN_CONNECTIONS: usize = 1024;
+
 /// What a controller is told to do.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -239,7 +244,7 @@ fn serve_streams(
     supervisor.spawn(hub.name(), async move { Ok(replica.run(stop).await?) });
     let routes =
         grpc_serve::described(Routes::new(server.clone()), DESCRIPTORS, &[distribution_server::SERVICE_NAME]);
-    let serving = grpc_serve::serve(listener, transport, routes, stopped.clone());
+    let serving = grpc_serve::serve(listener, transport, routes, MAX_STREAM_CONNECTIONS, stopped.clone());
     supervisor.spawn(format!("{} streams", hub.name()), serving);
     server
 }
@@ -273,7 +278,9 @@ fn serve_admin(supervisor: &mut Supervisor, listener: Listener, admin: Admin, be
         Some(bearer) => bearer.protect(routes),
         None => routes,
     };
-    let serving = grpc_serve::serve(listener, Transport::Plain(guard), routes, supervisor.shutdown());
+    let shutdown = supervisor.shutdown();
+    let serving =
+        grpc_serve::serve(listener, Transport::Plain(guard), routes, MAX_ADMIN_CONNECTIONS, shutdown);
     supervisor.spawn("admin API", serving);
 }
 

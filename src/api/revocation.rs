@@ -339,6 +339,9 @@ pub struct ListReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub lowest: Option<String>,
+    /// The declaration that all of them have in force at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
 }
 
 /// Internal: one history of the store.

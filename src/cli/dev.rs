@@ -67,9 +67,10 @@ pub async fn run(args: DevArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<
     let names = lists.iter().map(ListDocument::name).collect::<Result<Vec<_>, _>>()?;
     let mut supervisor = Supervisor::default();
     let sample = args.files.is_empty().then_some(&issuer);
+    let declared = lists.first().and_then(|list| list.spec.issuers.first()).map(|of| of.issuer.clone());
     let bound = start(args, &data, lists, names.clone(), &mut supervisor).await?;
     // Who reads the lines may have gone; what runs is not for them alone.
-    drop(tell(out, &bound, &names, sample));
+    drop(tell(out, &bound, &names, sample, declared.as_deref()));
     let ended = supervisor.run_until_signal(DRAIN_DEADLINE).await;
     guard.shutdown(FLUSH_DEADLINE).await;
     Ok(ended?)
@@ -141,6 +142,7 @@ fn tell(
     bound: &Bound,
     names: &[ListName],
     sample: Option<&Issuer>,
+    declared: Option<&str>,
 ) -> anyhow::Result<()> {
     let admin = &bound.controller.admin;
     let http = bound.sidecar.http.first().map(ToString::to_string).unwrap_or_default();
@@ -166,7 +168,12 @@ fn tell(
         writeln!(out, "rescind subject alice --reason LostDevice --server {admin}")?;
         writeln!(out, "rescind list --server {admin}")?;
     } else {
-        writeln!(out, "\nrescind status --server {admin}")?;
+        writeln!(out, "\nTake a token of yours as TOKEN, then ask, revoke, and ask again:\n")?;
+        writeln!(out, "curl -i -H \"Authorization: Bearer $TOKEN\" http://{http}/auth")?;
+        if let (Some(list), Some(issuer)) = (names.first(), declared) {
+            writeln!(out, "rescind subject SUB --list {list} --issuer {issuer} --server {admin}")?;
+        }
+        writeln!(out, "rescind status --server {admin}")?;
     }
     writeln!(out, "\nCtrl-C ends it.")?;
     out.flush()?;

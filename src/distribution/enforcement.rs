@@ -3,6 +3,7 @@
 //! Pure: the time is an argument. A sidecar is counted before it can turn fresh: its session is entered when it
 //! subscribes, and a proof is sent only afterwards.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -32,6 +33,15 @@ pub enum Predecessor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(u64);
 
+/// What a sidecar has in use of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InUse {
+    /// Everything up to here.
+    pub version: Version,
+    /// The declaration in force; zero before the first.
+    pub generation: u64,
+}
+
 /// How far the enforcement of a version has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -53,7 +63,7 @@ pub struct Summary {
     /// Of them, those whose stream is open.
     pub connected: u32,
     /// What all of them have in use at least; none while one of them has nothing.
-    pub lowest: Option<Version>,
+    pub lowest: Option<InUse>,
 }
 
 /// A session as status reports show it.
@@ -71,6 +81,18 @@ pub struct SessionReport {
     pub last_ping_age_nanos: u64,
     /// Whether its stream is open.
     pub connected: bool,
+}
+
+impl InUse {
+    /// Returns what two sidecars both have in use; of versions that are not ordered, neither.
+    #[must_use]
+    pub fn and(self, other: Self) -> Option<Self> {
+        let version = match self.version.partial_cmp(&other.version)? {
+            Ordering::Less | Ordering::Equal => self.version,
+            Ordering::Greater => other.version,
+        };
+        Some(Self { version, generation: self.generation.min(other.generation) })
+    }
 }
 
 /// All sessions of a process, over all its replicas.
@@ -94,7 +116,7 @@ struct Session {
     identity: String,
     instance: u128,
     replica: String,
-    lists: HashMap<ListName, Option<Version>>,
+    lists: HashMap<ListName, Option<InUse>>,
     last_ping: Moment,
     connected: bool,
 }
@@ -168,9 +190,9 @@ impl Sessions {
     }
 
     /// Says what a session has in use.
-    pub fn acknowledge(&self, id: SessionId, list: &ListName, version: Version) {
+    pub fn acknowledge(&self, id: SessionId, list: &ListName, in_use: InUse) {
         if let Some(acknowledged) = self.lock().sessions.get_mut(&id).and_then(|s| s.lists.get_mut(list)) {
-            *acknowledged = Some(version);
+            *acknowledged = Some(in_use);
         }
         self.changes.send_modify(|changes| *changes += 1);
     }
@@ -221,7 +243,7 @@ impl Sessions {
         for session in inner.sessions.values() {
             let Some(acknowledged) = session.lists.get(list) else { continue };
             progress.subscribers += 1;
-            if acknowledged.is_some_and(|acknowledged| acknowledged >= version) {
+            if acknowledged.is_some_and(|acknowledged| acknowledged.version >= version) {
                 progress.applied += 1;
             } else if over(session.last_ping) {
                 progress.away += 1;
@@ -249,12 +271,7 @@ impl Sessions {
                 let of = summary.entry(list.clone()).or_insert(first);
                 of.subscribers += 1;
                 of.connected += u32::from(session.connected);
-                // Neither of two that are not ordered is what both have.
-                of.lowest = match (of.lowest, *acknowledged) {
-                    (Some(lowest), Some(other)) if lowest <= other => Some(lowest),
-                    (Some(lowest), Some(other)) if other < lowest => Some(other),
-                    _ => None,
-                };
+                of.lowest = of.lowest.zip(*acknowledged).and_then(|(one, other)| one.and(other));
             }
         }
         summary
@@ -270,7 +287,7 @@ impl Sessions {
                 identity: session.identity.clone(),
                 replica: session.replica.clone(),
                 list: list.clone(),
-                acknowledged: *acknowledged,
+                acknowledged: acknowledged.map(|in_use| in_use.version),
                 last_ping_age_nanos: elapsed(session.last_ping, now),
                 connected: session.connected,
             });

@@ -1,22 +1,23 @@
 //! A replica: follows the store, keeps a publisher per list, and proves freshness by its own heartbeats.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::revocation::names::ListName;
+use crate::revocation::key::HashKey;
+use crate::revocation::names::{ListName, RecordId};
 use crate::revocation::record::Record;
 use crate::revocation::state::{State, Step};
 use crate::revocation::version::Version;
 use crate::runtime::environment::Environment;
 use crate::runtime::random::bytes;
 use crate::store::{
-    Beat, Event, Fetched, Follow, FollowError, Revocation, Store, StoreError, StoredList, Unreadable, What,
+    Beat, Event, Fetched, Follow, FollowError, Revocation, Store, StoreError, StoredList, What,
 };
 
 use super::hub::{Hub, lock};
@@ -47,9 +48,12 @@ pub struct Replica {
     store: Arc<dyn Store>,
     environment: Environment,
     id: u64,
-    /// Lists with a revocation that can't be read.
-    withheld: Mutex<HashSet<ListName>>,
+    /// Lists with a revocation that can't be read or has no row: they are not published until it is gone.
+    withheld: Mutex<Withheld>,
 }
+
+/// By list, what can't be read of it.
+type Withheld = BTreeMap<ListName, BTreeSet<RecordId>>;
 
 impl Replica {
     /// Makes a replica for a hub.
@@ -126,7 +130,11 @@ impl Replica {
         if seen.is_some_and(|seen| !at_or_above(fetched.version, seen)) {
             return Err(Again::WentBack);
         }
-        self.withhold(&fetched.unreadable);
+        self.withheld().clear();
+        fetched
+            .unreadable
+            .iter()
+            .for_each(|unreadable| self.withhold(&unreadable.list, unreadable.id, &unreadable.why));
         let built = lists.iter().filter_map(|list| self.build(list, &fetched)).collect();
         let follow = self.store.follow(fetched.version).await.map_err(after)?;
         *self.hub.lists.write().unwrap_or_else(PoisonError::into_inner) = built;
@@ -139,7 +147,7 @@ impl Replica {
     }
 
     fn build(&self, list: &StoredList, fetched: &Fetched) -> Option<(ListName, Arc<Mutex<ListPublisher>>)> {
-        let name = list.document.name().ok().filter(|name| !self.is_withheld(name))?;
+        let name = list.document.name().ok().filter(|name| !self.withheld().contains_key(name))?;
         let config = match PublishedConfig::new(list) {
             Ok(config) => config,
             Err(error) => {
@@ -149,8 +157,9 @@ impl Replica {
         };
         self.hub.sessions().note_window(&name, config.window_nanos(self.environment.clock.now()));
         let own = fetched.revocations.iter().filter(|revocation| revocation.list == name);
-        let records = own.filter_map(|revocation| derive(revocation, list));
-        let state = State::of(list.hash_key, records);
+        let records: Option<Vec<Record>> =
+            own.map(|revocation| self.derive(revocation, &list.hash_key)).collect();
+        let state = State::of(list.hash_key, records?);
         let publisher =
             ListPublisher::new(state, fetched.version, fetched.horizon, config, self.hub.seal_key());
         Some((name, Arc::new(Mutex::new(publisher))))
@@ -167,9 +176,8 @@ impl Replica {
                 event = follow.next() => match event {
                     Ok(event) => {
                         rounds.observe(&event);
-                        self.apply(&event);
-                        if self.is_unpublished(&event) {
-                            return Again::Fetch("what a list says can't be read, or can be again".to_owned());
+                        if self.apply(&event) == Applied::MayBeWhole {
+                            return Again::Fetch("a list that is withheld has changed".to_owned());
                         }
                     }
                     Err(error) => return after(error),
@@ -242,30 +250,9 @@ impl Replica {
         })
     }
 
-    /// Notes the lists of which nothing can be vouched for.
-    fn withhold(&self, unreadable: &[Unreadable]) {
-        let mut withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
-        *withheld = unreadable.iter().map(|unreadable| unreadable.list.clone()).collect();
-        for Unreadable { id, list, why } in unreadable {
-            tracing::error!(%list, %id, why, "a revocation can't be read: nothing is published of its list");
-        }
-    }
-
-    fn is_withheld(&self, list: &ListName) -> bool {
-        self.withheld.lock().unwrap_or_else(PoisonError::into_inner).contains(list)
-    }
-
-    /// Whether an event changes which lists can be vouched for.
-    fn is_unpublished(&self, event: &Event) -> bool {
-        match &event.what {
-            What::Unreadable(_) => true,
-            What::Added(revocation) => self.is_withheld(&revocation.list),
-            What::Removed { list, .. } => self.is_withheld(list),
-            What::Horizon(_) | What::Heartbeat(_) => false,
-        }
-    }
-
-    fn apply(&self, event: &Event) {
+    fn apply(&self, event: &Event) -> Applied {
+        let withheld = self.withheld().clone();
+        self.unpublish(event);
         self.advance(event);
         let observed = self.environment.clock.now();
         if matches!(event.what, What::Added(_) | What::Removed { .. }) {
@@ -275,6 +262,49 @@ impl Replica {
             news.complete = Some(event.version);
             news.observed = observed;
         });
+        let about = match &event.what {
+            What::Added(revocation) => revocation.id,
+            What::Removed { id, .. } => *id,
+            What::Unreadable(_) | What::Horizon(_) | What::Heartbeat(_) => return Applied::Taken,
+        };
+        let was_withheld = withheld.values().any(|ids| ids.contains(&about));
+        if was_withheld { Applied::MayBeWhole } else { Applied::Taken }
+    }
+
+    /// Nobody vouches for a list without one of its revocations: it is published no more, and the others are.
+    fn unpublish(&self, event: &Event) {
+        let list = match &event.what {
+            What::Added(revocation) => {
+                let lists = self.hub.lists.read().unwrap_or_else(PoisonError::into_inner);
+                let publisher = lists.get(&revocation.list);
+                let hash_key = publisher.map(|publisher| *lock(publisher).state().hash_key());
+                if hash_key.is_none_or(|hash_key| self.derive(revocation, &hash_key).is_some()) {
+                    return;
+                }
+                &revocation.list
+            }
+            What::Unreadable(unreadable) => {
+                self.withhold(&unreadable.list, unreadable.id, &unreadable.why);
+                &unreadable.list
+            }
+            What::Removed { .. } | What::Horizon(_) | What::Heartbeat(_) => return,
+        };
+        self.hub.lists.write().unwrap_or_else(PoisonError::into_inner).remove(list);
+    }
+
+    fn withheld(&self) -> MutexGuard<'_, Withheld> {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn withhold(&self, list: &ListName, id: RecordId, why: &str) {
+        tracing::error!(%list, %id, why, "a revocation can't be read: its list is not published until it is gone");
+        self.withheld().entry(list.clone()).or_default().insert(id);
+    }
+
+    /// Derives the record of a revocation; none if it has no row, and then its list is withheld.
+    fn derive(&self, revocation: &Revocation, hash_key: &HashKey) -> Option<Record> {
+        let record = Record::derive(revocation.id, &revocation.spec, revocation.created, hash_key);
+        record.map_err(|error| self.withhold(&revocation.list, revocation.id, &error.to_string())).ok()
     }
 
     fn advance(&self, event: &Event) {
@@ -284,9 +314,8 @@ impl Replica {
             match &event.what {
                 What::Added(revocation) if revocation.list == *name => {
                     let hash_key = *publisher.state().hash_key();
-                    match Record::derive(revocation.id, &revocation.spec, revocation.created, &hash_key) {
-                        Ok(record) => _ = publisher.apply(Step::Put(record), event.version),
-                        Err(error) => tracing::error!(%error, id = %revocation.id, "a revocation has no row"),
+                    if let Some(record) = self.derive(revocation, &hash_key) {
+                        publisher.apply(Step::Put(record), event.version);
                     }
                 }
                 What::Removed { id, list } if list == name => {
@@ -309,6 +338,11 @@ impl Replica {
         for list in stored {
             let Ok(name) = list.document.name() else { continue };
             let mut publisher = lists.get(&name).map(|publisher| lock(publisher));
+            // A list that was deleted and declared anew between two rounds has another hash key.
+            if publisher.as_ref().is_some_and(|publisher| *publisher.state().hash_key() != list.hash_key) {
+                adopted = Adopted::NewList;
+                continue;
+            }
             let generation = publisher.as_ref().map(|publisher| publisher.config().generation);
             if generation >= Some(list.document.metadata.generation) {
                 continue;
@@ -318,7 +352,7 @@ impl Replica {
                     self.hub.sessions().note_window(&name, config.window_nanos(self.environment.clock.now()));
                     publisher.set_config(config);
                 }
-                (Ok(_), None) if self.is_withheld(&name) => {}
+                (Ok(_), None) if self.withheld().contains_key(&name) => {}
                 (Ok(_), None) => adopted = Adopted::NewList,
                 (Err(error), _) => tracing::error!(list = %name, %error, "a new declaration can't be used"),
             }
@@ -327,12 +361,12 @@ impl Replica {
     }
 }
 
-fn derive(revocation: &Revocation, list: &StoredList) -> Option<Record> {
-    let derived = Record::derive(revocation.id, &revocation.spec, revocation.created, &list.hash_key);
-    if let Err(error) = &derived {
-        tracing::error!(%error, id = %revocation.id, "a revocation has no row");
-    }
-    derived.ok()
+/// What an event did.
+#[derive(PartialEq, Eq)]
+enum Applied {
+    Taken,
+    /// It may have taken away what a list was withheld for.
+    MayBeWhole,
 }
 
 /// Whether a round has read a list that is not published yet.

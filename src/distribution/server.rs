@@ -250,12 +250,12 @@ impl Stream {
             Reaction::Subscribed(list) => sessions.follow(session, &list),
             Reaction::Acknowledged(versions) => {
                 let now = self.shared.clock.now();
-                versions.iter().for_each(|(_, version)| hub.acknowledged(*version, now));
-                versions.iter().for_each(|(list, version)| sessions.acknowledge(session, list, *version));
+                versions.iter().for_each(|(_, in_use)| hub.acknowledged(in_use.version, now));
+                versions.iter().for_each(|(list, in_use)| sessions.acknowledge(session, list, *in_use));
             }
             Reaction::Ping(versions) => {
                 sessions.ping(session, self.shared.clock.now());
-                versions.iter().for_each(|(list, version)| sessions.acknowledge(session, list, *version));
+                versions.iter().for_each(|(list, in_use)| sessions.acknowledge(session, list, *in_use));
             }
             Reaction::Bye(list) => sessions.bye(session, &list),
             Reaction::Refused { list, detail } => {
@@ -288,3 +288,6 @@ impl From<ProtocolError> for Status {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

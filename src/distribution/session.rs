@@ -164,8 +164,10 @@ impl Session {
         }
         self.pings.push_back(OpenPing { nonce, sent: now });
         let in_use = (1..).zip(&self.followed);
-        let in_use = in_use.filter_map(|(reference, followed)| Some((reference, followed.in_use()?)));
-        let acknowledged = in_use.map(|(reference, version)| ack(reference, &version)).collect();
+        let in_use = in_use.filter_map(|(reference, followed)| {
+            Some(ack(reference, &followed.in_use()?, followed.view.generation))
+        });
+        let acknowledged = in_use.collect();
         Some(message(Out::Ping(v1::Ping { nonce: Bytes::copy_from_slice(&nonce), acknowledged })))
     }
 
@@ -242,16 +244,12 @@ impl Session {
             Ok(Update::Snapshot { entries }) => {
                 received.notes.push(Note::Snapshot { index, entries });
                 received.changed.push(index);
-                received
-                    .replies
-                    .extend(followed.held.as_ref().map(|held| message(Out::Ack(ack(reference, held)))));
+                received.replies.extend(acknowledgement(followed, reference));
             }
             Ok(Update::Delta) => {
                 received.notes.push(Note::Delta { index });
                 received.changed.push(index);
-                received
-                    .replies
-                    .extend(followed.held.as_ref().map(|held| message(Out::Ack(ack(reference, held)))));
+                received.replies.extend(acknowledgement(followed, reference));
             }
             Err(refusal) => Self::refuse(followed, index, reference, refusal, received),
         }
@@ -320,8 +318,13 @@ const fn message(message: Out) -> v1::SubscriberMessage {
     v1::SubscriberMessage { message: Some(message) }
 }
 
-fn ack(reference: u32, held: &Sealed) -> v1::Ack {
-    v1::Ack { r#ref: reference, version: Some(version_to_wire(held)) }
+fn acknowledgement(followed: &Followed, reference: u32) -> Option<v1::SubscriberMessage> {
+    let held = followed.held.as_ref()?;
+    Some(message(Out::Ack(ack(reference, held, followed.view.generation))))
+}
+
+fn ack(reference: u32, held: &Sealed, generation: u64) -> v1::Ack {
+    v1::Ack { r#ref: reference, version: Some(version_to_wire(held)), config_generation: generation }
 }
 
 /// Makes the view that an earlier process has left good for denials only.

@@ -14,6 +14,7 @@ use crate::store::SealKey;
 
 use super::MAX_LISTS;
 use super::convert::{ConvertError, Proof, Sealed, digest_from_wire, proof_to_wire, version_from_wire};
+use super::enforcement::InUse;
 use super::frame::Frame;
 use super::publisher::{ListPublisher, Plan, Standing};
 
@@ -80,7 +81,7 @@ pub enum Reaction {
     /// It follows a list.
     Subscribed(ListName),
     /// It has versions in use.
-    Acknowledged(Vec<(ListName, Version)>),
+    Acknowledged(Vec<(ListName, InUse)>),
     /// It has refused an update, which is sent again as a snapshot.
     Refused {
         /// The list.
@@ -89,7 +90,7 @@ pub enum Reaction {
         detail: String,
     },
     /// It wants a proof; its acknowledgements come with it.
-    Ping(Vec<(ListName, Version)>),
+    Ping(Vec<(ListName, InUse)>),
     /// It no longer uses this stream for a list.
     Bye(ListName),
 }
@@ -253,9 +254,9 @@ impl Subscriber {
     /// Notes what the sidecar has in use. While it is not decided what it holds (a resume, or a resync after a
     /// refusal), what it says of it counts for nothing; nor does a version that this store has not sealed: the
     /// sidecar still holds a list of another one, until the snapshot that replaces it has arrived.
-    fn acknowledge(&mut self, ack: v1::Ack) -> Result<Option<(ListName, Version)>, ProtocolError> {
+    fn acknowledge(&mut self, ack: v1::Ack) -> Result<Option<(ListName, InUse)>, ProtocolError> {
         let sealed = version_from_wire("ack.version", ack.version)?;
-        let (reference, version) = (ack.r#ref, sealed.version);
+        let (reference, version, generation) = (ack.r#ref, sealed.version, ack.config_generation);
         let ours = self.is_ours(&sealed);
         let following = self.following.iter_mut().find(|following| following.reference == reference);
         let following = following.ok_or(ProtocolError::Reference { reference })?;
@@ -265,7 +266,7 @@ impl Subscriber {
         }
         following.acknowledged = Some(version);
         following.nacks = 0;
-        Ok(Some((following.list.clone(), version)))
+        Ok(Some((following.list.clone(), InUse { version, generation })))
     }
 
     fn nack(&mut self, nack: v1::Nack) -> Result<Reaction, ProtocolError> {

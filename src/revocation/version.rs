@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::str::FromStr;
 
 /// One history of the store. A store that went back in time starts a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +77,46 @@ impl fmt::Debug for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
+}
+
+/// A version as [`Version`] prints it. It does not say which of two histories with one counter it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToldVersion {
+    epoch_counter: u64,
+    revisions: Revisions,
+}
+
+/// Says that a text is no version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a version: write it as it was told, like 1/184467 or 1/184467+12")]
+pub struct ToldVersionError;
+
+impl FromStr for ToldVersion {
+    type Err = ToldVersionError;
+
+    fn from_str(text: &str) -> Result<Self, ToldVersionError> {
+        let (epoch, revisions) = text.split_once('/').ok_or(ToldVersionError)?;
+        let (revocations, segments) = revisions.split_once('+').unwrap_or((revisions, "0"));
+        let revisions = Revisions { revocations: number(revocations)?, segments: number(segments)? };
+        Ok(Self { epoch_counter: number(epoch)?, revisions })
+    }
+}
+
+impl ToldVersion {
+    /// Tells whether this is at or above a version.
+    #[must_use]
+    pub fn reaches(&self, version: &Version) -> bool {
+        match self.epoch_counter.cmp(&version.epoch.counter) {
+            Ordering::Equal => self.revisions >= version.revisions,
+            unequal => unequal == Ordering::Greater,
+        }
+    }
+}
+
+fn number(text: &str) -> Result<u64, ToldVersionError> {
+    // `u64` would take a sign.
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or(ToldVersionError)
 }
 
 #[cfg(test)]

@@ -60,7 +60,6 @@ impl Gate {
     }
 
     /// Puts the gate in front of the routes that a router has so far; routes that are added later are not behind it.
-    #[must_use]
     pub fn in_front_of(&self, router: Router) -> Router {
         router.layer(from_fn_with_state(self.clone(), pass))
     }

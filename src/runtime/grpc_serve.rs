@@ -28,7 +28,8 @@ pub enum Transport {
     Tls(Arc<ServerConfig>),
 }
 
-/// Serves until `shutdown`, then lets calls in flight end.
+/// Serves until `shutdown`, then lets calls in flight end. Beyond `connections` at one time, others wait in the queue
+/// of the kernel.
 ///
 /// # Errors
 /// The transport's.
@@ -36,8 +37,10 @@ pub async fn serve(
     listener: Listener,
     transport: Transport,
     routes: Routes,
+    connections: usize,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let incoming = listener.bounded(connections);
     let mut server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
@@ -47,10 +50,10 @@ pub async fn serve(
     match transport {
         Transport::Plain(guard) => {
             let routes = guard.map_or(routes.clone(), |guard| guarded(routes, guard));
-            server.add_routes(routes).serve_with_incoming_shutdown(listener, stop).await?;
+            server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop).await?;
         }
         Transport::Tls(config) => {
-            let incoming = tls::incoming(listener, config);
+            let incoming = tls::incoming(incoming, config);
             server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop).await?;
         }
     }
@@ -86,3 +89,6 @@ pub fn described(routes: Routes, descriptors: &[u8], services: &[&str]) -> Route
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

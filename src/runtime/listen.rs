@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 
 pub use self::address::{Address, BadAddress};
 use self::socket_file::SocketFile;
-pub use self::stream::{Peer, Stream};
+pub use self::stream::{Peer, Placed, Stream};
 
 mod address;
 mod socket_file;
@@ -189,6 +190,24 @@ impl Listener {
     /// service. Cancel safe.
     pub async fn accept(&mut self) -> Stream {
         poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Accepts no more than so many connections at one time: others wait in the queue of the kernel.
+    pub fn bounded(
+        self,
+        connections: usize,
+    ) -> impl futures::Stream<Item = io::Result<Placed>> + Send + Unpin + use<> {
+        let places = Arc::new(Semaphore::new(connections));
+        Box::pin(futures::stream::unfold(self, move |mut listener| {
+            let places = Arc::clone(&places);
+            async move {
+                // Fails only if the semaphore is closed, which nobody does. The order matters: a connection that can't
+                // be served is not taken from the queue.
+                let place = places.acquire_owned().await.ok()?;
+                let stream = listener.accept().await;
+                Some((Ok(Placed::new(stream, place)), listener))
+            }
+        }))
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Stream> {

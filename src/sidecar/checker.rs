@@ -27,11 +27,13 @@ use crate::token::rules::Now;
 use self::complaints::Complaints;
 use self::evidence::{Evidence, Origin};
 use self::findings::{Findings, Removal, conclude};
-use self::panel::{Force, Panel, token_time};
+use self::panel::{Conflict, Force, Panel, token_time};
 use self::presented::{Found, Lines, declared_upstream, same_claims};
 pub use self::steps::Step;
 use self::steps::Steps;
-use super::outcome::{Decision, Effort, Observer, Outcome, Strip, Transport, Verdict, Why};
+use super::outcome::{
+    Contradiction, Decision, Effort, Observer, Outcome, Strip, Subject, Transport, Verdict, Why,
+};
 use super::request::{Credential, Method, Request};
 
 mod complaints;
@@ -85,7 +87,8 @@ fn run(views: &[Arc<ListView>], request: &Request<'_>, now: Moment, steps: &mut 
         }
     }
     let time = token_time(views, now);
-    Check { panel, request, time, findings: Findings::default(), effort: Effort::default(), steps }.run()
+    let (findings, effort) = (Findings::default(), Effort::default());
+    Check { panel, request, time, findings, effort, contradiction: None, steps }.run()
 }
 
 /// A preflight carries no credentials; what carries some all the same loses them.
@@ -108,6 +111,7 @@ struct Check<'c> {
     time: Now,
     findings: Findings,
     effort: Effort,
+    contradiction: Option<Box<Contradiction>>,
     steps: &'c mut Steps,
 }
 
@@ -152,6 +156,7 @@ impl Check<'_> {
             best_effort,
             strip: if anonymous { strip } else { Strip::Nothing },
             clear_cookies: if refused { clear_cookies } else { Vec::new() },
+            contradiction: self.contradiction,
             effort: self.effort,
         }
     }
@@ -190,9 +195,7 @@ impl Check<'_> {
     /// that.
     fn lines(&mut self, lines: Lines<'_>) -> (Verdict, Strip, Vec<String>) {
         let sources = self.panel.sources();
-        if let Some(force) = sources.conflict {
-            self.findings.doubt(force, Why::SourceConflict);
-        }
+        self.contradicted(Subject::Source, sources.conflict);
         let (found, in_shadow) = lines.find(&sources);
         if let Some(verdict) = in_shadow {
             self.findings.refuse(Force::Shadow, verdict);
@@ -248,9 +251,7 @@ impl Check<'_> {
             Place::Cookie(name) => name == source,
             Place::AuthorizationBearer => source.eq_ignore_ascii_case("authorization"),
         });
-        if let Some(force) = sources.conflict {
-            self.findings.doubt(force, Why::SourceConflict);
-        }
+        self.contradicted(Subject::Source, sources.conflict);
         match named.map(|source| &source.kind) {
             Some(TokenKind::Opaque { issuer }) => self.opaque(issuer, token),
             Some(TokenKind::Jwt) => self.jwt(token, None),
@@ -261,6 +262,19 @@ impl Check<'_> {
                 Verdict::Unknown(why)
             }
         }
+    }
+
+    /// Notes that two lists contradict each other, if they do.
+    fn contradicted(&mut self, about: Subject, conflict: Option<Conflict<'_>>) {
+        let Some(Conflict { force, lists: [one, other] }) = conflict else { return };
+        let (why, step) = match about {
+            Subject::Issuer => (Why::IssuerConflict, "issuer"),
+            Subject::Source => (Why::SourceConflict, "source"),
+        };
+        self.findings.doubt(force, why);
+        let contradiction = Contradiction::new(about, one, other);
+        self.steps.note(step, false, || contradiction.to_string());
+        self.contradiction.get_or_insert(Box::new(contradiction));
     }
 
     /// Notes a refusal by all lists together.
@@ -406,6 +420,9 @@ impl Checker {
         if outcome.verdict == Verdict::Unknown(Why::BadPolicy) && *policy != RoutePolicy::default() {
             let why = "it names a list that is not followed here, or preflight=allow where no method can be trusted";
             self.complaints.warn(transport, &format!("{why}: {policy:?}"));
+        }
+        if let Some(contradiction) = &outcome.contradiction {
+            self.complaints.contradiction(contradiction);
         }
         self.observer.checked(transport, &outcome);
         outcome

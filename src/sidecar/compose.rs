@@ -359,12 +359,14 @@ async fn serve_grpc(
     // Health and reflection are added behind its back: that a sidecar is busy does not make it ill.
     let routes = Routes::from(gate.in_front_of(routes.into_axum_router()));
     let routes = grpc_serve::described(routes, DESCRIPTORS, services);
-    grpc_serve::serve(listener.rehome()?, Transport::Plain(guard), routes, shutdown).await
+    grpc_serve::serve(listener.rehome()?, Transport::Plain(guard), routes, LIMITS.max_connections, shutdown)
+        .await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sidecar::test_support::{self, config, view};
 
     fn check(controller: &str, expected: Result<(), &str>) {
         let config = Config {
@@ -401,5 +403,23 @@ mod tests {
         check("unix:stream.sock", Err("write https://host:port"));
         check("ftp://127.0.0.1", Err("write https://host:port"));
         check("", Err("is no URI"));
+    }
+
+    /// A sidecar that can't vouch says so in its answers; taken out of service, it would take its workload with it.
+    #[test]
+    fn once_ready_it_stays_ready_when_a_list_is_stale_or_corrupt() {
+        let published = Views::new(&["aa".parse().unwrap(), "bb".parse().unwrap()]);
+        let publish = |index, name, state| published.publish(index, view(config(name), state, &[]));
+        let readiness = readiness(&published);
+        publish(0, "aa", test_support::State::Fresh);
+        publish(1, "bb", test_support::State::NeverFresh);
+        let report = readiness.report();
+        assert!(!report.is_ready() && report.to_string().contains("list default/bb was not proven yet"));
+        publish(1, "bb", test_support::State::Fresh);
+        assert!(readiness.report().is_ready());
+        for state in test_support::State::ALL {
+            publish(1, "bb", state);
+            assert!(readiness.report().is_ready(), "{state:?}");
+        }
     }
 }

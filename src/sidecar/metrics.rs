@@ -238,3 +238,6 @@ fn gauges(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

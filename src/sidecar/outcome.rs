@@ -1,5 +1,6 @@
 //! What a check concludes, as a value: every transport says the same thing in its own words.
 
+use crate::revocation::names::ListName;
 use crate::revocation::row::RowKind;
 use crate::revocation::verdict::Doubt;
 use crate::revocation::version::Version;
@@ -128,6 +129,45 @@ pub struct Effort {
     pub issued_ahead_nanos: u64,
 }
 
+/// Two lists that say different things of one thing; which is right can't be told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Contradiction {
+    /// About what.
+    pub about: Subject,
+    /// Which lists, in the order of their names.
+    pub lists: [ListName; 2],
+}
+
+/// What lists can contradict each other about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// Who verifies the tokens of an issuer, or with which keys.
+    Issuer,
+    /// What kind of token a source carries.
+    Source,
+}
+
+impl Contradiction {
+    /// Names two lists.
+    #[must_use]
+    pub fn new(about: Subject, one: &ListName, other: &ListName) -> Self {
+        let mut lists = [one.clone(), other.clone()];
+        lists.sort();
+        Self { about, lists }
+    }
+}
+
+impl std::fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [one, other] = &self.lists;
+        let what = match self.about {
+            Subject::Issuer => "who verifies the tokens of an issuer that both declare, or with which keys",
+            Subject::Source => "what kind of token a source that both declare carries",
+        };
+        write!(f, "lists {one} and {other} differ about {what}")
+    }
+}
+
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -150,6 +190,8 @@ pub struct Outcome {
     pub strip: Strip,
     /// Cookies whose token was refused, and which their source wants dropped by the browser.
     pub clear_cookies: Vec<String>,
+    /// Lists that contradict each other, for people.
+    pub contradiction: Option<Box<Contradiction>>,
     /// What it cost.
     pub effort: Effort,
 }
@@ -169,6 +211,7 @@ impl Outcome {
             best_effort: false,
             strip: Strip::Nothing,
             clear_cookies: Vec::new(),
+            contradiction: None,
             effort: Effort::default(),
         }
     }

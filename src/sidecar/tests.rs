@@ -9,8 +9,9 @@ use super::outcome::Decision;
 use super::test_support::*;
 use crate::distribution::view::ListView;
 use crate::revocation::row::Rows;
-use crate::revocation::selector::{Selection, Target};
+use crate::revocation::selector::{ClaimMatch, Selection, Target, TypedValue};
 use crate::runtime::gate::Admission;
+use crate::token::list_config::{DeclaredSelector, ListConfig};
 use crate::token::selection::sha256;
 
 mod paths;
@@ -97,6 +98,46 @@ fn rejected(reason: &'static str) -> Expected {
     deny("rejected", reason, 401)
 }
 
+/// Selectors that read an array, a claim within an object, and a number.
+fn declared() -> Vec<DeclaredSelector> {
+    let shapes: [(&str, &[&str]); 3] =
+        [("group", &["groups"]), ("tenant", &["/realm/tenants/id"]), ("level-of", &["level", "sub"])];
+    let selector = |(name, claims): (&str, &[&str])| DeclaredSelector {
+        name: name.to_owned(),
+        claims: claims.iter().map(|claim| claim.parse().unwrap()).collect(),
+    };
+    shapes.map(selector).into()
+}
+
+/// One target by a selector of [`declared`].
+fn by(name: &str, values: &[(&str, TypedValue)]) -> Selection {
+    let value = |(claim, value): &(&str, TypedValue)| ClaimMatch {
+        claim: claim.parse().unwrap(),
+        value: value.clone(),
+    };
+    Selection::Declared { name: name.to_owned(), values: values.iter().map(value).collect() }
+}
+
+fn text(value: &str) -> TypedValue {
+    TypedValue::String(value.to_owned())
+}
+
+fn number(value: &str) -> TypedValue {
+    TypedValue::Number(value.parse().unwrap())
+}
+
+fn session_started_until(seconds: u64) -> Rows {
+    Rows { session_started: issued_until(seconds).issued, ..Rows::default() }
+}
+
+/// A token with something for every selector to read. It was renewed: its session is older than it is.
+fn rich() -> Presents {
+    Presents::Bearer(token_with(json!({
+        "auth_time": 990_000, "groups": ["staff", "admins"], "level": 7,
+        "realm": {"tenants": [{"id": "a"}, {"id": "b"}]},
+    })))
+}
+
 fn hits() -> Vec<(&'static str, Target, Rows)> {
     let hit = |name, selection, rows| (name, target(selection), rows);
     let key = crate::token::keys::VerifyingKey::from_jwk(&IDP.jwk()).unwrap();
@@ -104,10 +145,31 @@ fn hits() -> Vec<(&'static str, Target, Rows)> {
         hit("token", Selection::Token("t1".into()), always()),
         hit("session", Selection::Session("s1".into()), always()),
         hit("subject", Selection::Subject("alice".into()), issued_until(999_899)),
+        hit("subject's sessions", Selection::Subject("alice".into()), session_started_until(989_999)),
         hit("client", Selection::Client("web".into()), issued_until(2_000_000)),
         hit("kid", Selection::Key("k1".into()), always()),
         hit("thumbprint", Selection::Key(key.thumbprint), always()),
         hit("everything", Selection::Everything, issued_until(999_900)),
+        hit("an element of an array", by("group", &[("groups", text("admins"))]), always()),
+        hit("a nested claim", by("tenant", &[("/realm/tenants/id", text("b"))]), always()),
+        hit(
+            "a number and a subject",
+            by("level-of", &[("level", number("7.0")), ("sub", text("alice"))]),
+            always(),
+        ),
+    ]
+}
+
+/// Neighbours of the hits: each differs from one in a single respect, and denies nothing.
+fn misses() -> Vec<(Target, Rows)> {
+    let miss = |selection, rows| (target(selection), rows);
+    vec![
+        miss(Selection::Subject("alice".into()), session_started_until(989_998)),
+        miss(Selection::Everything, issued_until(999_898)),
+        miss(by("group", &[("groups", text("root"))]), always()),
+        miss(by("tenant", &[("/realm/tenants/id", text("c"))]), always()),
+        miss(by("level-of", &[("level", text("7")), ("sub", text("alice"))]), always()),
+        miss(by("level-of", &[("level", number("7")), ("sub", text("bob"))]), always()),
     ]
 }
 
@@ -116,6 +178,7 @@ fn table_of_states() -> Vec<Case> {
     let mut cases = Vec::new();
     for state in State::ALL {
         for config in [config("shop"), best_effort("shop")] {
+            let config = ListConfig { selectors: declared(), ..config };
             let name = format!("{state:?} {:?}", config.freshness.policy);
             let without = match (state, config.freshness.policy) {
                 (State::Fresh, _) | (State::Stale, crate::revocation::freshness::Policy::BestEffort) => {
@@ -142,8 +205,11 @@ fn table_of_states() -> Vec<Case> {
             cases.push(case(format!("{name}, opaque"), &[clean], opaque, &[], opaque_expected));
             for (hit, target, rows) in hits() {
                 let listed = view(config.clone(), state, &[(target, rows)]);
-                cases.push(case(format!("{name}, hit by {hit}"), &[listed], bearer(), &[], REVOKED));
+                cases.push(case(format!("{name}, hit by {hit}"), &[listed], rich(), &[], REVOKED));
             }
+            let beside = view(config.clone(), state, &misses());
+            let name_beside = format!("{name}, beside every hit");
+            cases.push(case(name_beside, &[beside], rich(), &[], without.clone()));
             let hit = (target(Selection::Opaque(sha256(b"abc"))), always());
             let listed = view(config, state, &[hit]);
             let opaque = Presents::Cookie("session", "abc".into());

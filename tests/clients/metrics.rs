@@ -10,6 +10,7 @@ use tokio::process::Command;
 use crate::support::PATIENCE;
 use crate::support::http1::{Ask, Reply, ask_tcp};
 use crate::support::lab::{Lab, Process};
+use crate::support::metrics::metric;
 use crate::support::tools::tool;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -62,4 +63,40 @@ async fn who_asks_for_openmetrics_gets_it() {
         assert_eq!((reply.status, reply.all("content-type")), (200, vec![OPEN_METRICS]));
         assert!(reply.body.ends_with("# EOF\n"), "{}", reply.body);
     }
+}
+
+/// Returns the sum of the samples of a metric that have all these labels.
+fn sum(text: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let has = |line: &str, (label, value): &(&str, &str)| line.contains(&format!("{label}=\"{value}\""));
+    let lines = text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+    let lines = lines.filter(|line| labels.iter().all(|label| has(line, label)));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn checks_count_by_how_they_were_answered_and_a_revocation_by_how_long_it_took() {
+    let mut lab = busy().await;
+    for _ in 0..2 {
+        lab.check("x").await.unwrap();
+    }
+    let sidecar = scrape(lab.sidecar.as_ref().unwrap(), "text/plain").await.body;
+    let checks = |decision, reason| {
+        let labels = [
+            ("transport", "check"),
+            ("decision", decision),
+            ("reason", reason),
+            ("shadow", "false"),
+            ("best_effort", "false"),
+        ];
+        sum(&sidecar, "rescind_checks_total", &labels)
+    };
+    assert_eq!((checks("deny", "REVOKED"), checks("deny", "MALFORMED")), (1.0, 3.0), "{sidecar}");
+    // Waiting until the sidecar was fresh took one, or some more.
+    assert!(checks("allow", "") >= 2.0, "{sidecar}");
+    assert_eq!(sum(&sidecar, "rescind_list_entries", &[("list", "default/shop")]), 1.0);
+    let health = lab.controller().address("health").to_owned();
+    let count = metric(&health, "rescind_propagation_seconds_count").await;
+    assert!(count >= 1.0, "{count}");
+    let (took, most) = (metric(&health, "rescind_propagation_seconds_sum").await, PATIENCE.as_secs_f64());
+    assert!(took > 0.0 && took < count * most, "{took}");
 }

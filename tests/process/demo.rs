@@ -63,6 +63,9 @@ async fn the_development_server_takes_a_folder_an_address_and_manifests_and_ends
     };
     let told = tokio::time::timeout(PATIENCE, told).await.unwrap();
     assert!(told.contains("default/shop") && told.contains(&socket.display().to_string()), "{told}");
+    assert!(told.contains("curl -i -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:"), "{told}");
+    let revoke = "rescind subject SUB --list default/shop --issuer https://";
+    assert!(told.contains(revoke), "{told}");
     assert!(data.join("store").join("rescind.redb").exists());
     let pid = Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap()).unwrap();
     kill_process(pid, Signal::INT).unwrap();

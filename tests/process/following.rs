@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::relay::{Mode, Relay};
 use crate::support::PATIENCE;
-use crate::support::lab::Lab;
+use crate::support::lab::{Lab, parts};
 use crate::support::metrics::metric;
 use crate::support::wait::wait_for;
 
@@ -105,6 +105,36 @@ async fn a_sidecar_moves_to_another_replica_and_resumes_there() {
     assert_eq!(replicas, ["replica-1"], "{}", lab.logs());
     let health = lab.sidecar().address("health").to_owned();
     assert_eq!(metric(&health, "rescind_snapshots_total").await, 1.0, "{}", lab.logs());
+}
+
+/// Failure 17: a controller that hangs, and has not failed, is left while what it has proven still counts.
+#[tokio::test]
+async fn a_controller_that_hangs_is_left_for_another_before_anything_is_stale() {
+    // Longer than a controller is waited for, by more than a move takes; and shorter than the transport's keepalive.
+    let mut lab = Lab::declaring(|spec| spec["freshness"]["boundSeconds"] = json!(8));
+    let other = lab.path("other.sock");
+    lab.start_controller(&[&format!("--listen={}", other.display())]).await;
+    let relays = [
+        Relay::start(lab.path("relay-a.sock"), lab.path("stream.sock")),
+        Relay::start(lab.path("relay-b.sock"), other),
+    ];
+    relays[1].set(Mode::Cut);
+    let arguments = lab.sidecar_arguments_to(&[relays[0].uri(), relays[1].uri()]);
+    lab.start_sidecar_with(&arguments).await;
+    lab.until_fresh().await;
+    relays[1].set(Mode::Pass);
+    relays[0].set(Mode::Hang);
+    let revoked = lab.revoke(Target::Subject("alice".into())).await;
+    let bob = lab.keys.token(&json!({"sub": "bob"}));
+    // Only the other replica can prove what was revoked after the first one hung.
+    wait_for("a proof from the other replica", PATIENCE, async || {
+        let answer = lab.check(&bob).await.unwrap();
+        assert_eq!(answer.verdict(), v1::VerdictKind::Active, "{answer:?}\n{}", lab.logs());
+        if parts(&answer.version) >= parts(&revoked.version) { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+    let log = lab.sidecar().child.log();
+    assert!(log.contains("the controller has proven nothing for 3200 ms"), "{log}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 mod support;
 
 mod browser;
+mod commands;
 mod demo;
 mod faults;
 mod following;

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use rescind::proto::v1;
 use rescind::proto::v1::target::Target;
+use rescind::runtime::dial;
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::time::Instant;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::PATIENCE;
 use crate::support::lab::{BOUND, LIST, Lab};
@@ -118,6 +122,33 @@ async fn a_controller_that_is_told_to_stop_drains_and_ends_well_and_its_sidecar_
     assert!(ended.success(), "{}", lab.logs());
     lab.start_controller(&[]).await;
     lab.until_fresh().await;
+}
+
+/// A call that does not end holds the drain up; who asks twice means it.
+#[tokio::test]
+async fn a_second_request_to_stop_ends_the_process_at_once_and_says_who_was_still_at_work() {
+    let mut lab = Lab::start().await;
+    let uri = format!("unix:{}", lab.path("check.sock").display());
+    let mut health = HealthClient::new(dial::channel(&uri, None, |endpoint| endpoint).unwrap());
+    let watched = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let sidecar = lab.sidecar();
+    let said = async |text: &str| {
+        wait_for(text, PATIENCE, async || {
+            let log = sidecar.child.log();
+            if log.contains(text) { Ok(()) } else { Err(log) }
+        })
+        .await;
+    };
+    sidecar.child.signal(Signal::TERM).unwrap();
+    said("draining").await;
+    let second = Instant::now();
+    sidecar.child.signal(Signal::TERM).unwrap();
+    said("error: stopped by a second signal; still at work: checks-").await;
+    let ended = lab.sidecar().child.ended(PATIENCE).await.unwrap();
+    assert_eq!(ended.code(), Some(1), "{}", lab.logs());
+    // The drain may take 15 s.
+    assert!(second.elapsed() < Duration::from_secs(10), "{:?}", second.elapsed());
+    drop(watched);
 }
 
 /// Enforced is a fact: a controller that has just started does not know who was told what before.

@@ -1,5 +1,6 @@
 //! What can't be had at the start: a clear sentence, exit code 1, and nothing lost.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -7,7 +8,9 @@ use rescind::proto::v1;
 use rescind::proto::v1::target::Target;
 use serde_json::json;
 
+use crate::support::PATIENCE;
 use crate::support::lab::{Lab, Program};
+use crate::support::wait::wait_for;
 
 /// Runs a program of ours that is to fail at once; returns what it said.
 fn failure(program: Program, arguments: &[String]) -> String {
@@ -93,12 +96,15 @@ fn wrong_flags_say_what_is_right() {
     check(sidecar("--list", "--list=Bad_Name"), "is not a name");
     check(sidecar("--socket", "--socket=/nowhere/check.sock"), "/nowhere");
     check(sidecar("--http", "--http=0.0.0.0:0"), "checks are in the clear");
+    check(sidecar("--max", "--max-concurrent-checks=0"), "0 is not in 1..=1000000");
 }
 
 /// An unreadable or corrupt snapshot: the sidecar starts, and vouches for nobody until it is told more.
 #[tokio::test]
 async fn a_damaged_snapshot_is_not_used_and_does_not_stop_the_sidecar() {
     let mut lab = Lab::start().await;
+    // Issued before the revocation, however long the rest takes.
+    let alice = lab.keys.token(&json!({"sub": "alice"}));
     let revoked = lab.revoke(Target::Subject("alice".into())).await;
     lab.until_enforced(&revoked.version).await;
     lab.sidecar().child.kill().await.unwrap();
@@ -110,8 +116,7 @@ async fn a_damaged_snapshot_is_not_used_and_does_not_stop_the_sidecar() {
     assert!(lab.sidecar().child.log().contains("the snapshot on the disk can't be used"));
     lab.start_controller(&[]).await;
     lab.until_fresh().await;
-    let answer = lab.check(&lab.keys.token(&json!({"sub": "alice"}))).await.unwrap();
-    assert_eq!(answer.verdict(), v1::VerdictKind::Revoked);
+    assert_eq!(lab.check(&alice).await.unwrap().verdict(), v1::VerdictKind::Revoked);
 }
 
 /// A list that nobody has declared: the sidecar runs, is not ready, and says why.
@@ -135,5 +140,32 @@ fn help_shows_an_example() {
         let output = Command::new(Path::new(path)).arg("--help").output().unwrap();
         assert!(output.status.success());
         assert!(String::from_utf8(output.stdout).unwrap().contains("Example:"));
+    }
+}
+
+/// Whoever can read the store or a snapshot learns who is revoked; whoever can write to the admin API revokes.
+#[tokio::test]
+async fn files_and_sockets_are_open_to_nobody_who_has_no_use_for_them() {
+    let mut lab = Lab::new();
+    let claims = format!("--claims-socket={}", lab.path("claims.sock").display());
+    lab.start_controller(&[]).await;
+    lab.start_sidecar(&[&claims]).await;
+    lab.until_fresh().await;
+    let mode = |name: &str| std::fs::metadata(lab.path(name)).map(|found| found.permissions().mode() & 0o777);
+    let written = async || mode("sidecar/default_shop.snapshot").map_err(|error| error.to_string());
+    wait_for("the snapshot is written", PATIENCE, written).await;
+    for (name, expected) in [
+        ("admin.sock", 0o600),
+        ("claims.sock", 0o600),
+        ("stream.sock", 0o666),
+        ("check.sock", 0o666),
+        ("auth.sock", 0o666),
+        ("store", 0o700),
+        ("store/rescind.redb", 0o600),
+        ("sidecar", 0o700),
+        ("sidecar/default_shop.snapshot", 0o600),
+    ] {
+        let found = mode(name).unwrap();
+        assert_eq!(found, expected, "{name}: {found:o} is not {expected:o}");
     }
 }

@@ -1,5 +1,7 @@
 //! Every row of the table, on every route, through every proxy, with and without forged headers.
 
+use rescind::token::list_config::Enforcement;
+
 use crate::expected::{Expected, Knowledge, Route, expect, judge};
 use crate::fronts::{Fronts, Proxy, is_of_application};
 use crate::presented::{self, Presented};
@@ -20,19 +22,29 @@ fn forged(ask: Ask) -> Ask {
     FORGED.iter().fold(ask, |ask, (name, value)| ask.line(name, value))
 }
 
-/// Asks everything, and fails with everything that is wrong.
+/// Asks everything, and fails with everything that is wrong. The list is enforced.
 pub(crate) async fn check(fronts: &Fronts, knowledge: Knowledge, table: &[Presented]) {
+    check_as(fronts, knowledge, Enforcement::Enforce, table).await;
+}
+
+/// The same, of a list that says whether it is enforced.
+pub(crate) async fn check_as(
+    fronts: &Fronts,
+    knowledge: Knowledge,
+    enforcement: Enforcement,
+    table: &[Presented],
+) {
     let mut wrong = Vec::new();
     let (mut answered, before) = (0, fronts.upstream.paths().len());
-    for proxy in Proxy::ALL {
-        for route in Route::ALL {
+    for proxy in fronts.proxies() {
+        for route in Route::of(proxy) {
             for presented in table {
-                let expected = expect(knowledge, route, presented, proxy);
+                let expected = expect(knowledge, enforcement, *route, presented, proxy);
                 let ask = presented.ask(route.path());
                 for (kind, ask) in [("", ask.clone()), (" (forged headers)", forged(ask))] {
                     let reply = fronts.ask(proxy, &ask).await;
                     answered += usize::from(is_of_application(&reply));
-                    let found = judge(expected, presented, proxy, &reply);
+                    let found = judge(expected, knowledge, presented, proxy, &reply);
                     let name = &presented.name;
                     wrong
                         .extend(found.iter().map(|what| format!("{proxy:?} {route:?} {name}{kind}: {what}")));
@@ -64,7 +76,8 @@ async fn every_proxy_follows_the_decision_table() {
 fn the_table_expects_the_same_of_revoked_and_of_invalid() {
     let of = |meaning| {
         let presented = Presented::bearer("", meaning, "");
-        Route::ALL.map(|route| expect(Knowledge::Fresh, route, &presented, Proxy::Envoy))
+        Route::ALL
+            .map(|route| expect(Knowledge::Fresh, Enforcement::Enforce, route, &presented, Proxy::Envoy))
     };
     let (revoked, rejected) = (of(presented::Meaning::Revoked), of(presented::Meaning::Rejected));
     let differ = revoked.iter().zip(&rejected).filter(|(one, other)| one != other);

@@ -1,8 +1,11 @@
 //! What must follow: the table "Verdict, decision, HTTP" of the contract, for every route of the examples.
 
+use rescind::token::list_config::Enforcement;
+
 use crate::fronts::{Proxy, got, is_of_application};
 use crate::presented::{Meaning, Presented};
 use crate::support::http1::Reply;
+use crate::support::lab::BOUND;
 
 /// A route of the examples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,13 +15,31 @@ pub(crate) enum Route {
     Lenient,
     Report,
     Narrow,
+    /// Preflights pass; all else is as where a token is required.
+    Cors,
     Bad,
     Unasked,
 }
 
 impl Route {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Required, Self::Optional, Self::Lenient, Self::Report, Self::Narrow, Self::Bad, Self::Unasked];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Required,
+        Self::Optional,
+        Self::Lenient,
+        Self::Report,
+        Self::Narrow,
+        Self::Cors,
+        Self::Bad,
+        Self::Unasked,
+    ];
+
+    /// Returns the routes in a proxy's example.
+    pub(crate) const fn of(proxy: Proxy) -> &'static [Self] {
+        match proxy {
+            Proxy::Envoy | Proxy::Nginx | Proxy::Caddy => &Self::ALL,
+            Proxy::EnvoyJwtAuthn => &[Self::Required, Self::Optional, Self::Unasked],
+        }
+    }
 
     /// Returns a path of the route.
     pub(crate) const fn path(self) -> &'static str {
@@ -28,6 +49,7 @@ impl Route {
             Self::Lenient => "/lenient/login",
             Self::Report => "/report/page",
             Self::Narrow => "/narrow/page",
+            Self::Cors => "/cors/page",
             Self::Bad => "/bad/page",
             Self::Unasked => "/healthz",
         }
@@ -39,6 +61,8 @@ impl Route {
 pub(crate) enum Knowledge {
     /// It can vouch.
     Fresh,
+    /// What it knows is older than the bound, and the list says to decide all the same.
+    BestEffort,
     /// What it knows is too old: good for refusals only.
     Stale,
     /// It knows nothing, not even where tokens are.
@@ -73,18 +97,32 @@ pub(crate) enum Tokens {
 }
 
 /// States what must follow.
-pub(crate) fn expect(knowledge: Knowledge, route: Route, presented: &Presented, proxy: Proxy) -> Expected {
+pub(crate) fn expect(
+    knowledge: Knowledge,
+    enforcement: Enforcement,
+    route: Route,
+    presented: &Presented,
+    proxy: Proxy,
+) -> Expected {
     if let Some(status) = presented.refused_by(proxy) {
         return Expected::ByProxy(status);
     }
-    let meaning = match (route, presented.meaning) {
-        (Route::Narrow, Meaning::Active) if !presented.for_narrow => Meaning::Rejected,
+    let meaning = match (route, presented.meaning_behind(proxy)) {
+        (Route::Narrow, Meaning::Active | Meaning::NotListed | Meaning::Revoked) if !presented.for_narrow => {
+            Meaning::Rejected
+        }
         (_, meaning) => meaning,
+    };
+    let needs_no_token = matches!(route, Route::Optional | Route::Lenient) && meaning == Meaning::Absent;
+    // In shadow, every route that asks only reports.
+    let route = match (enforcement, route) {
+        (Enforcement::Enforce, route) | (_, route @ (Route::Bad | Route::Unasked)) => route,
+        (Enforcement::Shadow, _) => Route::Report,
     };
     let kept = |verdict| Expected::Passes { verdict, tokens: Tokens::Kept };
     let anonymous = Expected::Passes { verdict: "none", tokens: Tokens::Stripped };
     let refused = match meaning {
-        Meaning::Active => Expected::Unavailable,
+        Meaning::Active | Meaning::NotListed => Expected::Unavailable,
         Meaning::Absent => Expected::NoToken,
         Meaning::Ambiguous => Expected::Ambiguous,
         Meaning::Rejected | Meaning::Revoked => Expected::Invalid,
@@ -93,22 +131,32 @@ pub(crate) fn expect(knowledge: Knowledge, route: Route, presented: &Presented, 
         (Route::Unasked, ..) => Expected::Unasked,
         (Route::Bad, ..) => Expected::Unavailable,
         (Route::Report, Knowledge::None | Knowledge::Overloaded, _)
-        | (Route::Report, Knowledge::Stale, Meaning::Active) => kept("unknown"),
+        | (Route::Report, Knowledge::Stale, Meaning::Active | Meaning::NotListed) => kept("unknown"),
+        // What was not refused for want of a token would be, because nobody can vouch.
+        (Route::Report, Knowledge::Stale, Meaning::Absent) if needs_no_token => kept("unknown"),
         (Route::Report, _, meaning) => kept(meaning.word()),
         (_, Knowledge::None | Knowledge::Overloaded, _) => Expected::Unavailable,
-        (_, Knowledge::Fresh, Meaning::Active) => kept("active"),
-        (Route::Optional | Route::Lenient, Knowledge::Fresh, Meaning::Absent) => anonymous,
-        (Route::Lenient, Knowledge::Fresh, _) => anonymous,
+        (_, Knowledge::Fresh | Knowledge::BestEffort, Meaning::Active | Meaning::NotListed) => {
+            kept(meaning.word())
+        }
+        (Route::Optional, Knowledge::Fresh | Knowledge::BestEffort, Meaning::Absent) => anonymous,
+        (Route::Lenient, Knowledge::Fresh | Knowledge::BestEffort, _) => anonymous,
         // Without the token it would pass, if somebody could vouch.
         (Route::Lenient, Knowledge::Stale, _) | (Route::Optional, Knowledge::Stale, Meaning::Absent) => {
             Expected::Unavailable
         }
-        (Route::Required | Route::Optional | Route::Narrow, ..) => refused,
+        (Route::Required | Route::Optional | Route::Narrow | Route::Cors, ..) => refused,
     }
 }
 
 /// Says what is wrong with an answer; nothing if all is well.
-pub(crate) fn judge(expected: Expected, presented: &Presented, proxy: Proxy, reply: &Reply) -> Vec<String> {
+pub(crate) fn judge(
+    expected: Expected,
+    knowledge: Knowledge,
+    presented: &Presented,
+    proxy: Proxy,
+    reply: &Reply,
+) -> Vec<String> {
     let mut wrong = Wrong(Vec::new());
     match expected {
         Expected::Passes { verdict, tokens } => {
@@ -120,6 +168,7 @@ pub(crate) fn judge(expected: Expected, presented: &Presented, proxy: Proxy, rep
                 let is_said = verdict == "unknown" || said.starts_with(|c: char| c.is_ascii_digit());
                 wrong.unless_equal(name, (is_said, said.contains("forged")), (true, false));
             }
+            wrong.age(knowledge, reply);
             wrong.credentials(tokens, presented, reply);
             wrong.unless_equal("set-cookie", reply.all("set-cookie"), vec![]);
         }
@@ -182,6 +231,20 @@ impl Wrong {
         if seen != expected {
             self.0.push(format!("{what}: {} instead of {}", short(&seen), short(&expected)));
         }
+    }
+
+    /// What is decided though it is stale is marked so by its age.
+    fn age(&mut self, knowledge: Knowledge, reply: &Reply) {
+        let said = got(reply, "x-rescind-age-ms").concat();
+        let is_beyond = said.parse::<u128>().ok().map(|age| age > BOUND.as_millis());
+        let expected = match knowledge {
+            Knowledge::Fresh => Some(false),
+            Knowledge::BestEffort => Some(true),
+            // At the bound itself, what is allowed for the clocks decides.
+            Knowledge::Stale => is_beyond,
+            Knowledge::None => None,
+        };
+        self.unless_equal(&format!("an age of {said} ms is beyond the bound"), is_beyond, expected);
     }
 
     fn refusal(&mut self, reply: &Reply, status: u16, challenge: Option<&str>) {

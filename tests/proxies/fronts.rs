@@ -14,16 +14,19 @@ use crate::support::wait::wait_for;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proxy {
     Envoy,
+    /// Envoy, which verifies tokens itself.
+    EnvoyJwtAuthn,
     Nginx,
     Caddy,
 }
 
 impl Proxy {
+    /// Those that leave the tokens to the sidecar.
     pub(crate) const ALL: [Self; 3] = [Self::Envoy, Self::Nginx, Self::Caddy];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Envoy => "envoy",
+            Self::Envoy | Self::EnvoyJwtAuthn => "envoy",
             Self::Nginx => "nginx",
             Self::Caddy => "caddy",
         }
@@ -36,8 +39,9 @@ impl Proxy {
             path.display().to_string()
         };
         let arguments: Vec<String> = match self {
-            Self::Envoy => {
-                vec!["-c".to_owned(), example("envoy/envoy.yaml"), "--disable-hot-restart".to_owned()]
+            Self::Envoy | Self::EnvoyJwtAuthn => {
+                let file = if self == Self::Envoy { "envoy/envoy.yaml" } else { "envoy/jwt_authn.yaml" };
+                vec!["-c".to_owned(), example(file), "--disable-hot-restart".to_owned()]
             }
             Self::Nginx => {
                 let words = ["-e", "stderr", "-p", ".", "-g", "daemon off; master_process off;", "-c"];
@@ -52,7 +56,7 @@ impl Proxy {
     }
 }
 
-/// A lab with the application and all proxies before it.
+/// A lab with the application and proxies before it.
 pub(crate) struct Fronts {
     proxies: Vec<(Proxy, Program)>,
     pub(crate) upstream: Upstream,
@@ -62,13 +66,23 @@ pub(crate) struct Fronts {
 impl Fronts {
     /// Starts the proxies before a lab; what runs in the lab stays as it is.
     pub(crate) async fn start(lab: Lab) -> Self {
+        Self::start_these(lab, &Proxy::ALL).await
+    }
+
+    /// Starts only these proxies.
+    pub(crate) async fn start_these(lab: Lab, proxies: &[Proxy]) -> Self {
         let upstream = Upstream::start(&lab.path("upstream.sock"));
-        let proxies = Proxy::ALL.map(|proxy| (proxy, proxy.start(&lab.path("")))).into();
+        let proxies = proxies.iter().map(|proxy| (*proxy, proxy.start(&lab.path("")))).collect();
         let mut fronts = Self { proxies, upstream, lab };
         for index in 0..fronts.proxies.len() {
             fronts.until_serving(index).await;
         }
         fronts
+    }
+
+    /// Returns the proxies.
+    pub(crate) fn proxies(&self) -> impl Iterator<Item = Proxy> + use<'_> {
+        self.proxies.iter().map(|(proxy, _)| *proxy)
     }
 
     async fn until_serving(&mut self, index: usize) {

@@ -14,6 +14,7 @@ use crate::support::issue::{AUDIENCE, ISSUER, Keys, LIFETIME_SECONDS, claims, no
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     Active,
+    NotListed,
     Absent,
     Ambiguous,
     Rejected,
@@ -25,6 +26,7 @@ impl Meaning {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::NotListed => "not-listed",
             Self::Absent => "none",
             Self::Ambiguous => "ambiguous",
             Self::Rejected => "rejected",
@@ -42,16 +44,33 @@ pub(crate) struct Presented {
     pub(crate) for_narrow: bool,
     lines: Vec<(&'static str, Vec<u8>)>,
     by_nginx: Option<u16>,
+    behind_jwt_authn: Option<Meaning>,
 }
 
 impl Presented {
     fn new(name: &str, meaning: Meaning, lines: Vec<(&'static str, Vec<u8>)>) -> Self {
-        Self { name: name.to_owned(), meaning, for_narrow: false, lines, by_nginx: None }
+        Self {
+            name: name.to_owned(),
+            meaning,
+            for_narrow: false,
+            lines,
+            by_nginx: None,
+            behind_jwt_authn: None,
+        }
     }
 
     /// Presents a token in the header, as most clients do.
     pub(crate) fn bearer(name: &str, meaning: Meaning, token: &str) -> Self {
         Self::new(name, meaning, vec![("authorization", format!("Bearer {token}").into())])
+    }
+
+    /// Presents lines as they are.
+    pub(crate) fn lines(name: &str, meaning: Meaning, lines: &[(&'static str, &str)]) -> Self {
+        Self::new(
+            name,
+            meaning,
+            lines.iter().map(|(name, value)| (*name, value.as_bytes().to_vec())).collect(),
+        )
     }
 
     fn cookie(name: &str, meaning: Meaning, line: &str) -> Self {
@@ -66,6 +85,16 @@ impl Presented {
     /// Returns the status with which a proxy refuses it by itself.
     pub(crate) fn refused_by(&self, proxy: Proxy) -> Option<u16> {
         self.by_nginx.filter(|_| proxy == Proxy::Nginx)
+    }
+
+    /// What it amounts to where Envoy verifies tokens, as `examples/README.md` says.
+    pub(crate) fn behind_jwt_authn(self, meaning: Meaning) -> Self {
+        Self { behind_jwt_authn: Some(meaning), ..self }
+    }
+
+    /// Returns what it amounts to behind a proxy.
+    pub(crate) fn meaning_behind(&self, proxy: Proxy) -> Meaning {
+        self.behind_jwt_authn.filter(|_| proxy == Proxy::EnvoyJwtAuthn).unwrap_or(self.meaning)
     }
 
     /// Returns a request that presents it.
@@ -124,8 +153,10 @@ fn active(keys: &Keys) -> Vec<Presented> {
     let session = keys.token(&json!({"auth_time": now() - 1000, "nbf": now() - 1, "scope": "a b"}));
     vec![
         Presented::bearer("active", Active, &token),
-        Presented::new("active, scheme in lower case", Active, spelled("bearer")),
-        Presented::new("active, scheme in upper case", Active, spelled("BEARER")),
+        Presented::new("active, scheme in lower case", Active, spelled("bearer"))
+            .behind_jwt_authn(Meaning::Rejected),
+        Presented::new("active, scheme in upper case", Active, spelled("BEARER"))
+            .behind_jwt_authn(Meaning::Rejected),
         Presented { for_narrow: true, ..Presented::bearer("active, for two audiences", Active, &both) },
         Presented::bearer("active, with a start of its session", Active, &session),
         Presented::bearer(
@@ -263,8 +294,10 @@ fn unverified(keys: &Keys) -> Vec<Presented> {
         Presented::bearer("jku", Rejected, &with("jku", json!("https://evil.example/jwks"))),
         Presented::bearer("x5u", Rejected, &with("x5u", json!("https://evil.example/x5u"))),
         Presented::bearer("crit", Rejected, &with("crit", json!(["b64"]))),
-        Presented::bearer("wrong type", Rejected, &with("typ", json!("JWT"))),
-        Presented::bearer("no type", Rejected, &under(json!({"alg": "ES256", "kid": "k1"}))),
+        Presented::bearer("wrong type", Rejected, &with("typ", json!("JWT")))
+            .behind_jwt_authn(Meaning::Active),
+        Presented::bearer("no type", Rejected, &under(json!({"alg": "ES256", "kid": "k1"})))
+            .behind_jwt_authn(Meaning::Active),
     ]
 }
 
@@ -285,6 +318,7 @@ fn against_the_rules(keys: &Keys) -> Vec<Presented> {
         ("no jti", json!({"jti": null})),
         ("no sub", json!({"sub": null})),
         ("no sid", json!({"sid": null})),
+        ("no auth_time", json!({"auth_time": null})),
         ("no iat", json!({"iat": null})),
         ("no exp", json!({"exp": null})),
         // CVE-2026-25537: a claim of the wrong JSON type is not an absent one.

@@ -19,6 +19,7 @@ pub(crate) async fn make(lab: &Lab) -> Vec<Presented> {
     let by_second = keys.second.sign(&claims(&json!({"sub": "erin"}))).unwrap();
     let one = sign(json!({"jti": "the-one"}));
     let old = sign(json!({"iat": now() - 1200}));
+    let renewed = |seconds| json!({"sub": "trudy", "auth_time": now() - seconds});
     let hit = [
         ("a token", one.clone()),
         ("a token, spelled otherwise", respelled(&one)),
@@ -28,6 +29,7 @@ pub(crate) async fn make(lab: &Lab) -> Vec<Presented> {
         ("a key", by_second),
         ("a subject on a client", sign(json!({"sub": "dave", "client_id": "web"}))),
         ("everything up to a time", old),
+        ("a subject's session, and renewed since", sign(renewed(800))),
     ];
     lab.revoke(Target::Token("the-one".to_owned())).await;
     lab.revoke(Target::Session("the-session".to_owned())).await;
@@ -44,6 +46,10 @@ pub(crate) async fn make(lab: &Lab) -> Vec<Presented> {
     let cutoff = Some(v1::Cutoff { cutoff: Some(Cutoff::UnixSeconds(now() - 1000)) });
     let everything = v1::RevokeRequest { cutoff, ..revoke_request(Target::Everything(true)) };
     lab.try_revoke(everything).await.unwrap();
+    let cutoff = Some(v1::Cutoff { cutoff: Some(Cutoff::UnixSeconds(now() - 700)) });
+    let compare_with = v1::CompareWith::SessionStart.into();
+    let trudy = revoke_request(Target::Subject("trudy".to_owned()));
+    lab.try_revoke(v1::RevokeRequest { cutoff, compare_with, ..trudy }).await.unwrap();
     let last = lab.ban(Target::Subject("banned".to_owned())).await;
     lab.until_enforced(&last.version).await;
 
@@ -55,6 +61,7 @@ pub(crate) async fn make(lab: &Lab) -> Vec<Presented> {
         ("another session of the subject", sign(json!({"sub": "bob", "sid": "other"}))),
         ("the subject on another client", sign(json!({"sub": "dave", "client_id": "app"}))),
         ("another subject on the client", sign(json!({"sub": "carol", "client_id": "web"}))),
+        ("a later session of the subject", sign(renewed(600))),
     ];
     let hit = hit.into_iter().chain([("a ban, and issued after it", banned)]);
     let revoked = hit.flat_map(|(name, token)| {

@@ -11,18 +11,18 @@ use crate::support::lab::Lab;
 use crate::support::wait::wait_for;
 
 /// Every route but the one that asks nobody is 503: also where a token is optional, and in report mode.
-async fn check_closed(fronts: &Fronts) {
+pub(crate) async fn check_closed(fronts: &Fronts) {
     let table = presented::all(&fronts.lab.keys);
     let table = table.iter().filter(|presented| ["active", "nothing", "garbage"].contains(&&*presented.name));
     let table: Vec<_> = table.collect();
     assert_eq!(table.len(), 3);
-    for proxy in Proxy::ALL {
-        for route in Route::ALL {
+    for proxy in fronts.proxies() {
+        for route in Route::of(proxy) {
             for presented in &table {
                 let reply = fronts.ask(proxy, &presented.ask(route.path())).await;
                 let what = format!("{proxy:?} {route:?} {}: {reply:?}", presented.name);
                 let seen = seen(&reply);
-                if route == Route::Unasked {
+                if *route == Route::Unasked {
                     assert_eq!((reply.status, is_of_application(&reply)), (200, true), "{what}");
                 } else {
                     assert_eq!(seen, CLOSED, "{what}");

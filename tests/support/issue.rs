@@ -75,7 +75,7 @@ pub(crate) fn claims(changes: &Value) -> Value {
     let id: [u8; 16] = bytes(&SystemRandomness::new());
     let mut claims = json!({
         "iss": ISSUER, "sub": "alice", "aud": AUDIENCE, "client_id": "web", "sid": "s1",
-        "jti": format!("{:032x}", u128::from_be_bytes(id)), "iat": now, "exp": now + 600,
+        "jti": format!("{:032x}", u128::from_be_bytes(id)), "iat": now, "exp": now + 600, "auth_time": now,
     });
     for (name, value) in changes.as_object().unwrap() {
         if value.is_null() {

@@ -57,7 +57,8 @@ pub(crate) struct Lab {
     pub(crate) keys: Keys,
     pub(crate) controller: Option<Process>,
     pub(crate) sidecar: Option<Process>,
-    /// Whether a controller was started here before: the first one is told that its store is new.
+    /// Whether a controller was started here before: the first one is told that its store is new. A store that a
+    /// later one does not find was lost.
     was_started: bool,
     // The last: it goes when nobody uses it any more.
     folder: TempDir,
@@ -82,11 +83,15 @@ impl Lab {
 
     /// Makes a lab with a controller and a sidecar that is fresh.
     pub(crate) async fn start() -> Self {
-        let mut lab = Self::new();
-        lab.start_controller(&[]).await;
-        lab.start_sidecar(&[]).await;
-        lab.until_fresh().await;
-        lab
+        Self::new().started().await
+    }
+
+    /// Starts a controller and a sidecar, and waits until that is fresh.
+    pub(crate) async fn started(mut self) -> Self {
+        self.start_controller(&[]).await;
+        self.start_sidecar(&[]).await;
+        self.until_fresh().await;
+        self
     }
 
     /// Returns a path in the folder.
@@ -125,7 +130,8 @@ impl Lab {
     pub(crate) async fn start_controller(&mut self, more: &[&str]) {
         self.controller = None;
         let mut arguments = with(self.controller_arguments(), more);
-        if !std::mem::replace(&mut self.was_started, true) {
+        let was_started = std::mem::replace(&mut self.was_started, true);
+        if !was_started && !self.path("store").exists() {
             arguments.push("--new-store".to_owned());
         }
         self.controller = Some(Process::start("controller", CONTROLLER, &arguments).await.unwrap());
@@ -318,7 +324,7 @@ fn list(keys: &Keys) -> Value {
                 "audiences": [AUDIENCE],
                 "maxTokenLifetimeSeconds": LIFETIME_SECONDS,
                 "maxSessionLifetimeSeconds": 86_400,
-                "requiredClaims": ["jti", "sub", "sid"],
+                "requiredClaims": ["jti", "sub", "sid", "auth_time"],
                 "verification": {"keys": keys.public()},
             }],
             "selectors": [{"name": "subject-on-client", "claims": ["sub", "client_id"]}],

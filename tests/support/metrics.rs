@@ -31,10 +31,17 @@ pub(crate) async fn get(address: &str, path: &str, headers: &[(&str, &str)]) -> 
 
 /// Returns the sum over the labels of a metric.
 pub(crate) async fn metric(address: &str, name: &str) -> f64 {
+    metric_where(address, name, &[]).await
+}
+
+/// Returns the sum over the labels of a metric where some have a value.
+pub(crate) async fn metric_where(address: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
     let (status, text) = get(address, "/metrics", &[]).await;
     assert_eq!(status, 200);
     let of_name = |line: &&str| line.starts_with(name) && line[name.len()..].starts_with([' ', '{']);
-    let values =
-        text.lines().filter(of_name).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
+    let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+    let has_labels = |line: &&str| labels.iter().all(|label| line.contains(label));
+    let lines = text.lines().filter(of_name).filter(has_labels);
+    let values = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
     values.sum()
 }

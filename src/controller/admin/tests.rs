@@ -1,19 +1,43 @@
+use tokio_util::sync::CancellationToken;
+
 use super::*;
+use crate::api::compile::public_key;
+use crate::api::compile::tests::document;
+use crate::api::document::ListDocument;
 use crate::distribution::enforcement::Predecessor;
+use crate::distribution::replica::Replica;
 use crate::proto::v1::cutoff::Cutoff;
 use crate::proto::v1::target::Target;
 use crate::runtime::clock::SystemClock;
+use crate::runtime::environment::Environment;
 use crate::store::contract::ISSUER;
-use crate::store::embedded::tests::temporary;
+use crate::store::embedded::EmbeddedStore;
+use crate::store::embedded::tests::open;
 use crate::token::issuer::Issuer;
 use crate::token::keys::Algorithm;
 
 /// An admin API over a new store with the example's list; nothing publishes it.
 async fn admin() -> (tempfile::TempDir, Admin) {
-    let (folder, store) = temporary().await;
+    let (folder, _, admin) = admin_over_store().await;
+    (folder, admin)
+}
+
+/// The same, with the store, in which lists can be declared.
+async fn admin_over_store() -> (tempfile::TempDir, EmbeddedStore, Admin) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
     let sessions = Arc::new(Sessions::new(Predecessor::None));
-    let hub = Hub::new("replica-0", store.seal_key(), Arc::clone(&sessions));
-    (folder, Admin::new(store, Arc::from([hub]), sessions, Arc::new(SystemClock)))
+    let hub = Hub::new("replica-0", shared.seal_key(), Arc::clone(&sessions));
+    (folder, store, Admin::new(shared, Arc::from([hub]), sessions, Arc::new(SystemClock)))
+}
+
+/// The example's list with the keys of an issuer in place of its own.
+fn declaring(issuer: &Issuer) -> ListDocument {
+    let mut document = document();
+    let keys = public_key(&issuer.jwk()).into_iter().collect();
+    document.spec.issuers[0].verification.keys = Some(keys);
+    document
 }
 
 fn request(target: Target) -> v1::RevokeRequest {
@@ -114,6 +138,39 @@ async fn a_presented_token_is_verified_before_its_identifier_is_taken() {
     assert_eq!(live(&admin).await, []);
 }
 
+/// What is stored is the identifier that the signature vouches for, under the token's own issuer.
+#[tokio::test]
+async fn a_presented_token_of_a_declared_key_is_revoked_by_its_identifier() {
+    let (_folder, store, admin) = admin_over_store().await;
+    let issuer = Issuer::generate(ISSUER, "k1", Algorithm::Es256).unwrap();
+    store.put_list(declaring(&issuer)).await.unwrap();
+    let now = SystemClock.now().wall().floor().get();
+    let sign = |changes: serde_json::Value| {
+        let mut claims = serde_json::json!({
+            "iss": ISSUER, "aud": "shop-api", "sub": "alice", "jti": "t1", "iat": now, "exp": now + 600,
+        });
+        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        issuer.sign(&claims).unwrap()
+    };
+    let presented = |changes| request(Target::PresentedToken(sign(changes)));
+    let revocation = revoke(&admin, presented(serde_json::json!({}))).await.unwrap().revocation.unwrap();
+    let target = revocation.target.clone().unwrap().target.unwrap();
+    assert_eq!((target, revocation.issuer.as_str()), (Target::Token("t1".to_owned()), ISSUER));
+    assert_eq!(revocation.cutoff, Some(v1::Cutoff { cutoff: Some(Cutoff::Always(true)) }));
+    assert_eq!(live(&admin).await, [revocation]);
+    for (changes, why) in [
+        (serde_json::json!({"exp": now - 1, "iat": now - 600}), "EXPIRED"),
+        (serde_json::json!({"jti": null}), "UNREVOCABLE"),
+        (serde_json::json!({"aud": "another-api"}), "WRONG_AUDIENCE"),
+    ] {
+        assert!(refusal(&admin, presented(changes)).await.1.contains(why), "{why}");
+    }
+    let other_issuer =
+        v1::RevokeRequest { issuer: "https://else".to_owned(), ..presented(serde_json::json!({})) };
+    assert!(refusal(&admin, other_issuer).await.1.contains("the token is of another issuer"));
+    assert_eq!(live(&admin).await.len(), 1);
+}
+
 #[tokio::test]
 async fn a_revocation_is_lifted_by_name_or_by_uid_and_only_once() {
     let (_folder, admin) = admin().await;
@@ -166,4 +223,62 @@ async fn a_wait_for_what_is_no_version_of_this_store_is_refused() {
     let refused = admin.wait_enforced(Request::new(wait)).await.map(drop).unwrap_err();
     // Nothing was fetched by a replica here: it can't be told yet.
     assert_eq!(refused.code(), tonic::Code::Unavailable);
+}
+
+/// A replica runs, and a version of another history, or none at all, can't be waited for.
+#[tokio::test]
+async fn a_wait_for_a_version_of_another_history_or_for_nonsense_is_refused() {
+    let (_folder, store, admin) = admin_over_store().await;
+    let hub = Arc::clone(&admin.hubs[0]);
+    let replica = Replica::new(Arc::clone(&hub), Arc::new(store), Environment::of_machine());
+    let revoked = revoke(&admin, subject("alice")).await.unwrap().revocation.unwrap();
+    let wait = async |version: &str| {
+        let request = v1::WaitEnforcedRequest { list: String::new(), version: version.to_owned() };
+        let waiting = admin.wait_enforced(Request::new(request)).await;
+        waiting.map(drop).map_err(|status| (status.code(), status.message().to_owned()))
+    };
+    let test = async {
+        let mut news = hub.news();
+        news.wait_for(|news| news.complete.is_some()).await.unwrap();
+        assert_eq!(wait(&revoked.version).await, Ok(()));
+        let (counter, revision) = revoked.version.split_once('/').unwrap();
+        let later = format!("{}/{revision}", counter.parse::<u64>().unwrap() + 1);
+        for version in [later.as_str(), "1/2", "", "nonsense", "/", &format!("{counter}/x")] {
+            let (code, message) = wait(version).await.unwrap_err();
+            assert_eq!(code, tonic::Code::InvalidArgument, "{version:?}: {message}");
+            assert!(message.contains("is not a version of this store, like "), "{message}");
+        }
+    };
+    tokio::select! {
+        ended = replica.run(CancellationToken::new()) => panic!("the replica ended: {ended:?}"),
+        () = test => {}
+    }
+}
+
+/// A revocation whose selector or issuer was declared when it was taken, and is no more, has no effect: the status
+/// names it.
+#[tokio::test]
+async fn the_status_names_revocations_that_have_no_effect_any_more() {
+    let (_folder, store, admin) = admin_over_store().await;
+    let value = v1::ClaimValue {
+        claim: "/tenant/id".to_owned(),
+        value: Some(v1::claim_value::Value::String("acme".to_owned())),
+    };
+    let by_tenant = v1::SelectorTarget { name: "tenant".to_owned(), values: vec![value] };
+    let tenant = revoke(&admin, request(Target::Selector(by_tenant))).await.unwrap().revocation.unwrap();
+    revoke(&admin, subject("alice")).await.unwrap();
+    let undeclared = async || {
+        let status = admin.status(Request::new(v1::AdminStatusRequest {})).await.unwrap().into_inner();
+        let conditions = status.lists[0].conditions.clone();
+        conditions.into_iter().filter(|text| text.starts_with("Undeclared: ")).collect::<Vec<_>>()
+    };
+    assert_eq!(undeclared().await, Vec::<String>::new());
+    let mut without = document();
+    without.spec.selectors.retain(|selector| selector.name != "tenant");
+    store.put_list(without).await.unwrap();
+    let [condition] = &undeclared().await[..] else { panic!("{:?}", undeclared().await) };
+    assert!(condition.starts_with("Undeclared: 1 of the revocations"), "{condition}");
+    assert!(condition.ends_with(&format!("have no effect: {}", tenant.name)), "{condition}");
+    store.put_list(document()).await.unwrap();
+    assert_eq!(undeclared().await, Vec::<String>::new());
 }

@@ -14,6 +14,7 @@ use crate::revocation::freshness::Knowledge;
 use crate::runtime::environment;
 use crate::runtime::grpc_serve::{self, Transport};
 use crate::runtime::listen::{self, Address};
+use crate::runtime::random::SeededRandom;
 use crate::store::Store;
 use crate::store::contract::list;
 use crate::store::embedded::tests::temporary;
@@ -47,8 +48,13 @@ fn serve(
     tasks.spawn(async move { replica.run(CancellationToken::new()).await.unwrap() });
     let address = Address::Unix(folder.join(name));
     let listener = listen::bind(&address, 0o600).unwrap();
-    let serving =
-        grpc_serve::serve(listener, Transport::Plain(None), Routes::new(server), CancellationToken::new());
+    let serving = grpc_serve::serve(
+        listener,
+        Transport::Plain(None),
+        Routes::new(server),
+        64,
+        CancellationToken::new(),
+    );
     tasks.spawn(async move { serving.await.unwrap() });
     (format!("unix:{}", folder.join(name).display()), draining)
 }
@@ -95,4 +101,52 @@ async fn a_draining_replica_is_left_for_another_and_told_goodbye() {
     assert_eq!(*seen.0.lock().unwrap(), [first, replicas[other].0.clone()]);
     let before = views.load()[0].knowledge;
     until("a newer proof comes", || views.load()[0].knowledge != before).await;
+}
+
+/// A client that has connected to nothing yet.
+fn unconnected(uris: &[String], seed: u64) -> Client {
+    let environment = Environment {
+        clock: environment::Environment::of_machine().clock,
+        random: Arc::new(SeededRandom::new(seed)),
+        observer: Arc::new(Seen::default()),
+    };
+    let session = Session::new("test#1".to_owned(), vec![ListView::empty(list())]);
+    Client::new(session, Views::new(&[list()]), Controllers { uris: uris.to_vec(), tls: None }, environment)
+}
+
+#[test]
+fn the_pause_between_attempts_doubles_up_to_three_seconds_and_is_no_two_sidecars_same() {
+    let pauses = |seed| {
+        let mut client = unconnected(&[], seed);
+        (0..50).map(|_| client.backoff()).collect::<Vec<_>>()
+    };
+    let mut longest = Duration::from_millis(100);
+    for pause in pauses(1) {
+        assert!((longest / 2..=longest).contains(&pause), "{pause:?} of {longest:?}");
+        longest = (longest * 2).min(Duration::from_secs(3));
+    }
+    assert_eq!(pauses(1), pauses(1));
+    let apart = pauses(1).into_iter().zip(pauses(2)).filter(|(one, other)| one != other).count();
+    assert!(apart > 40, "{apart} of 50 differ");
+}
+
+/// A controller that answers and proves nothing is no better than one that is away.
+#[tokio::test]
+async fn a_proof_makes_the_next_pause_short_again_and_a_stream_alone_does_not() {
+    let (folder, store) = temporary().await;
+    let sessions = Arc::new(Sessions::new(Predecessor::None));
+    let mut tasks = JoinSet::new();
+    let (uri, _) = serve(&mut tasks, "one", folder.path(), &store, &sessions);
+    let mut client = unconnected(&[uri], 1);
+    while client.backoff() < LAST_BACKOFF / 2 {}
+    let (views, stop) = (client.views.clone(), CancellationToken::new());
+    let connection = client.open().await.unwrap();
+    assert!(client.backoff() >= LAST_BACKOFF / 2);
+    let proven = async {
+        until("fresh", || matches!(views.load()[0].knowledge, Knowledge::FreshAsOf(_))).await;
+        stop.cancel();
+    };
+    let (end, ()) = tokio::join!(client.serve(connection, None, &stop), proven);
+    assert!(matches!(end, End::Shutdown));
+    assert!(client.backoff() <= FIRST_BACKOFF);
 }

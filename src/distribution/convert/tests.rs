@@ -252,7 +252,7 @@ fn the_bytes_of_what_a_sidecar_sends_are_the_golden_ones() {
         version: version(),
         digest: digest_to_wire(Digest::from_u128(77)),
     };
-    let ack = v1::Ack { r#ref: 1, version: version() };
+    let ack = v1::Ack { r#ref: 1, version: version(), config_generation: 7 };
     let nack = v1::Nack {
         r#ref: 1,
         version: version(),

@@ -42,15 +42,15 @@ fn a_sidecar_counts_from_its_subscription_and_applies_by_acknowledging_the_versi
     let sessions = sessions(Predecessor::None);
     let id = follower(&sessions, 1, 0);
     check(&sessions, 1, progress(false, 1, 0, 0));
-    sessions.acknowledge(id, &list(), version(4));
+    sessions.acknowledge(id, &list(), in_use(version(4)));
     check(&sessions, 1, progress(false, 1, 0, 0));
-    sessions.acknowledge(id, &list(), version(5));
+    sessions.acknowledge(id, &list(), in_use(version(5)));
     check(&sessions, 1, progress(true, 1, 1, 0));
-    sessions.acknowledge(id, &list(), version(6));
+    sessions.acknowledge(id, &list(), in_use(version(6)));
     check(&sessions, 1, progress(true, 1, 1, 0));
     let mut other_history = version(9);
     other_history.epoch.id ^= 1;
-    sessions.acknowledge(id, &list(), other_history);
+    sessions.acknowledge(id, &list(), in_use(other_history));
     check(&sessions, 1, progress(false, 1, 0, 0));
 }
 
@@ -58,10 +58,10 @@ fn a_sidecar_counts_from_its_subscription_and_applies_by_acknowledging_the_versi
 fn what_a_session_does_not_follow_it_does_not_acknowledge() {
     let sessions = sessions(Predecessor::None);
     let id = sessions.open("sidecar", 1, "one", moment(0));
-    sessions.acknowledge(id, &list(), version(4));
+    sessions.acknowledge(id, &list(), in_use(version(4)));
     check(&sessions, 1, progress(true, 0, 0, 0));
     sessions.follow(id, &list());
-    sessions.acknowledge(id, &list(), version(5));
+    sessions.acknowledge(id, &list(), in_use(version(5)));
     sessions.follow(id, &list());
     check(&sessions, 1, progress(true, 1, 1, 0));
 }
@@ -107,7 +107,7 @@ fn a_session_without_pings_is_away_after_the_window() {
 fn after_a_restart_nothing_is_enforced_before_the_window_is_over() {
     let sessions = sessions(Predecessor::Possible { started: moment(100) });
     let id = follower(&sessions, 1, 101);
-    sessions.acknowledge(id, &list(), version(5));
+    sessions.acknowledge(id, &list(), in_use(version(5)));
     let at = |seconds| sessions.progress(&list(), version(5), moment(105), moment(seconds));
     assert_eq!(at(110), progress(false, 1, 1, 0));
     assert_eq!(at(111), progress(true, 1, 1, 0));
@@ -132,7 +132,7 @@ fn the_same_instance_is_superseded_by_its_new_session_after_a_proof() {
     sessions.close(old, moment(1));
     sessions.close(stranger, moment(1));
     let new = follower(&sessions, 1, 1);
-    sessions.acknowledge(new, &list(), version(5));
+    sessions.acknowledge(new, &list(), in_use(version(5)));
     check(&sessions, 2, progress(false, 3, 1, 0));
     sessions.proven(new);
     check(&sessions, 2, progress(false, 2, 1, 0));
@@ -157,7 +157,7 @@ fn sessions_of_all_replicas_count_and_are_reported() {
     let one = follower(&sessions, 1, 0);
     let two = sessions.open("a-sidecar", 2, "two", moment(1));
     sessions.follow(two, &list());
-    sessions.acknowledge(one, &list(), version(5));
+    sessions.acknowledge(one, &list(), in_use(version(5)));
     check(&sessions, 2, progress(false, 2, 1, 0));
     sessions.close(two, moment(2));
     let report = |identity: &str, replica: &str, acknowledged, age_seconds: u64, connected| SessionReport {

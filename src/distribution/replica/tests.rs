@@ -312,6 +312,77 @@ async fn a_list_that_is_gone_is_published_no_more_and_comes_back() {
         .await;
 }
 
+/// Invariant 3: a list that lacks one of its revocations is vouched for by nobody, and the others are.
+#[tokio::test(start_paused = true)]
+async fn a_list_with_a_revocation_that_has_no_row_is_not_published_until_it_is_gone() {
+    let bench = bench().await;
+    let mut another = document();
+    another.metadata.name = "another".to_owned();
+    let other = another.name().unwrap();
+    bench.embedded.put_list(another).await.unwrap();
+    bench
+        .run(async {
+            bench.proof().await;
+            bench.store.set(Fault::Rowless);
+            let alice = revoke(&*bench.store, "alice").await;
+            bench.until(|news| news.complete >= Some(alice.version)).await;
+            assert!(!bench.hub.with(&list(), &mut |_| {}));
+            bench.proof().await;
+            let fetches = bench.fetches();
+            bench.proof().await;
+            assert!(!bench.hub.with(&list(), &mut |_| {}), "a proof does not bring it back");
+            assert!(bench.hub.with(&other, &mut |_| {}));
+            assert_eq!(bench.fetches(), fetches, "nothing is fetched anew for it");
+            let lifted = bench.store.append(lift(&alice)).await.unwrap();
+            bench.until(|news| news.complete >= Some(lifted.version)).await;
+            bench.proof().await;
+            assert_eq!(bench.record_count(), 0);
+        })
+        .await;
+}
+
+/// Invariant 3: the same for what is there when everything is fetched.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_fetched_with_a_revocation_without_a_row_is_not_published() {
+    let bench = bench().await;
+    let alice = revoke(&*bench.store, "alice").await;
+    bench.store.set(Fault::Rowless);
+    bench
+        .run(async {
+            bench.proof().await;
+            bench.proof().await;
+            assert!(!bench.hub.with(&list(), &mut |_| {}));
+            assert_eq!(bench.fetches(), 1);
+            bench.store.append(lift(&alice)).await.unwrap();
+            let whole = async {
+                while !bench.hub.with(&list(), &mut |_| {}) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), whole).await.unwrap();
+            assert_eq!(bench.record_count(), 0);
+        })
+        .await;
+}
+
+/// Invariant 21: a list that was deleted and declared anew between two rounds is not published under its old key.
+#[tokio::test(start_paused = true)]
+async fn a_list_with_another_hash_key_is_fetched_anew() {
+    let bench = bench().await;
+    bench
+        .run(async {
+            bench.proof().await;
+            bench.store.set(Fault::DeclaredAnew);
+            bench.proof().await;
+            bench.proof().await;
+            let mut hash_key = None;
+            bench.hub.with(&list(), &mut |publisher| hash_key = Some(*publisher.state().hash_key()));
+            assert_eq!(hash_key, Some(HashKey::new([0xaa; 16])));
+            assert_eq!(bench.fetches(), 2);
+        })
+        .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_ends_the_replica_with_its_words() {
     let bench = bench().await;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::distribution::convert::{Proof, delta_to_wire, proof_to_wire, snapshot_end_to_wire};
+use crate::distribution::enforcement::InUse;
 use crate::distribution::publisher::{ListPublisher, PublishedConfig};
 use crate::distribution::pump::{Ended, Pump, Replica, config, lift, moment, name, put, seal_key};
 use crate::distribution::subscriber::Reaction;
@@ -106,7 +107,8 @@ fn a_snapshot_and_then_deltas_are_applied_and_acknowledged() {
     assert!(matches!(&received[..], [Received { notes, changed, .. }]
         if notes[..] == [Note::Delta { index: 0 }] && changed[..] == [0]));
     assert_eq!((found(&pump, 1), found(&pump, 2), found(&pump, 3)), (false, true, true));
-    let acknowledged = Reaction::Acknowledged(vec![(name(), version(replica.newest))]);
+    let in_use = InUse { version: version(replica.newest), generation: 1 };
+    let acknowledged = Reaction::Acknowledged(vec![(name(), in_use)]);
     assert!(pump.reactions.contains(&acknowledged), "{:?}", pump.reactions);
     assert_eq!(replica.list.counts().snapshots, 1);
 }

@@ -4,6 +4,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::distribution::convert::{digest_to_wire, version_to_wire};
+use crate::distribution::enforcement::InUse;
 use crate::distribution::pump::{
     Ended, Pump, Replica, decode, encode, lift, moment, name, publisher, put, seal_key,
 };
@@ -41,7 +42,7 @@ fn forged(revision: u64) -> v1::Version {
 }
 
 fn ack(reference: u32, version: v1::Version) -> v1::Ack {
-    v1::Ack { r#ref: reference, version: Some(version) }
+    v1::Ack { r#ref: reference, version: Some(version), config_generation: 1 }
 }
 
 fn nack(reason: v1::NackReason) -> In {
@@ -121,7 +122,10 @@ fn what_breaks_the_protocol_ends_the_stream() {
     let length = ConvertError::Length { field: "ping.nonce", found: 5, expected: 16 };
     check(subscribed(short), ProtocolError::Convert(length));
     let missing = ConvertError::Missing { field: "ack.version" };
-    check(subscribed(In::Ack(v1::Ack { r#ref: 1, version: None })), ProtocolError::Convert(missing));
+    check(
+        subscribed(In::Ack(v1::Ack { r#ref: 1, version: None, config_generation: 1 })),
+        ProtocolError::Convert(missing),
+    );
 }
 
 /// Invariant 18: bounded memory.
@@ -204,7 +208,10 @@ fn no_ping_is_answered_before_what_was_sent_earlier_is_acknowledged() {
     assert_eq!(kinds(&frames(&mut subscriber, 1, &mut list)), "");
     let acknowledged = subscriber.receive(say(In::Ack(ack(1, sealed(2)))), 1).unwrap();
     let list_name = ListName::new("default", "list-1").unwrap();
-    assert_eq!(acknowledged, Reaction::Acknowledged(vec![(list_name, version(2))]));
+    assert_eq!(
+        acknowledged,
+        Reaction::Acknowledged(vec![(list_name, InUse { version: version(2), generation: 1 })])
+    );
     assert_eq!(kinds(&frames(&mut subscriber, 1, &mut list)), "pong");
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use crate::revocation::claims::{ClaimValue, Claims};
-use crate::sidecar::outcome::{Verdict, Why};
+use crate::revocation::names::ListName;
+use crate::sidecar::outcome::{Subject, Verdict};
 use crate::token::check::{issuer_of, verify};
 use crate::token::jws::Jws;
 use crate::token::keys::VerifyingKey;
@@ -12,7 +13,7 @@ use crate::token::rejection::Rejection;
 use crate::token::rules::accept;
 
 use super::Check;
-use super::panel::{Asked, Force};
+use super::panel::{Asked, Conflict, Force};
 
 /// What a token says, and who says that it is true.
 #[derive(Debug)]
@@ -78,10 +79,7 @@ impl<'c> Check<'c> {
             return Verdict::Active;
         }
         let conflict = conflict(&declaring);
-        if let Some(force) = conflict {
-            self.findings.doubt(force, Why::IssuerConflict);
-            self.steps.note("issuer", false, || "lists differ about who verifies it".to_owned());
-        }
+        self.contradicted(Subject::Issuer, conflict);
         let believed = verify_for_each(evidence, &declaring);
         let by_nobody = believed.iter().all(Result::is_err);
         for (list, believed) in declaring.iter().zip(believed) {
@@ -93,7 +91,7 @@ impl<'c> Check<'c> {
                 Ok(key) => self.judge(list, evidence.claims, key),
                 // Which list is right about the keys can't be told: that is a doubt, and noted already. But what a
                 // list in shadow declares never takes the word from one that is enforced.
-                Err(_) if conflict.is_some_and(|force| force >= list.asked.force) => {}
+                Err(_) if conflict.is_some_and(|conflict| conflict.force >= list.asked.force) => {}
                 // What nobody could verify is nobody's token, whatever issuer it names.
                 Err(rejection) if by_nobody => {
                     self.findings.refuse(self.panel.force(), Verdict::Rejected(rejection))
@@ -169,22 +167,25 @@ fn believe<'a>(evidence: &Evidence<'a>, issuer: &'a IssuerConfig) -> Result<KeyU
     }
 }
 
-/// Tells whether lists differ about who verifies the issuer's tokens, and whether that refuses.
-fn conflict(declaring: &[Declaring<'_>]) -> Option<Force> {
+/// Returns two lists that differ about who verifies the issuer's tokens, and whether that refuses.
+fn conflict<'a>(declaring: &[Declaring<'a>]) -> Option<Conflict<'a>> {
+    let of = |force, lists| Conflict { force, lists };
     let enforced = declaring.iter().filter(|list| list.asked.force == Force::Enforced);
-    if differ(enforced.map(|list| &list.issuer.verification)) {
-        return Some(Force::Enforced);
-    }
-    differ(declaring.iter().map(|list| &list.issuer.verification)).then_some(Force::Shadow)
+    let refusing = first_that_differ(enforced).map(|lists| of(Force::Enforced, lists));
+    refusing.or_else(|| first_that_differ(declaring.iter()).map(|lists| of(Force::Shadow, lists)))
 }
 
-fn differ<'a>(mut verifications: impl Iterator<Item = &'a Verification>) -> bool {
-    let Some(first) = verifications.next() else { return false };
-    verifications.any(|other| match (first, other) {
+fn first_that_differ<'l, 'a: 'l>(
+    mut lists: impl Iterator<Item = &'l Declaring<'a>>,
+) -> Option<[&'a ListName; 2]> {
+    let first = lists.next()?;
+    let differs = |other: &&Declaring<'_>| match (&first.issuer.verification, &other.issuer.verification) {
         // The order of keys says nothing.
         (Verification::Keys(first), Verification::Keys(other)) => names_of(first) != names_of(other),
-        _ => first != other,
-    })
+        (first, other) => first != other,
+    };
+    let other = lists.find(differs)?;
+    Some([&first.asked.view.name, &other.asked.view.name])
 }
 
 fn names_of(keys: &[VerifyingKey]) -> HashSet<(Option<&str>, &str, &str)> {

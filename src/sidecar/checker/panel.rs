@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::distribution::view::ListView;
 use crate::revocation::freshness::{Bounds, Freshness, Knowledge, freshness};
+use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;
 use crate::revocation::verdict::{Assurance, Doubt, ListVerdict, judge};
 use crate::revocation::version::{Revisions, Version};
@@ -45,8 +46,16 @@ pub(super) struct Sources<'a> {
     pub(super) all: Cow<'a, [TokenSource]>,
     /// How many of them lists that are enforced declare.
     pub(super) enforced: usize,
-    /// Whether two lists differ about one place.
-    pub(super) conflict: Option<Force>,
+    /// Two lists that differ about one place.
+    pub(super) conflict: Option<Conflict<'a>>,
+}
+
+/// Two lists that contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Conflict<'a> {
+    /// Whether it refuses.
+    pub(super) force: Force,
+    pub(super) lists: [&'a ListName; 2],
 }
 
 impl<'a> Panel<'a> {
@@ -98,18 +107,29 @@ impl<'a> Panel<'a> {
             return Sources { all: Cow::Borrowed(all), enforced, conflict: None };
         }
         let mut all: Vec<TokenSource> = Vec::new();
+        let mut first: Vec<&'a ListName> = Vec::new();
         let mut conflict = None;
         let mut enforced = 0;
         for force in [Force::Enforced, Force::Shadow] {
             let declared = self.configs().filter(|(asked, _)| asked.force == force);
-            for source in declared.flat_map(|(_, config)| &config.sources) {
-                match all.iter_mut().find(|known| known.place == source.place) {
-                    Some(known) if known.kind != source.kind => conflict = conflict.max(Some(force)),
-                    Some(known) if force == Force::Enforced && source.when_refused == WhenRefused::Clear => {
+            let sources = declared.flat_map(|(_, config)| config.sources.iter().map(|of| (&config.name, of)));
+            for (name, source) in sources {
+                let known = all.iter_mut().zip(&first).find(|(known, _)| known.place == source.place);
+                match known {
+                    // Those that are enforced come first, and a conflict among them counts for more.
+                    Some((known, first)) if known.kind != source.kind => {
+                        conflict.get_or_insert(Conflict { force, lists: [*first, name] });
+                    }
+                    Some((known, _))
+                        if force == Force::Enforced && source.when_refused == WhenRefused::Clear =>
+                    {
                         known.when_refused = WhenRefused::Clear;
                     }
                     Some(_) => {}
-                    None => all.push(source.clone()),
+                    None => {
+                        all.push(source.clone());
+                        first.push(name);
+                    }
                 }
             }
             if force == Force::Enforced {

@@ -412,6 +412,36 @@ fn an_explanation_names_steps_and_selectors_and_never_a_value() {
     }
 }
 
+#[test]
+fn lists_that_contradict_each_other_are_named_and_nothing_else_is() {
+    let foreign = VerifyingKey::from_jwk(&FORGER.jwk()).unwrap();
+    let other_key = with_issuer("bb", |issuer| issuer.verification = Verification::Keys(vec![foreign]));
+    let other_kind = ListConfig { sources: vec![source(cookie("access_token"), opaque())], ..config("bb") };
+    let token = token();
+    let bearer = format!("Bearer {token}");
+    for (other, about, expected) in [
+        (
+            other_key,
+            Subject::Issuer,
+            "lists default/a and default/bb differ about who verifies the tokens of an issuer that both declare, or with which keys",
+        ),
+        (
+            other_kind,
+            Subject::Source,
+            "lists default/a and default/bb differ about what kind of token a source that both declare carries",
+        ),
+    ] {
+        // The one in between agrees with the first.
+        let views = [fresh(config("a")), fresh(ListConfig { sources: vec![], ..config("ab") }), fresh(other)];
+        let credential = Credential::Lines { authorization: vec![bearer.as_bytes()], cookies: Vec::new() };
+        let (outcome, steps) = explain(&arcs(&views), &Request::new(credential), NOW);
+        let [a, bb] = ["a", "bb"].map(|name| config(name).name);
+        assert_eq!(outcome.contradiction, Some(Box::new(Contradiction::new(about, &bb, &a))));
+        assert!(steps.iter().any(|step| !step.passed && step.outcome == expected), "{steps:?}");
+    }
+    assert_eq!(of_token(&[fresh(config("a")), fresh(config("bb"))], &token).contradiction, None);
+}
+
 /// Any proof that is loaded was sent before the clock was read: else it would seem younger than it is.
 #[test]
 fn views_are_loaded_before_the_clock_is_read() {

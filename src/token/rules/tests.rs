@@ -175,3 +175,21 @@ fn a_token_without_a_required_claim_could_not_be_revoked_by_it() {
     assert_eq!(judge_with(&strict, &token(r#","jti":null"#), 1000), Err(Rejection::Unrevocable));
     assert!(judge_with(&strict, &token(r#","jti":"a""#), 1000).is_ok());
 }
+
+/// Cutoffs are compared with what is handed over here: a renewed token bears the time of its session's start.
+#[test]
+fn the_issue_time_and_the_session_start_are_handed_over_as_the_token_has_them() {
+    let mut renamed = issuer_config();
+    renamed.session_start_claim = "/session/start".parse().unwrap();
+    let check = |issuer: &IssuerConfig, extra: &str, session_started: Option<NumericDate>| {
+        let json = format!(r#"{{"aud":"shop","iat":2000.5,"exp":2600{extra}}}"#);
+        let times = TokenTimes { issued: NumericDate::new(at(2000), 500_000_000), session_started };
+        assert_eq!(judge_with(issuer, &json, 2001), Ok(times), "{extra}");
+    };
+    check(&issuer_config(), "", None);
+    check(&issuer_config(), r#","auth_time":null"#, None);
+    check(&issuer_config(), r#","auth_time":1000"#, Some(NumericDate::from(at(1000))));
+    check(&issuer_config(), r#","auth_time":1000.25"#, NumericDate::new(at(1000), 250_000_000));
+    check(&renamed, r#","auth_time":1000,"session":{"start":900}"#, Some(NumericDate::from(at(900))));
+    check(&renamed, r#","auth_time":1000"#, None);
+}

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::*;
+use crate::revocation::selector::Selection;
 use crate::store::{Appended, Entry};
 
 /// What is wrong with the store.
@@ -29,6 +30,10 @@ pub(super) enum Fault {
     /// The log does not reach back to what was just fetched.
     Compacted,
     ListsGone,
+    /// Revocations that are added to the log, and those that are fetched, have no row.
+    Rowless,
+    /// Lists were deleted and declared anew: they count from one, under another hash key.
+    DeclaredAnew,
 }
 
 pub(super) struct Faulty {
@@ -51,6 +56,12 @@ impl Faulty {
     fn is(&self, fault: &Fault) -> bool {
         *self.fault.borrow() == *fault
     }
+}
+
+/// As a later version of this program may write it, or a hand in the store.
+fn take_row(revocation: &mut Revocation) {
+    revocation.spec.target.selection = Selection::Everything;
+    revocation.spec.cutoff = None;
 }
 
 /// Paused time does not run ahead of the store's thread while a blocking task is under way.
@@ -89,7 +100,11 @@ impl Store for Faulty {
             if let Fault::Stale(fetched) = &*self.fault.borrow() {
                 return Ok((**fetched).clone());
             }
-            self.inner.fetch().await
+            let mut fetched = self.inner.fetch().await?;
+            if self.is(&Fault::Rowless) {
+                fetched.revocations.iter_mut().for_each(take_row);
+            }
+            Ok(fetched)
         })
     }
 
@@ -97,7 +112,15 @@ impl Store for Faulty {
         if self.is(&Fault::ListsGone) {
             return Box::pin(std::future::ready(Ok(vec![])));
         }
-        self.inner.lists()
+        let anew = self.is(&Fault::DeclaredAnew);
+        Box::pin(async move {
+            let mut lists = self.inner.lists().await?;
+            for list in lists.iter_mut().filter(|_| anew) {
+                list.document.metadata.generation = 1;
+                list.hash_key = HashKey::new([0xaa; 16]);
+            }
+            Ok(lists)
+        })
     }
 
     fn beat(&self, beat: Beat) -> BoxFuture<'_, Result<Version, StoreError>> {
@@ -147,7 +170,15 @@ impl Follow for FaultyFollow {
                 self.dead = true;
                 return std::future::pending().await;
             }
-            event
+            match event {
+                Ok(Event { version, what: What::Added(mut revocation) })
+                    if *self.fault.borrow() == Fault::Rowless =>
+                {
+                    take_row(&mut revocation);
+                    Ok(Event { version, what: What::Added(revocation) })
+                }
+                event => event,
+            }
         })
     }
 }

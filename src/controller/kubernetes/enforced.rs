@@ -1,0 +1,68 @@
+//! Since when no sidecar allows anything any more without knowing a revocation, over all replicas.
+//!
+//! Pure: the reports and the time are arguments. A sidecar turns fresh only after a report that counts it is in the
+//! log, so who is in no report allows nothing.
+
+use std::collections::BTreeMap;
+
+use crate::distribution::enforcement::Progress;
+use crate::revocation::names::ListName;
+use crate::revocation::time::Moment;
+use crate::revocation::version::{ToldVersion, Version};
+use crate::store::kubernetes::mirror::MirroredReport;
+
+/// What every sidecar of a list must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Needed {
+    pub(super) list: ListName,
+    /// Of the revocation's own object.
+    pub(super) version: Version,
+    /// The declaration by which the revocation was accepted.
+    pub(super) generation: i64,
+    /// When this process saw both.
+    pub(super) observed: Moment,
+}
+
+/// What is known of the reports.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reports<'a> {
+    pub(super) by_replica: &'a BTreeMap<String, MirroredReport>,
+    /// When the history that they are of began. A store that went back, or was made anew, has lost reports.
+    pub(super) since: Moment,
+}
+
+/// Returns how far the enforcement has come. `window_nanos` is the longest time for which a sidecar of the list may
+/// go on without news.
+pub(super) fn progress(needed: &Needed, reports: Reports<'_>, window_nanos: u64, now: Moment) -> Progress {
+    let over = |since: Moment| elapsed_nanos(since, now) > window_nanos;
+    let mut progress = Progress::default();
+    for report in reports.by_replica.values() {
+        let of_list = report
+            .lists
+            .iter()
+            .filter(|of| of.namespace == needed.list.namespace() && of.name == needed.list.name());
+        for of in of_list {
+            let subscribers = u32::try_from(of.subscribers).unwrap_or(u32::MAX);
+            progress.subscribers = progress.subscribers.saturating_add(subscribers);
+            let lowest: Option<ToldVersion> = of.lowest.as_deref().and_then(|lowest| lowest.parse().ok());
+            let has_version = lowest.is_some_and(|lowest| lowest.reaches(&needed.version));
+            if has_version && of.generation >= Some(needed.generation) {
+                progress.applied = progress.applied.saturating_add(subscribers);
+            } else if over(report.changed) {
+                // The replica is gone, and whom it had told to be fresh is so no more.
+                progress.away = progress.away.saturating_add(subscribers);
+            }
+        }
+    }
+    let all_applied = progress.applied + progress.away == progress.subscribers;
+    // After the window, the bound itself says so: whoever allows has a proof that includes the version.
+    progress.enforced = (all_applied && over(reports.since)) || over(needed.observed);
+    progress
+}
+
+pub(super) const fn elapsed_nanos(since: Moment, now: Moment) -> u64 {
+    now.boot_nanos.saturating_sub(since.boot_nanos)
+}
+
+#[cfg(test)]
+mod tests;

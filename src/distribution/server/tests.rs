@@ -1,0 +1,82 @@
+//! The bounds of a replica's streams, over the bytes of gRPC without a socket, so that the time can be paused.
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::distribution::enforcement::{Predecessor, Sessions};
+use crate::proto::v1::distribution_client::DistributionClient;
+use crate::proto::v1::subscriber_message::Message;
+use crate::runtime::clock::SystemClock;
+use crate::store::SealKey;
+
+type Outbound = mpsc::Sender<v1::SubscriberMessage>;
+
+/// A replica that has fetched nothing, with room for so many streams.
+fn server(max_streams: usize) -> DistributionServer {
+    let sessions = Arc::new(Sessions::new(Predecessor::None));
+    let hub = Hub::new("one", SealKey::new(&[4; 32]), sessions);
+    DistributionServer::new(hub, Arc::new(SystemClock), CancellationToken::new(), max_streams)
+}
+
+async fn follow(server: &DistributionServer) -> Result<(Outbound, Streaming<v1::PublisherMessage>), Status> {
+    let (outbound, messages) = mpsc::channel(8);
+    let answer = DistributionClient::new(server.clone()).follow(ReceiverStream::new(messages)).await?;
+    Ok((outbound, answer.into_inner()))
+}
+
+async fn say(outbound: &Outbound, message: Message) {
+    outbound.send(v1::SubscriberMessage { message: Some(message) }).await.unwrap();
+}
+
+fn hello() -> Message {
+    Message::Hello(v1::Hello { identity: "shop-1#ab".to_owned(), ..v1::Hello::default() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_beyond_the_limit_is_refused_and_taken_when_another_has_ended() {
+    let server = server(1);
+    let (outbound, mut inbound) = follow(&server).await.unwrap();
+    let refused = follow(&server).await.map(drop).unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    assert!(refused.message().contains("go to another"), "{refused}");
+    drop(outbound);
+    assert!(inbound.message().await.unwrap().is_none());
+    server.shared.streams.close();
+    server.shared.streams.wait().await;
+    assert!(follow(&server).await.is_ok());
+}
+
+/// Whoever says something now and then is not silent.
+#[tokio::test(start_paused = true)]
+async fn a_stream_on_which_nothing_is_said_for_a_minute_is_ended() {
+    let server = server(1);
+    let (outbound, mut inbound) = follow(&server).await.unwrap();
+    let started = Instant::now();
+    say(&outbound, hello()).await;
+    let ping = || Message::Ping(v1::Ping { nonce: vec![1; 16].into(), acknowledged: Vec::new() });
+    for _ in 0..3 {
+        assert!(tokio::time::timeout(Duration::from_secs(40), inbound.message()).await.is_err());
+        say(&outbound, ping()).await;
+    }
+    let ended = inbound.message().await.unwrap_err();
+    assert_eq!(ended.code(), tonic::Code::DeadlineExceeded, "{ended}");
+    assert_eq!(started.elapsed().as_secs(), 3 * 40 + 60);
+    assert_eq!(server.shared.hub.sessions().connected(), 0);
+}
+
+/// A mode that this version does not serve is refused in words, so that a sidecar can tell it from a fault.
+#[tokio::test(start_paused = true)]
+async fn a_compact_subscription_is_answered_with_unimplemented() {
+    let server = server(1);
+    let (outbound, mut inbound) = follow(&server).await.unwrap();
+    say(&outbound, hello()).await;
+    let (namespace, name) = ("default".to_owned(), "shop".to_owned());
+    let mode = v1::Mode::Compact.into();
+    say(
+        &outbound,
+        Message::Subscribe(v1::Subscribe { r#ref: 1, namespace, name, mode, ..v1::Subscribe::default() }),
+    )
+    .await;
+    let refused = inbound.message().await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unimplemented, "{refused}");
+}

@@ -68,11 +68,10 @@ impl Cluster {
         let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = kube::Client::try_from(config).map_err(|error| {
-            ClusterError::Kubeconfig(match error {
-                kube::Error::ProxyProtocolDisabled { proxy_url, .. } => {
-                    format!("its cluster is behind the proxy {proxy_url}, and this command connects directly")
-                }
-                other => other.to_string(),
+            ClusterError::Kubeconfig(if let kube::Error::ProxyProtocolDisabled { proxy_url, .. } = error {
+                format!("its cluster is behind the proxy {proxy_url}, and this command connects directly")
+            } else {
+                error.to_string()
             })
         })?;
         Ok(Self { client, url, namespace, is_namespace_given: options.namespace.is_some() })
@@ -97,15 +96,15 @@ async fn config(options: &ClusterOptions) -> Result<Config, ClusterError> {
         config.proxy_url = config.proxy_url.filter(|_| names_proxy);
         config
     });
-    config.map_err(|error| match error {
-        KubeconfigError::CurrentContextNotSet => {
-            let problem = "the kubeconfig has no current context: choose one with --context".to_owned();
-            ClusterError::NoContext { problem, known }
-        }
-        KubeconfigError::LoadContext(name) => {
-            ClusterError::NoContext { problem: format!("the kubeconfig has no context {name}"), known }
-        }
-        other => ClusterError::Kubeconfig(other.to_string()),
+    config.map_err(|error| {
+        let problem = if let KubeconfigError::LoadContext(name) = &error {
+            format!("the kubeconfig has no context {name}")
+        } else if matches!(error, KubeconfigError::CurrentContextNotSet) {
+            "the kubeconfig has no current context: choose one with --context".to_owned()
+        } else {
+            return ClusterError::Kubeconfig(error.to_string());
+        };
+        ClusterError::NoContext { problem, known }
     })
 }
 

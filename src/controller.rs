@@ -29,14 +29,17 @@ use crate::runtime::supervisor::Supervisor;
 use crate::runtime::tls::{self, Clients, Identity};
 use crate::store::Store;
 use crate::store::embedded::{self, EmbeddedStore};
+use crate::store::kubernetes::KubernetesStore;
 
 use admin::Admin;
 use bearer::Bearer;
+use kubernetes::Cluster;
 
 pub mod admin;
 pub mod args;
 mod bearer;
 pub mod expiry;
+pub mod kubernetes;
 mod metrics;
 
 /// Sockets of the admin API are for their owner only.
@@ -52,18 +55,34 @@ const MAX_ADMIN_CONNECTIONS: usize = 1024;
 /// What a controller is told to do.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The folder of the store.
-    pub data: PathBuf,
-    /// What the caller knows of that folder.
-    pub past: Past,
+    /// Where revocations are kept.
+    pub store: StoreConfig,
     /// Where sidecars connect; each listener has a replica of its own.
     pub listeners: Vec<Listen>,
-    /// Where the admin API is.
-    pub admin: AdminListen,
     /// Where probes and metrics are, if anywhere.
     pub health: Option<Address>,
     /// Names by which the probes may be asked for, beside addresses.
     pub health_hosts: Vec<String>,
+}
+
+/// Where revocations are kept.
+#[derive(Clone, Debug)]
+pub enum StoreConfig {
+    /// In a file.
+    Embedded(Embedded),
+    /// In a cluster.
+    Kubernetes(Cluster),
+}
+
+/// A store in a file, with the API to revoke in it.
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    /// The folder of the store.
+    pub data: PathBuf,
+    /// What the caller knows of that folder.
+    pub past: Past,
+    /// Where the admin API is.
+    pub admin: AdminListen,
     /// Lists to declare at the start. Those in the store that are not among them stay.
     pub lists: Vec<ListDocument>,
     /// How many live revocations the store takes.
@@ -104,8 +123,8 @@ pub struct AdminListen {
 pub struct Bound {
     /// Where sidecars connect.
     pub listeners: Vec<Address>,
-    /// Where the admin API is.
-    pub admin: Address,
+    /// Where the admin API is; on Kubernetes there is none.
+    pub admin: Option<Address>,
     /// Where probes and metrics are.
     pub health: Option<Address>,
 }
@@ -122,22 +141,31 @@ pub async fn start(
     let readiness = Readiness::new();
     let sockets = bind(&config)?;
     let bound = sockets.bound();
-    let (store, predecessor) = open(&config, &environment).await?;
-    let sessions = Arc::new(Sessions::new(predecessor));
-    let hubs = hubs(sockets.streams.len(), &*store, &sessions);
+    let opened = Opened::open(&config.store, &environment).await?;
+    let sessions = Arc::new(Sessions::new(opened.predecessor));
+    let hubs = hubs(sockets.streams.len(), &*opened.store, &sessions);
     // The replicas and their servers end after the sidecars have moved.
     let stopped = CancellationToken::new();
     let mut servers = Vec::new();
     for ((listener, transport), hub) in sockets.streams.into_iter().zip(hubs.iter()) {
-        let server = serve_streams(supervisor, hub, &environment, (listener, transport), &stopped, &store);
+        let server =
+            serve_streams(supervisor, hub, &environment, (listener, transport), &stopped, &opened.store);
         servers.push(server);
         await_fetch(&readiness, hub);
     }
     drain(supervisor, servers, stopped.clone());
-    let admin =
-        Admin::new(Arc::clone(&store), Arc::clone(&hubs), Arc::clone(&sessions), environment.clock.clone());
-    serve_admin(supervisor, sockets.admin, admin, sockets.bearer);
-    supervisor.spawn("expiry", expiry::run(store, environment.clock.clone(), supervisor.shutdown()));
+    match (&opened.cluster, hubs.first()) {
+        (Some(cluster), Some(hub)) => kubernetes::lead(supervisor, cluster, hub, &environment),
+        _ => {
+            let expiry =
+                expiry::run(Arc::clone(&opened.store), environment.clock.clone(), supervisor.shutdown());
+            supervisor.spawn("expiry", expiry);
+        }
+    }
+    if let Some((listener, bearer)) = sockets.admin {
+        let admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, environment.clock.clone());
+        serve_admin(supervisor, listener, admin, bearer);
+    }
     if let Some(listener) = sockets.health {
         let exposition = metrics::exposition(hubs);
         let router = admin_http::router(readiness, exposition, config.health_hosts);
@@ -146,11 +174,34 @@ pub async fn start(
     Ok(bound)
 }
 
+/// A store that is ready for use.
+struct Opened {
+    store: Arc<dyn Store>,
+    predecessor: Predecessor,
+    /// The same store, where it is that of a cluster: its objects have a status.
+    cluster: Option<KubernetesStore>,
+}
+
+impl Opened {
+    async fn open(config: &StoreConfig, environment: &Environment) -> anyhow::Result<Self> {
+        match config {
+            StoreConfig::Embedded(embedded) => {
+                let (store, predecessor) = open(embedded, environment).await?;
+                Ok(Self { store, predecessor, cluster: None })
+            }
+            StoreConfig::Kubernetes(cluster) => {
+                let store = kubernetes::open(cluster, environment).await?;
+                let predecessor = Predecessor::Possible { started: environment.clock.now() };
+                Ok(Self { store: Arc::new(store.clone()), predecessor, cluster: Some(store) })
+            }
+        }
+    }
+}
+
 /// Everything that was bound.
 struct Sockets {
     streams: Vec<(Listener, Transport)>,
-    admin: Listener,
-    bearer: Option<Bearer>,
+    admin: Option<(Listener, Option<Bearer>)>,
     health: Option<Listener>,
 }
 
@@ -158,7 +209,7 @@ impl Sockets {
     fn bound(&self) -> Bound {
         Bound {
             listeners: self.streams.iter().map(|(listener, _)| listener.address().clone()).collect(),
-            admin: self.admin.address().clone(),
+            admin: self.admin.as_ref().map(|(listener, _)| listener.address().clone()),
             health: self.health.as_ref().map(|listener| listener.address().clone()),
         }
     }
@@ -173,20 +224,24 @@ fn bind(config: &Config) -> anyhow::Result<Sockets> {
         Ok((listen::bind(&listen.address, STREAM_MODE)?, transport))
     });
     let streams = streams.collect::<anyhow::Result<_>>()?;
-    let bearer = config.admin.bearer_file.as_deref().map(Bearer::read).transpose()?;
-    if matches!(config.admin.address, Address::Tcp(_)) && bearer.is_none() {
+    let admin = match &config.store {
+        StoreConfig::Embedded(embedded) => Some(bind_admin(&embedded.admin)?),
+        StoreConfig::Kubernetes(_) => None,
+    };
+    let health = config.health.as_ref().map(|address| listen::bind(address, ADMIN_MODE)).transpose()?;
+    Ok(Sockets { streams, admin, health })
+}
+
+fn bind_admin(admin: &AdminListen) -> anyhow::Result<(Listener, Option<Bearer>)> {
+    let bearer = admin.bearer_file.as_deref().map(Bearer::read).transpose()?;
+    if matches!(admin.address, Address::Tcp(_)) && bearer.is_none() {
         anyhow::bail!(
             "the admin API on TCP ({}) needs a token: give a file with one, or use a Unix socket",
-            config.admin.address
+            admin.address
         );
     }
-    plain(&config.admin.address)?;
-    Ok(Sockets {
-        streams,
-        admin: listen::bind(&config.admin.address, ADMIN_MODE)?,
-        bearer,
-        health: config.health.as_ref().map(|address| listen::bind(address, ADMIN_MODE)).transpose()?,
-    })
+    plain(&admin.address)?;
+    Ok((listen::bind(&admin.address, ADMIN_MODE)?, bearer))
 }
 
 /// In the clear, only this machine is served; and there a browser is not.
@@ -199,7 +254,7 @@ fn plain(address: &Address) -> anyhow::Result<Transport> {
     Ok(Transport::Plain(address.ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()))))
 }
 
-async fn open(config: &Config, environment: &Environment) -> anyhow::Result<(Arc<dyn Store>, Predecessor)> {
+async fn open(config: &Embedded, environment: &Environment) -> anyhow::Result<(Arc<dyn Store>, Predecessor)> {
     let store_environment = embedded::Environment {
         clock: Arc::clone(&environment.clock),
         random: Arc::clone(&environment.random),

@@ -54,7 +54,7 @@ pub fn controller(args: ControllerArgs, log: LogArgs) -> anyhow::Result<()> {
         let bound = controller::start(args.config()?, Environment::of_machine(), supervisor).await?;
         tracing::info!(
             streams = shown(&bound.listeners),
-            admin = %bound.admin,
+            admin = bound.admin.map(|address| address.to_string()),
             health = bound.health.map(|address| address.to_string()),
             "listening"
         );

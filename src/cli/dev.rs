@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::api::document::ListDocument;
 use crate::controller::args::read_lists;
-use crate::controller::{self, AdminListen, Listen, Past};
+use crate::controller::{self, AdminListen, Embedded, Listen, Past, StoreConfig};
 use crate::revocation::names::ListName;
 use crate::runtime::environment::Environment;
 use crate::runtime::listen::Address;
@@ -90,15 +90,17 @@ async fn start(
 ) -> anyhow::Result<Bound> {
     let environment = Environment::of_machine();
     let controller = controller::Config {
-        data: data.join("store"),
-        // A folder that was given may have been used before.
-        past: if args.data.is_none() { Past::None } else { Past::Unknown },
+        store: StoreConfig::Embedded(Embedded {
+            data: data.join("store"),
+            // A folder that was given may have been used before.
+            past: if args.data.is_none() { Past::None } else { Past::Unknown },
+            admin: AdminListen { address: Address::Unix(data.join("admin.sock")), bearer_file: None },
+            lists,
+            limit: DEFAULT_LIMIT,
+        }),
         listeners: args.listen.into_iter().map(|address| Listen { address, tls: None }).collect(),
-        admin: AdminListen { address: Address::Unix(data.join("admin.sock")), bearer_file: None },
         health: None,
         health_hosts: Vec::new(),
-        lists,
-        limit: DEFAULT_LIMIT,
     };
     make_private(data)?;
     let controller = controller::start(controller, environment.clone(), supervisor).await?;
@@ -144,7 +146,7 @@ fn tell(
     sample: Option<&Issuer>,
     declared: Option<&str>,
 ) -> anyhow::Result<()> {
-    let admin = &bound.controller.admin;
+    let admin = bound.controller.admin.as_ref().map(ToString::to_string).unwrap_or_default();
     let http = bound.sidecar.http.first().map(ToString::to_string).unwrap_or_default();
     let listed: Vec<String> = names.iter().map(ToString::to_string).collect();
     writeln!(out, "Lists:        {}", listed.join(", "))?;

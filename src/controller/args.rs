@@ -10,29 +10,43 @@ use crate::api::manifest::{self, Object};
 use crate::runtime::listen::Address;
 use crate::runtime::tls::{Clients, Identity};
 use crate::store::embedded::DEFAULT_LIMIT;
+use crate::store::kubernetes::DEFAULT_NAMESPACE;
 
-use super::{AdminListen, Config, Listen, Past};
+use super::kubernetes::Cluster;
+use super::{AdminListen, Config, Embedded, Listen, Past, StoreConfig};
 
 /// Keeps revocations and streams them to sidecars.
 #[derive(Args, Clone, Debug)]
 pub struct ControllerArgs {
     /// Folder of the store; it is made if it is not there
-    #[arg(long, value_name = "DIR", env = "RESCIND_DATA")]
-    pub data: PathBuf,
-    /// No controller has used --data before: what is applied counts as enforced at once. Refused if a store is there
+    #[arg(long, value_name = "DIR", env = "RESCIND_DATA", required_unless_present = "kubernetes", conflicts_with = "kubernetes")]
+    pub data: Option<PathBuf>,
+    /// Keep revocations as objects of a Kubernetes cluster, and not in a folder. There is no admin API then
     #[arg(long)]
+    pub kubernetes: bool,
+    /// Kubeconfig of the cluster; without it the one of the environment, or what a pod is given
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    pub context: Option<String>,
+    /// Namespace of the controllers, where they keep keys, heartbeats and their lease
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAMESPACE, env = "RESCIND_NAMESPACE")]
+    pub namespace: String,
+    /// No controller has used --data before: what is applied counts as enforced at once. Refused if a store is there
+    #[arg(long, conflicts_with = "kubernetes")]
     pub new_store: bool,
     /// Where sidecars connect: IP:PORT, or the path of a Unix socket. May be given several times
     #[arg(long, value_name = "ADDR", required = true)]
     pub listen: Vec<Address>,
     /// Where the admin API is: the path of a Unix socket, or IP:PORT with --admin-token-file
-    #[arg(long, value_name = "ADDR")]
-    pub admin: Address,
+    #[arg(long, value_name = "ADDR", required_unless_present = "kubernetes", conflicts_with = "kubernetes")]
+    pub admin: Option<Address>,
     /// File with the token that callers of the admin API must show
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "admin")]
     pub admin_token_file: Option<PathBuf>,
     /// Manifest with lists to declare (TokenRevocationList). May be given several times
-    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with = "kubernetes")]
     pub files: Vec<PathBuf>,
     /// Where probes and metrics are: IP:PORT
     #[arg(long, value_name = "ADDR")]
@@ -60,7 +74,20 @@ impl ControllerArgs {
     /// # Errors
     /// A sentence that names the file or the flag.
     pub fn config(self) -> anyhow::Result<Config> {
-        let lists = read_lists(&self.files)?;
+        let store = match (self.data, self.admin) {
+            (Some(data), Some(admin)) => StoreConfig::Embedded(Embedded {
+                data,
+                past: if self.new_store { Past::None } else { Past::Unknown },
+                admin: AdminListen { address: admin, bearer_file: self.admin_token_file },
+                lists: read_lists(&self.files)?,
+                limit: self.limit,
+            }),
+            _ => {
+                alone(&self.listen)?;
+                let (kubeconfig, context, namespace) = (self.kubeconfig, self.context, self.namespace);
+                StoreConfig::Kubernetes(Cluster { kubeconfig, context, namespace })
+            }
+        };
         let tls = self.tls_cert.zip(self.tls_key).map(|(certificates, key)| {
             let clients = self.tls_client_ca.map_or(Clients::Anonymous, Clients::CertifiedBy);
             (Identity { certificates, key }, clients)
@@ -70,15 +97,28 @@ impl ControllerArgs {
             Listen { address, tls }
         };
         Ok(Config {
-            data: self.data,
-            past: if self.new_store { Past::None } else { Past::Unknown },
+            store,
             listeners: self.listen.into_iter().map(protect).collect(),
-            admin: AdminListen { address: self.admin, bearer_file: self.admin_token_file },
             health: self.health,
             health_hosts: self.health_host,
-            lists,
-            limit: self.limit,
         })
+    }
+}
+
+/// Until sidecars are authenticated, a controller of a cluster serves its own machine alone; and a process is one
+/// replica there.
+fn alone(listen: &[Address]) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        listen.len() == 1,
+        "with --kubernetes, --listen is given once: run several controllers instead"
+    );
+    let remote = listen.iter().find(|address| !address.is_local());
+    match remote {
+        Some(address) => anyhow::bail!(
+            "with --kubernetes, sidecars can't be authenticated yet: bind --listen to loopback or a Unix socket, not \
+             to {address}"
+        ),
+        None => Ok(()),
     }
 }
 

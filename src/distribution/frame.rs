@@ -29,6 +29,12 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Returns the size of the message, without what is written anew for each stream.
+    #[must_use]
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.body.len() as u64
+    }
+
     /// Encodes a configuration; its `ref` must be zero, as for all the others.
     #[must_use]
     pub fn config(message: &v1::Config) -> Self {

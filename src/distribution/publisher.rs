@@ -242,6 +242,12 @@ impl ListPublisher {
         &self.state
     }
 
+    /// Returns the size of the newest snapshot that was encoded; none if none was needed yet.
+    #[must_use]
+    pub fn snapshot_bytes(&self) -> Option<u64> {
+        self.snapshot.as_ref().map(|snapshot| snapshot.frames.iter().map(Shared::body_bytes).sum())
+    }
+
     /// Returns how much was encoded.
     #[must_use]
     pub const fn counts(&self) -> Counts {

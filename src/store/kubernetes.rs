@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
-use kube::api::Api;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, DeleteParams, Preconditions};
 use kube::{Client, Config};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::api::revocation::ListReport;
@@ -37,7 +39,7 @@ mod expire;
 mod follower;
 mod heartbeat;
 mod keys;
-mod lists;
+pub mod lists;
 mod lost;
 pub mod mirror;
 mod object;
@@ -55,6 +57,30 @@ pub enum OpenError {
     /// It can't be reached now, or refuses what is needed.
     #[error("can't use the store: {0}")]
     Store(#[from] StoreError),
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is in the store.
+    Done,
+    /// The object has changed, or is gone: what it is now comes as an event.
+    Superseded,
+    /// It may be in the store, or not.
+    Failed,
+}
+
+impl Written {
+    fn of(outcome: Result<(), CallError>) -> Self {
+        match outcome {
+            Ok(()) => Self::Done,
+            Err(error) if error.is_conflict() || error.is_not_found() => Self::Superseded,
+            Err(error) => {
+                tracing::warn!(%error, "a write failed");
+                Self::Failed
+            }
+        }
+    }
 }
 
 /// A store on Kubernetes. Clones share it.
@@ -356,6 +382,38 @@ impl KubernetesStore {
     #[must_use]
     pub fn client(&self) -> Client {
         self.shared.client()
+    }
+
+    /// The label, with its value, of objects that this program has made.
+    pub const MANAGED: (&str, &str) = append::MANAGED;
+
+    /// Writes the status of a revocation, if its object is still the one that was observed.
+    pub async fn write_status(&self, metadata: &ObjectMeta, status: Value) -> Written {
+        let api = self.shared.api_in(metadata.namespace.as_deref().unwrap_or_default());
+        Written::of(call::patch_status(&api, metadata, status).await.map(drop))
+    }
+
+    /// Writes the status of a list, if its object is still the one that was observed.
+    pub async fn write_list_status(&self, list: &Declared, status: Value) -> Written {
+        let api: Api<Object> =
+            Api::namespaced_with(self.client(), list.name.namespace(), &lists::resource());
+        let metadata = ObjectMeta {
+            name: Some(list.name.name().to_owned()),
+            uid: Some(list.uid.clone()),
+            resource_version: Some(list.resource_version.clone()),
+            ..ObjectMeta::default()
+        };
+        Written::of(call::patch_status(&api, &metadata, status).await.map(drop))
+    }
+
+    /// Removes an object, if it is still the one that was observed.
+    pub async fn remove(&self, metadata: &ObjectMeta) -> Written {
+        let api = self.shared.api_in(metadata.namespace.as_deref().unwrap_or_default());
+        let preconditions =
+            Preconditions { uid: metadata.uid.clone(), resource_version: metadata.resource_version.clone() };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let name = metadata.name.as_deref().unwrap_or_default();
+        Written::of(call::timed(api.delete(name, &parameters)).await.map(drop))
     }
 
     /// Returns the namespace of the controllers.

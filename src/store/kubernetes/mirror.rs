@@ -44,12 +44,14 @@ pub struct MirroredReport {
 }
 
 /// What the watch has shown.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Mirror {
     /// The history that all this is of; none before the first fetch.
     pub epoch: Option<Epoch>,
     /// All of it up to this revision.
     pub revision: u64,
+    /// When the history began, as far as it is known here.
+    pub since: Moment,
     /// The UID of the type's definition.
     pub definition: String,
     /// The revocations by origin.
@@ -66,6 +68,23 @@ pub struct Mirror {
     pub dirty: BTreeSet<RecordId>,
 }
 
+impl Default for Mirror {
+    fn default() -> Self {
+        Self {
+            epoch: None,
+            revision: 0,
+            since: Moment { boot_nanos: 0, wall_nanos: 0 },
+            definition: String::new(),
+            revocations: HashMap::new(),
+            reports: BTreeMap::new(),
+            namespaces: HashMap::new(),
+            gone: HashMap::new(),
+            lost: HashMap::new(),
+            dirty: BTreeSet::new(),
+        }
+    }
+}
+
 impl Mirror {
     /// Takes everything that a list shows, in place of what was known. What is not among it is the caller's to explain.
     pub(super) fn replace(
@@ -78,6 +97,9 @@ impl Mirror {
     ) {
         let before = std::mem::take(&mut self.revocations);
         let reports = std::mem::take(&mut self.reports);
+        if self.epoch != Some(epoch) {
+            self.since = begun(epoch, now);
+        }
         (self.epoch, self.revision) = (Some(epoch), revision);
         for object in objects {
             self.put(object, &object::read(object, epoch, own), now);
@@ -166,6 +188,13 @@ impl Mirror {
             }
         }
     }
+}
+
+/// The counter of an epoch is the time of its beginning, by the clock of who began it, unless it had to be higher.
+fn begun(epoch: Epoch, now: Moment) -> Moment {
+    let milliseconds = (now.wall_nanos / 1_000_000).saturating_sub(epoch.counter);
+    let age_nanos = milliseconds.saturating_mul(1_000_000);
+    Moment { boot_nanos: now.boot_nanos.saturating_sub(age_nanos), ..now }
 }
 
 impl MirroredReport {

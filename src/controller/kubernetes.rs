@@ -1,0 +1,88 @@
+//! The controller on Kubernetes: the store is the cluster's, and one of the replicas writes what became of each object.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::sync::watch;
+
+use crate::distribution::hub::Hub;
+use crate::runtime::environment::Environment;
+use crate::runtime::random::bytes;
+use crate::runtime::supervisor::Supervisor;
+use crate::store::kubernetes::KubernetesStore;
+
+use lease::Leadership;
+use writer::StatusWriter;
+
+mod conditions;
+mod enforced;
+mod lease;
+mod lists;
+mod writer;
+
+/// How long to wait before the store is tried again that is not there at the start.
+const OPEN_PAUSE: Duration = Duration::from_secs(2);
+
+/// Which cluster is used, and how.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// A kubeconfig; without it the one of the environment, or what a pod is given.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig.
+    pub context: Option<String>,
+    /// The namespace of the controllers.
+    pub namespace: String,
+}
+
+/// Opens the store; waits for an API server that is not there.
+///
+/// # Errors
+/// A sentence about a kubeconfig that can't be used.
+pub(super) async fn open(cluster: &Cluster, environment: &Environment) -> anyhow::Result<KubernetesStore> {
+    let config = config(cluster).await?;
+    loop {
+        match KubernetesStore::open(config.clone(), &cluster.namespace, environment.clone()).await {
+            Ok(store) => return Ok(store),
+            Err(error) => tracing::warn!(%error, namespace = cluster.namespace, "trying again"),
+        }
+        tokio::time::sleep(OPEN_PAUSE).await;
+    }
+}
+
+async fn config(cluster: &Cluster) -> anyhow::Result<kube::Config> {
+    let options = KubeConfigOptions { context: cluster.context.clone(), ..KubeConfigOptions::default() };
+    let Some(path) = &cluster.kubeconfig else {
+        if cluster.context.is_some() {
+            return kube::Config::from_kubeconfig(&options)
+                .await
+                .context("can't use the kubeconfig of the environment: give one with --kubeconfig");
+        }
+        return kube::Config::infer()
+            .await
+            .context("there is no kubeconfig and this is no pod: give a kubeconfig with --kubeconfig");
+    };
+    let shown = path.display();
+    let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("can't use {shown}"))?;
+    kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .with_context(|| format!("can't use {shown}"))
+}
+
+/// Competes for the lease, and writes what became of each object while it is held.
+pub(super) fn lead(
+    supervisor: &mut Supervisor,
+    store: &KubernetesStore,
+    hub: &Arc<Hub>,
+    environment: &Environment,
+) {
+    let number = u32::from_le_bytes(bytes(&*environment.random));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let identity = format!("{host}_{number:08x}");
+    let (leadership, leads) = watch::channel(Leadership::Follower);
+    supervisor.spawn("lease", lease::compete(store.clone(), identity, leadership, supervisor.shutdown()));
+    let writer = StatusWriter::new(store.clone(), Arc::clone(hub), Arc::clone(&environment.clock));
+    supervisor.spawn("status", writer.run(leads, supervisor.shutdown()));
+}

@@ -19,7 +19,13 @@ use super::{AdminListen, Config, Embedded, Listen, Past, StoreConfig};
 #[derive(Args, Clone, Debug)]
 pub struct ControllerArgs {
     /// Folder of the store; it is made if it is not there
-    #[arg(long, value_name = "DIR", env = "RESCIND_DATA", required_unless_present = "kubernetes", conflicts_with = "kubernetes")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "RESCIND_DATA",
+        required_unless_present = "kubernetes",
+        conflicts_with = "kubernetes"
+    )]
     pub data: Option<PathBuf>,
     /// Keep revocations as objects of a Kubernetes cluster, and not in a folder. There is no admin API then
     #[arg(long)]

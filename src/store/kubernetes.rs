@@ -395,8 +395,7 @@ impl KubernetesStore {
 
     /// Writes the status of a list, if its object is still the one that was observed.
     pub async fn write_list_status(&self, list: &Declared, status: Value) -> Written {
-        let api: Api<Object> =
-            Api::namespaced_with(self.client(), list.name.namespace(), &lists::resource());
+        let api: Api<Object> = Api::namespaced_with(self.client(), list.name.namespace(), &lists::resource());
         let metadata = ObjectMeta {
             name: Some(list.name.name().to_owned()),
             uid: Some(list.uid.clone()),

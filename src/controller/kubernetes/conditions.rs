@@ -26,7 +26,10 @@ pub(super) fn judge(mirrored: &MirroredRevocation, list: Option<&ListConfig>) ->
     let revocation = match &mirrored.read {
         Ok(revocation) => revocation,
         Err(why) => {
-            return refused("Unreadable", format!("It can't be read, and nothing is vouched for of its list: {why}."));
+            return refused(
+                "Unreadable",
+                format!("It can't be read, and nothing is vouched for of its list: {why}."),
+            );
         }
     };
     let Some(list) = list else {
@@ -47,7 +50,8 @@ pub(super) fn status(
     now: UnixSeconds,
 ) -> RevocationStatus {
     let acceptance = judge(mirrored, list);
-    let writer = Writer { before: &mirrored.status.conditions, generation: mirrored.metadata.generation, now };
+    let writer =
+        Writer { before: &mirrored.status.conditions, generation: mirrored.metadata.generation, now };
     let mut status = mirrored.status.clone();
     status.conditions = conditions(&writer, mirrored, &acceptance, enforced.map(|(progress, _)| progress));
     if let Ok(revocation) = &mirrored.read {
@@ -109,7 +113,13 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    pub(super) fn write(&self, type_: &str, status: ConditionStatus, reason: &str, message: String) -> Condition {
+    pub(super) fn write(
+        &self,
+        type_: &str,
+        status: ConditionStatus,
+        reason: &str,
+        message: String,
+    ) -> Condition {
         let before = self.before.iter().find(|condition| condition.type_ == type_);
         let unchanged = before.filter(|before| before.status == status);
         Condition {
@@ -182,7 +192,8 @@ fn enforcement(writer: &Writer<'_>, progress: Option<Progress>) -> Condition {
 
 /// What has expired is over, whatever it was before.
 fn expired(writer: &Writer<'_>) -> Vec<Condition> {
-    let before = writer.before.iter().filter(|condition| !["Ready", "Expired"].contains(&condition.type_.as_str()));
+    let before =
+        writer.before.iter().filter(|condition| !["Ready", "Expired"].contains(&condition.type_.as_str()));
     let message = "The last token that it could deny has expired.";
     let over = ["Ready", "Expired"]
         .map(|type_| writer.write(type_, ConditionStatus::True, "NothingLeftToDeny", message.to_owned()));

@@ -78,11 +78,7 @@ pub(super) async fn compete(
     Ok(())
 }
 
-async fn round(
-    api: &Api<Lease>,
-    identity: &str,
-    observed: &mut Observed,
-) -> Result<Leadership, kube::Error> {
+async fn round(api: &Api<Lease>, identity: &str, observed: &mut Observed) -> Result<Leadership, kube::Error> {
     let Some(lease) = api.get_opt(NAME).await? else {
         let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
         let lease = Lease { metadata, spec: Some(spec(identity, 0)) };

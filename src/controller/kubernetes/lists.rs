@@ -67,7 +67,8 @@ fn ready(writer: &Writer<'_>, list: &Declared, known: &Known) -> Condition {
         Ok(document) => document.config().err().map(|error| error.to_string()),
     };
     if let Some(why) = problem {
-        let message = format!("The declaration can't be used: {why}. What was in force before stays, and goes stale.");
+        let message =
+            format!("The declaration can't be used: {why}. What was in force before stays, and goes stale.");
         return writer.write("Ready", False, "Invalid", message);
     }
     if known.unreadable > 0 {

@@ -105,7 +105,11 @@ impl StatusWriter {
         let now = self.clock.now();
         let ids: BTreeSet<RecordId> = {
             let dirty = self.store.with_mirror(|mirror| std::mem::take(&mut mirror.dirty));
-            dirty.into_iter().chain(std::mem::take(&mut self.again)).chain(self.pending.keys().copied()).collect()
+            dirty
+                .into_iter()
+                .chain(std::mem::take(&mut self.again))
+                .chain(self.pending.keys().copied())
+                .collect()
         };
         let store = self.store.clone();
         let writes: Vec<Write> = store.with_mirror(|mirror| {
@@ -254,11 +258,13 @@ impl StatusWriter {
         let now = self.clock.now();
         let longest = self.declared().values().map(|list| list.window_nanos).max().unwrap_or(0);
         let gone: Vec<ObjectMeta> = self.store.with_mirror(|mirror| {
-            let expired = mirror.revocations.values().filter(|mirrored| is_left_over(mirrored, now.wall().floor()));
+            let expired =
+                mirror.revocations.values().filter(|mirrored| is_left_over(mirrored, now.wall().floor()));
             let expired = expired.map(|mirrored| mirrored.metadata.clone());
             // Whom a replica had told to be fresh is counted until it can allow nothing any more.
             let silent = mirror.reports.values();
-            let silent = silent.filter(|report| elapsed_nanos(report.changed, now) > longest.saturating_mul(2));
+            let silent =
+                silent.filter(|report| elapsed_nanos(report.changed, now) > longest.saturating_mul(2));
             let silent = silent.filter(|report| elapsed_nanos(report.changed, now) > GONE_NANOS);
             expired.chain(silent.flat_map(|report| report.objects.values().cloned())).collect()
         });
@@ -271,7 +277,12 @@ impl StatusWriter {
 /// A replica without sidecars writes no heartbeat, and is not gone for that.
 const GONE_NANOS: u64 = 3600 * 1_000_000_000;
 
-fn needed(mirrored: &MirroredRevocation, revocation: &Revocation, list: &DeclaredList, now: Moment) -> Needed {
+fn needed(
+    mirrored: &MirroredRevocation,
+    revocation: &Revocation,
+    list: &DeclaredList,
+    now: Moment,
+) -> Needed {
     let mut version = revocation.version;
     version.revisions.revocations = mirrored.first_seen.0;
     Needed { list: mirrored.list.clone(), version, generation: list.generation, observed: now }
@@ -279,8 +290,7 @@ fn needed(mirrored: &MirroredRevocation, revocation: &Revocation, list: &Declare
 
 fn is_left_over(mirrored: &MirroredRevocation, now: UnixSeconds) -> bool {
     let expired = mirrored.status.conditions.iter().find(|condition| condition.type_ == "Expired");
-    let since =
-        expired.and_then(|condition| read_time("Expired", &condition.last_transition_time, "").ok());
+    let since = expired.and_then(|condition| read_time("Expired", &condition.last_transition_time, "").ok());
     let ours = mirrored.metadata.labels.as_ref().is_some_and(|labels| {
         let (key, value) = KubernetesStore::MANAGED;
         labels.get(key).is_some_and(|found| found == value)

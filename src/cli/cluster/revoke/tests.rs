@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex};
 
+use futures::StreamExt as _;
 use http::{Method, Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -7,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::compile::tests::config;
 use crate::cli::view::View;
+use crate::cli::wait::{Report, Waited};
 use crate::proto::v1::target::Target;
 
 const NOW: Moment = Moment { boot_nanos: 0, wall_nanos: 1_795_255_200_500_000_000 };
@@ -83,7 +85,12 @@ impl Server {
                 let stored = self.stored.clone();
                 return stored.map_or_else(|| status(404, "NotFound"), |stored| (200, stored));
             }
-            (&Method::DELETE, ..) => {
+            (&Method::DELETE, _, body) => {
+                let wanted = body.map(|body| body["preconditions"]["uid"].clone());
+                let uid = self.stored.as_ref().map(|stored| stored["metadata"]["uid"].clone());
+                if wanted != uid {
+                    return status(409, "Conflict");
+                }
                 self.stored = None;
                 (200, json!({"kind": "Status", "status": "Success"}))
             }
@@ -178,4 +185,27 @@ async fn a_lift_whose_answer_is_lost_is_seen_to_have_had_its_effect() {
     let lifted = cluster.lift(None, &view.name, Some(&view.uid), DryRun::None).await.unwrap();
     assert_eq!(lifted.view.uid, view.uid);
     assert_eq!(server.lock().unwrap().stored, None);
+}
+
+#[tokio::test]
+async fn a_namesake_is_not_taken_for_the_revocation_that_is_waited_for() {
+    let (cluster, server) = cluster(0);
+    let view = revoke(&cluster).await.unwrap();
+    let condition = json!({
+        "type": "Enforced", "status": "True", "reason": "Applied", "message": ".",
+        "lastTransitionTime": "2026-11-21T10:00:00Z",
+    });
+    let mut namesake = server.lock().unwrap().stored.clone().unwrap();
+    namesake["metadata"]["uid"] = json!("00000000-0000-0000-0000-000000000002");
+    namesake["status"] = json!({"conditions": [condition]});
+    let first = async |stored: Value| {
+        server.lock().unwrap().stored = Some(stored);
+        cluster.reports(&view).next().await.unwrap()
+    };
+    let expected = Waited::Over("it was deleted meanwhile, which lifts it".to_owned());
+    let report = first(namesake.clone()).await;
+    assert!(matches!(&report, Report::End(waited, None) if *waited == expected), "{report:?}");
+    namesake["metadata"]["uid"] = json!(view.uid);
+    let report = first(namesake).await;
+    assert!(matches!(&report, Report::End(Waited::Enforced(_), Some(_))), "{report:?}");
 }

@@ -67,6 +67,8 @@ Examples:
   rescind token < token.txt
   rescind status
 
+They work on the cluster of the kubeconfig, as kubectl does; with --server, on a controller without a cluster.
+
 `rescind COMMAND --help` has more."
 )]
 struct Cli {

@@ -24,6 +24,7 @@ const MAX_TARGET: usize = 48;
 #[command(after_help = "Examples:
   rescind list
   rescind list --list shop -o wide
+  rescind list -A
   rescind list -o json | jq -r '.items[].metadata.name'")]
 pub(super) struct List {
     /// Only those of this list, NAMESPACE/NAME or NAME

@@ -191,16 +191,17 @@ impl RevokeOptions {
     }
 
     fn unsettled(&self, failure: Failure) -> Failure {
-        match failure {
-            Failure::Call(error) if error.is_unsettled() && !self.change.is_dry_run() => {
-                let next_step = match self.name {
-                    Some(_) => "repeat the command with the same --name",
-                    None => "see `rescind list`, or repeat the command: to revoke twice does no harm",
-                };
-                Failure::Unsettled { error, next_step }
-            }
-            other => other,
+        if let Failure::Call(error) = &failure
+            && error.is_unsettled()
+            && !self.change.is_dry_run()
+        {
+            let next_step = match self.name {
+                Some(_) => "repeat the command with the same --name",
+                None => "see `rescind list`, or repeat the command: to revoke twice does no harm",
+            };
+            return Failure::Unsettled { error: error.clone(), next_step };
         }
+        failure
     }
 
     fn exit(&self, name: &str, participle: &str, waited: Option<Waited>, console: &mut Console) -> Exit {

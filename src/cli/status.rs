@@ -17,6 +17,7 @@ use crate::proto::v1;
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   rescind status
+  rescind status -A
   rescind status -o json | jq '.sidecars[] | select(.connected | not)'")]
 pub(super) struct Status {
     /// Format of the answer

@@ -17,7 +17,13 @@ use crate::proto::v1::target::Target;
   rescind subject alice --ban --for 24h --reason Abuse
 
   # Reach tokens that are renewed within an old session, too
-  rescind subject alice --compare-with session-start")]
+  rescind subject alice --compare-with session-start
+
+  # In the namespace shop of another cluster than the kubeconfig's current one
+  rescind subject alice --context production -n shop
+
+  # Write the object, and let somebody else apply it
+  rescind subject alice --dry-run=client > revocation.yaml")]
 pub(super) struct Subject {
     /// The subject (sub)
     #[arg(value_name = "SUB", value_parser = parse_value)]

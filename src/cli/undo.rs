@@ -18,7 +18,8 @@ use crate::revocation::names::RecordId;
 
 Examples:
   rescind undo r-7k2m9
-  rescind undo r-7k2m9 --dry-run")]
+  rescind undo r-7k2m9 --dry-run
+  rescind undo r-7k2m9 -n shop")]
 pub(super) struct Undo {
     /// Name of the revocation, or its UID
     #[arg(value_name = "NAME|UID")]

@@ -118,7 +118,7 @@ impl Heard {
 /// Where waiting for a server's reports stands.
 enum Connection {
     Closed,
-    Open(tonic::Streaming<v1::EnforcementProgress>),
+    Open(Box<tonic::Streaming<v1::EnforcementProgress>>),
     Over,
 }
 
@@ -132,7 +132,7 @@ pub(super) fn reports(server: &Server, request: v1::WaitEnforcedRequest) -> impl
                 Ok(opened) => {
                     let mut reports = opened.into_inner();
                     let first = reports.message().await;
-                    connection = Connection::Open(reports);
+                    connection = Connection::Open(Box::new(reports));
                     first
                 }
                 Err(status) => Err(status),

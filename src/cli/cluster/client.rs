@@ -67,8 +67,13 @@ impl Cluster {
         }
         let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let bad = |error: kube::Error| ClusterError::Kubeconfig(root(&error));
-        let client = kube::Client::try_from(config).map_err(bad)?;
+        let client = kube::Client::try_from(config).map_err(|error| {
+            ClusterError::Kubeconfig(if let kube::Error::ProxyProtocolDisabled { proxy_url, .. } = error {
+                format!("its cluster is behind the proxy {proxy_url}, and this command connects directly")
+            } else {
+                error.to_string()
+            })
+        })?;
         Ok(Self { client, url, namespace, is_namespace_given: options.namespace.is_some() })
     }
 }
@@ -80,23 +85,33 @@ async fn config(options: &ClusterOptions) -> Result<Config, ClusterError> {
         return inside.ok_or(ClusterError::NoKubeconfig);
     };
     let known = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
+    let names_proxy = kubeconfig
+        .clusters
+        .iter()
+        .any(|named| named.cluster.as_ref().is_some_and(|cluster| cluster.proxy_url.is_some()));
     let chosen = KubeConfigOptions { context: options.context.clone(), ..KubeConfigOptions::default() };
-    Config::from_custom_kubeconfig(kubeconfig, &chosen).await.map_err(|error| match error {
-        KubeconfigError::CurrentContextNotSet => {
-            let problem = "the kubeconfig has no current context: choose one with --context".to_owned();
-            ClusterError::NoContext { problem, known }
-        }
-        KubeconfigError::LoadContext(name) => {
-            ClusterError::NoContext { problem: format!("the kubeconfig has no context {name}"), known }
-        }
-        other => ClusterError::Kubeconfig(root(&other)),
+    let config = Config::from_custom_kubeconfig(kubeconfig, &chosen).await;
+    // The library takes one from the environment, too, which is for the internet and has exceptions.
+    let config = config.map(|mut config| {
+        config.proxy_url = config.proxy_url.filter(|_| names_proxy);
+        config
+    });
+    config.map_err(|error| {
+        let problem = if let KubeconfigError::LoadContext(name) = &error {
+            format!("the kubeconfig has no context {name}")
+        } else if matches!(error, KubeconfigError::CurrentContextNotSet) {
+            "the kubeconfig has no current context: choose one with --context".to_owned()
+        } else {
+            return ClusterError::Kubeconfig(error.to_string());
+        };
+        ClusterError::NoContext { problem, known }
     })
 }
 
 /// Reads what the option names, or else what KUBECONFIG does, or else the file in the home folder, which may be
 /// missing.
 fn kubeconfig(options: &ClusterOptions) -> Result<Option<Kubeconfig>, ClusterError> {
-    let bad = |error: KubeconfigError| ClusterError::Kubeconfig(root(&error));
+    let bad = |error: KubeconfigError| ClusterError::Kubeconfig(error.to_string());
     if let Some(file) = &options.kubeconfig {
         return Kubeconfig::read_from(file).map(Some).map_err(bad);
     }
@@ -109,9 +124,4 @@ fn kubeconfig(options: &ClusterOptions) -> Result<Option<Kubeconfig>, ClusterErr
         Err(KubeconfigError::ReadConfig(error, _)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(bad(error)),
     }
-}
-
-/// The library's errors quote their cause; the first says all.
-fn root(error: &dyn std::error::Error) -> String {
-    error.to_string()
 }

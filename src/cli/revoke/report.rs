@@ -113,6 +113,7 @@ pub(super) fn conclude(
         Some(Format::Yaml) => Machine::Yaml,
         Some(Format::Name) => return console.print(&format!("revocation/{}\n", view.name)),
         Some(Format::Wide) | None => {
+            told(view, outcome, console)?;
             let Some(Waited::Enforced(report)) = waited else { return Ok(()) };
             let text = console.out_surface().paint(Tone::Good, &wait::enforced(report));
             return console.print(&format!("{text}\n"));
@@ -124,6 +125,16 @@ pub(super) fn conclude(
         None => object(view, waited),
     };
     machine.print(&Answer { revocation, warnings }, console)
+}
+
+/// Corrects what was computed here, where the controller of the cluster says otherwise: it knows the list's past.
+fn told(view: &View, outcome: Option<&Outcome>, console: &mut Console) -> Result<(), OutputError> {
+    let status = outcome.and_then(|outcome| outcome.object.as_ref()?.status.as_ref());
+    let Some(time) = status.and_then(|status| status.admits_from.as_deref()) else { return Ok(()) };
+    if view.admits_from.map(write_time).as_deref() == Some(time) {
+        return Ok(());
+    }
+    console.print(&format!("  {:<12} {} (as the controller says)\n", "admits from", printable(time)))
 }
 
 /// Writes the object that was not sent, so that it can be given to `kubectl create -f -`.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Place, Seen, until};
+use super::{Place, Seen};
 
 #[test]
 fn a_revocation_is_created_and_waited_for_until_its_status_says_enforced() {
@@ -20,7 +20,8 @@ fn a_revocation_is_created_and_waited_for_until_its_status_says_enforced() {
     );
     let counts = |applied| json!({"subscribers": 3, "applied": applied, "away": 0, "elapsedMilliseconds": 7});
     place.say(&name, &[("Accepted", "True", "."), ("Enforced", "False", ".")], &counts(1));
-    // What a line of progress says is seen in the output, once it ends.
+    let told = json!({"status": {"admitsFrom": "2099-01-01T00:00:00Z"}});
+    place.kubectl(&format!("patch rvk {name} --subresource=status --type=merge -p {told}"));
     place.say(&name, &[("Accepted", "True", "."), ("Enforced", "True", ".")], &counts(3));
     let seen = Seen::from(child.wait_with_output().unwrap());
     assert_eq!(seen.code, 0, "{seen:?}");
@@ -33,6 +34,8 @@ fn a_revocation_is_created_and_waited_for_until_its_status_says_enforced() {
     assert_eq!(lines[4], format!("  cutoff       {created} (issue time)"));
     assert!(lines[5].starts_with("  admits from  "), "{lines:?}");
     assert!(seen.out.contains("lock the account at the issuer first, then revoke"), "{seen:?}");
+    let told = "\n  admits from  2099-01-01T00:00:00Z (as the controller says)\n";
+    assert!(seen.out.contains(told), "{seen:?}");
     let last = lines.last().unwrap();
     assert!(
         last.starts_with("enforced after ") && last.ends_with(": 3 of 3 sidecars have applied it"),
@@ -79,8 +82,10 @@ fn what_the_controller_does_not_accept_is_1_with_its_words() {
 fn what_is_deleted_meanwhile_or_replaced_by_a_namesake_is_1() {
     let place = Place::new();
     let (child, name) = place.start("subject alice --timeout 120s");
-    until("the command watches", || place.names().contains(&name).then_some(()));
     place.kubectl(&format!("delete revocation {name}"));
+    // It is enforced, and is another one.
+    place.run(&format!("subject alice --wait=false --name {name}")).done();
+    place.say(&name, &[("Accepted", "True", "."), ("Enforced", "True", ".")], &json!(null));
     let seen = Seen::from(child.wait_with_output().unwrap());
     assert_eq!(seen.code, 1, "{seen:?}");
     let expected = format!("error: {name} is not in force: it was deleted meanwhile, which lifts it\n");

@@ -18,7 +18,7 @@ use crate::revocation::names::{ListName, RecordId};
 use crate::revocation::time::{Moment, UnixSeconds};
 use crate::runtime::clock::Clock;
 use crate::store::kubernetes::lists::Declared;
-use crate::store::kubernetes::mirror::{Mirror, MirroredRevocation};
+use crate::store::kubernetes::mirror::{Mirror, MirroredReport, MirroredRevocation};
 use crate::store::kubernetes::{KubernetesStore, Written};
 use crate::store::{Entry, Revocation, Store, StoreError};
 use crate::token::list_config::ListConfig;
@@ -261,11 +261,7 @@ impl StatusWriter {
             let expired =
                 mirror.revocations.values().filter(|mirrored| is_left_over(mirrored, now.wall().floor()));
             let expired = expired.map(|mirrored| mirrored.metadata.clone());
-            // Whom a replica had told to be fresh is counted until it can allow nothing any more.
-            let silent = mirror.reports.values();
-            let silent =
-                silent.filter(|report| elapsed_nanos(report.changed, now) > longest.saturating_mul(2));
-            let silent = silent.filter(|report| elapsed_nanos(report.changed, now) > GONE_NANOS);
+            let silent = mirror.reports.values().filter(|report| is_gone(report, longest, now));
             expired.chain(silent.flat_map(|report| report.objects.values().cloned())).collect()
         });
         for metadata in gone {
@@ -275,7 +271,14 @@ impl StatusWriter {
 }
 
 /// A replica without sidecars writes no heartbeat, and is not gone for that.
-const GONE_NANOS: u64 = 3600 * 1_000_000_000;
+const IDLE_NANOS: u64 = 3600 * 1_000_000_000;
+
+/// Whom a replica had told to be fresh is counted until it can allow nothing any more.
+fn is_gone(report: &MirroredReport, longest_window_nanos: u64, now: Moment) -> bool {
+    let silent_nanos = elapsed_nanos(report.changed, now);
+    let serves = report.lists.iter().any(|list| list.subscribers > 0);
+    silent_nanos > longest_window_nanos.saturating_mul(2).max(if serves { 0 } else { IDLE_NANOS })
+}
 
 fn needed(
     mirrored: &MirroredRevocation,

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,8 @@ const STREAM_MODE: u32 = 0o666;
 const MAX_STREAM_CONNECTIONS: usize = MAX_STREAMS + 1024;
 /// More people and programs than revoke at one time.
 const MAX_ADMIN_CONNECTIONS: usize = 1024;
+/// How long calls in flight may take once sidecars have moved, or there is nothing to wait for.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// What a controller is told to do.
 #[derive(Clone, Debug)]
@@ -134,8 +137,13 @@ pub async fn start(
         await_fetch(&readiness, hub);
     }
     drain(supervisor, servers, stopped.clone());
-    let admin =
-        Admin::new(Arc::clone(&store), Arc::clone(&hubs), Arc::clone(&sessions), environment.clock.clone());
+    let admin = Admin::new(
+        Arc::clone(&store),
+        Arc::clone(&hubs),
+        Arc::clone(&sessions),
+        environment.clock.clone(),
+        supervisor.shutdown(),
+    );
     serve_admin(supervisor, sockets.admin, admin, sockets.bearer);
     supervisor.spawn("expiry", expiry::run(store, environment.clock.clone(), supervisor.shutdown()));
     if let Some(listener) = sockets.health {
@@ -244,7 +252,8 @@ fn serve_streams(
     supervisor.spawn(hub.name(), async move { Ok(replica.run(stop).await?) });
     let routes =
         grpc_serve::described(Routes::new(server.clone()), DESCRIPTORS, &[distribution_server::SERVICE_NAME]);
-    let serving = grpc_serve::serve(listener, transport, routes, MAX_STREAM_CONNECTIONS, stopped.clone());
+    let serving =
+        grpc_serve::serve(listener, transport, routes, MAX_STREAM_CONNECTIONS, stopped.clone(), DRAIN);
     supervisor.spawn(format!("{} streams", hub.name()), serving);
     server
 }
@@ -279,16 +288,15 @@ fn serve_admin(supervisor: &mut Supervisor, listener: Listener, admin: Admin, be
         None => routes,
     };
     let shutdown = supervisor.shutdown();
-    let serving =
-        grpc_serve::serve(listener, Transport::Plain(guard), routes, MAX_ADMIN_CONNECTIONS, shutdown);
+    let transport = Transport::Plain(guard);
+    let serving = grpc_serve::serve(listener, transport, routes, MAX_ADMIN_CONNECTIONS, shutdown, DRAIN);
     supervisor.spawn("admin API", serving);
 }
 
 fn serve_health(supervisor: &mut Supervisor, listener: Listener, router: axum::Router) {
     let shutdown = supervisor.shutdown();
     supervisor.spawn("probes and metrics", async move {
-        let drain = std::time::Duration::from_secs(1);
-        http_serve::serve(listener, router, http_serve::Limits::default(), shutdown, drain).await;
+        http_serve::serve(listener, router, http_serve::Limits::default(), shutdown, DRAIN).await;
         Ok(())
     });
 }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use prost_types::value::Kind;
@@ -60,13 +61,17 @@ pub(crate) fn echo(socket: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// As many as the sidecar takes.
+const MAX_CONNECTIONS: usize = 4096;
+
 /// Serves ext_authz that decides nothing, as the sidecar serves its own: one thread with a runtime.
 pub(crate) fn no_op(socket: &Path, answer: CheckResponse) -> anyhow::Result<()> {
     Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = listen::bind(&Address::Unix(socket.to_owned()), 0o600)?;
         say_listening();
         let routes = Routes::new(AuthorizationServer::new(NoOp(answer)));
-        grpc_serve::serve(listener, Transport::Plain(None), routes, CancellationToken::new()).await
+        let (transport, never) = (Transport::Plain(None), CancellationToken::new());
+        grpc_serve::serve(listener, transport, routes, MAX_CONNECTIONS, never, Duration::ZERO).await
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::api::invalid::Invalid;
@@ -33,18 +34,21 @@ pub struct Admin {
     hubs: Arc<[Arc<Hub>]>,
     sessions: Arc<Sessions>,
     clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
 }
 
 impl Admin {
-    /// Makes the service over a store and the replicas of this process, of which there is at least one.
+    /// Makes the service over a store and the replicas of this process, of which there is at least one. When `shutdown`
+    /// is cancelled, nobody is left waiting.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
         hubs: Arc<[Arc<Hub>]>,
         sessions: Arc<Sessions>,
         clock: Arc<dyn Clock>,
+        shutdown: CancellationToken,
     ) -> Self {
-        Self { store, hubs, sessions, clock }
+        Self { store, hubs, sessions, clock, shutdown }
     }
 
     async fn configs(&self) -> Result<Vec<ListConfig>, Status> {
@@ -186,6 +190,7 @@ impl RevocationAdmin for Admin {
             hubs: Arc::clone(&self.hubs),
             sessions: Arc::clone(&self.sessions),
             clock: Arc::clone(&self.clock),
+            shutdown: self.shutdown.clone(),
         };
         Ok(Response::new(Box::pin(waiting.progress(PROGRESS_INTERVAL))))
     }

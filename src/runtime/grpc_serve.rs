@@ -28,12 +28,37 @@ pub enum Transport {
     Tls(Arc<ServerConfig>),
 }
 
-/// Serves until `shutdown`, then lets calls in flight end. Beyond `connections` at one time, others wait in the queue
-/// of the kernel.
+/// Serves until `shutdown`, then lets calls in flight end for at most `drain`: a stream may have no end, and who reads
+/// it may not care that the process is about to. Beyond `connections` at one time, others wait in the queue of the
+/// kernel.
 ///
 /// # Errors
 /// The transport's.
 pub async fn serve(
+    listener: Listener,
+    transport: Transport,
+    routes: Routes,
+    connections: usize,
+    shutdown: CancellationToken,
+    drain: Duration,
+) -> anyhow::Result<()> {
+    let too_late = {
+        let shutdown = shutdown.clone();
+        async move {
+            shutdown.cancelled().await;
+            tokio::time::sleep(drain).await;
+        }
+    };
+    tokio::select! {
+        served = serve_until(listener, transport, routes, connections, shutdown) => served,
+        () = too_late => {
+            tracing::warn!("connections were cut off: their calls did not end in time");
+            Ok(())
+        }
+    }
+}
+
+async fn serve_until(
     listener: Listener,
     transport: Transport,
     routes: Routes,
@@ -96,6 +121,10 @@ mod tests {
     use tokio::net::TcpStream;
     use tokio::task::JoinSet;
 
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+
+    use super::super::dial;
     use super::super::listen::{Address, bind};
     use super::*;
 
@@ -103,6 +132,7 @@ mod tests {
     const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     /// The server answers it at once.
     const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0rescind!";
+    const DRAIN: Duration = Duration::from_secs(5);
 
     async fn say(stream: &mut TcpStream, bytes: &[u8]) {
         stream.write_all(bytes).await.unwrap();
@@ -118,7 +148,7 @@ mod tests {
         let Address::Tcp(address) = *listener.address() else { panic!("not TCP") };
         let routes = Routes::new(tonic_health::server::health_reporter().1);
         let mut server = JoinSet::new();
-        server.spawn(serve(listener, Transport::Plain(None), routes, 1, CancellationToken::new()));
+        server.spawn(serve(listener, Transport::Plain(None), routes, 1, CancellationToken::new(), DRAIN));
         let mut first = TcpStream::connect(address).await.unwrap();
         say(&mut first, HELLO).await;
         assert!(heard(&mut first).await > 0);
@@ -134,5 +164,23 @@ mod tests {
         }
         drop(first);
         assert!(heard(&mut second).await > 0);
+    }
+
+    #[tokio::test]
+    async fn a_stream_without_an_end_is_cut_off_when_the_time_to_drain_is_over() {
+        let listener = bind(&"127.0.0.1:0".parse().unwrap(), 0).unwrap();
+        let uri = format!("http://{}", listener.address());
+        let routes = Routes::new(tonic_health::server::health_reporter().1);
+        let (mut server, shutdown) = (JoinSet::new(), CancellationToken::new());
+        server.spawn(serve(listener, Transport::Plain(None), routes, 1, shutdown.clone(), DRAIN));
+        let mut health = HealthClient::new(dial::channel(&uri, None, |endpoint| endpoint).unwrap());
+        let mut watched = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        assert!(watched.message().await.unwrap().is_some());
+        tokio::time::pause();
+        let asked = tokio::time::Instant::now();
+        shutdown.cancel();
+        let ended = tokio::time::timeout(DRAIN * 2, server.join_next()).await;
+        ended.expect("in time").unwrap().unwrap().unwrap();
+        assert!(asked.elapsed() >= DRAIN && asked.elapsed() < DRAIN * 2, "{:?}", asked.elapsed());
     }
 }

@@ -11,9 +11,13 @@ use crate::token::keys::Algorithm;
 /// An admin API over a new store with the example's list; nothing publishes it.
 async fn admin() -> (tempfile::TempDir, Admin) {
     let (folder, store) = temporary().await;
+    (folder, admin_over(store))
+}
+
+fn admin_over(store: Arc<dyn Store>) -> Admin {
     let sessions = Arc::new(Sessions::new(Predecessor::None));
     let hub = Hub::new("replica-0", store.seal_key(), Arc::clone(&sessions));
-    (folder, Admin::new(store, Arc::from([hub]), sessions, Arc::new(SystemClock)))
+    Admin::new(store, Arc::from([hub]), sessions, Arc::new(SystemClock), CancellationToken::new())
 }
 
 fn request(target: Target) -> v1::RevokeRequest {

@@ -25,7 +25,7 @@ mod writer;
 
 /// The file within the data folder.
 pub const FILE_NAME: &str = "rescind.redb";
-/// How many calls may wait for the writer; beyond, callers are told to try again.
+/// How many calls may wait for the writer; beyond, callers are told to try again, and heartbeats wait for a place.
 const MAX_WAITING: usize = 1024;
 /// How many live revocations a store takes unless told otherwise.
 pub const DEFAULT_LIMIT: usize = 1_000_000;
@@ -146,6 +146,12 @@ impl EmbeddedStore {
         let (reply, answer) = oneshot::channel();
         self.send(Request::PutList { document: Box::new(document), reply })?;
         answer.await.map_err(|_| PutListError::Store(gone()))?
+    }
+
+    /// Waits for a place: what makes sidecars fresh must not lose it to whoever asks more often. There is never more
+    /// than one such request per replica.
+    async fn send_in_turn(&self, request: Request) -> Result<(), StoreError> {
+        self.shared.requests.send(request).await.map_err(|_| gone())
     }
 
     fn send(&self, request: Request) -> Result<(), StoreError> {
@@ -272,7 +278,7 @@ impl Store for EmbeddedStore {
     fn beat(&self, beat: Beat) -> BoxFuture<'_, Result<Version, StoreError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.send(Request::Beat { beat, reply })?;
+            self.send_in_turn(Request::Beat { beat, reply }).await?;
             answer.await.map_err(|_| gone())?
         })
     }
@@ -280,7 +286,7 @@ impl Store for EmbeddedStore {
     fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.send(Request::StartEpoch { above, reply })?;
+            self.send_in_turn(Request::StartEpoch { above, reply }).await?;
             answer.await.map_err(|_| gone())?
         })
     }

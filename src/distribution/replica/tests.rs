@@ -198,6 +198,28 @@ async fn a_refused_heartbeat_proves_nothing() {
         .await;
 }
 
+/// Invariant 12: nor does one that found no place; but a burst of calls is no reason to fetch everything.
+#[tokio::test(start_paused = true)]
+async fn while_a_store_is_busy_nothing_is_proven_and_nothing_fetched_unless_it_lasts() {
+    let bench = bench().await;
+    bench
+        .run(async {
+            bench.proof().await;
+            bench.store.set(Fault::BeatsBusy);
+            let serial = bench.hub.ping();
+            let burst = Duration::from_secs(4);
+            let waited = tokio::time::timeout(burst, bench.until(|news| news.proven >= serial)).await;
+            assert!(waited.is_err(), "it proved something");
+            assert!(bench.beats() > 10, "{} beats", bench.beats());
+            bench.store.set(Fault::None);
+            bench.until(|news| news.proven >= serial).await;
+            assert_eq!(bench.fetches(), 1);
+            bench.check_proves_nothing_during(Fault::BeatsBusy).await;
+            assert!(bench.fetches() > 1);
+        })
+        .await;
+}
+
 /// Invariant 12: a write that timed out proves nothing, though its event was delivered.
 #[tokio::test(start_paused = true)]
 async fn an_unanswered_heartbeat_proves_nothing() {

@@ -1,8 +1,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 
 use super::*;
 use crate::api::compile::tests::document;
-use crate::revocation::time::Moment;
+use crate::revocation::time::{Moment, UnixSeconds};
 use crate::runtime::clock::ManualClock;
 use crate::runtime::random::SeededRandom;
 use crate::store::contract::{lift, list, new, revoke, store_contract, subject};
@@ -191,14 +195,26 @@ async fn a_later_format_is_refused() {
     assert!(matches!(error, OpenError::Format { found: 9, known: 1, .. }), "{error}");
 }
 
-/// A disk that can be filled: a file of the real kind can't be made to fail on demand.
-#[derive(Debug)]
+/// A disk that can be filled, and be slow: a file of the real kind can't be made to on demand.
+#[derive(Clone, Debug)]
 struct Disk {
-    inner: redb::backends::InMemoryBackend,
+    inner: Arc<redb::backends::InMemoryBackend>,
     full: Arc<AtomicBool>,
+    hangs: Arc<AtomicBool>,
 }
 
 impl Disk {
+    fn new() -> Self {
+        Self { inner: Arc::default(), full: Arc::default(), hangs: Arc::default() }
+    }
+
+    async fn store(&self) -> EmbeddedStore {
+        let database = Database::builder().create_with_backend(self.clone()).unwrap();
+        let store = EmbeddedStore::start(database, environment()).unwrap();
+        store.put_list(document()).await.unwrap();
+        store
+    }
+
     fn check(&self) -> std::io::Result<()> {
         if self.full.load(Ordering::SeqCst) { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
@@ -216,6 +232,9 @@ impl redb::StorageBackend for Disk {
         self.inner.set_len(len)
     }
     fn sync_data(&self) -> std::io::Result<()> {
+        while self.hangs.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
         self.check()?;
         self.inner.sync_data()
     }
@@ -228,17 +247,44 @@ impl redb::StorageBackend for Disk {
 /// Invariant 12: a write that failed acknowledges and proves nothing.
 #[tokio::test]
 async fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_shown_to_followers() {
-    let full = Arc::new(AtomicBool::new(false));
-    let disk = Disk { inner: redb::backends::InMemoryBackend::new(), full: Arc::clone(&full) };
-    let database = Database::builder().create_with_backend(disk).unwrap();
-    let store = EmbeddedStore::start(database, environment()).unwrap();
-    store.put_list(document()).await.unwrap();
+    let disk = Disk::new();
+    let store = disk.store().await;
     let alice = revoke(&store, "alice").await;
     let mut follow = store.follow(alice.version).await.unwrap();
-    full.store(true, Ordering::SeqCst);
+    disk.full.store(true, Ordering::SeqCst);
     let refused = store.append(Entry::Revoke(Box::new(new(subject("bob"))))).await;
     assert!(matches!(refused, Err(StoreError::Failed { .. })), "{refused:?}");
     assert!(matches!(store.beat(Beat { replica: 1, nonce: 1 }).await, Err(StoreError::Failed { .. })));
     assert!(matches!(follow.next().await, Err(FollowError::Failed { .. })));
     assert_eq!(alice.list, list());
+}
+
+/// A burst of callers is told to try again; what makes sidecars fresh is not.
+#[tokio::test]
+async fn a_heartbeat_waits_for_a_place_where_other_calls_are_told_to_try_again() {
+    let disk = Disk::new();
+    let store = disk.store().await;
+    disk.hangs.store(true, Ordering::SeqCst);
+    let mut taken = FuturesUnordered::new();
+    // The writer takes some before it hangs in its commit.
+    let busy = async {
+        loop {
+            let mut call = store.append(Entry::Expire { ids: Vec::new(), horizon: UnixSeconds::MIN });
+            match futures::poll!(&mut call) {
+                Poll::Ready(refused) => return refused,
+                Poll::Pending => taken.push(call),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(busy.await, Err(StoreError::Busy));
+    let mut beat = store.beat(Beat { replica: 1, nonce: 1 });
+    let mut epoch = store.start_epoch(store.version());
+    assert_eq!((futures::poll!(&mut beat), futures::poll!(&mut epoch)), (Poll::Pending, Poll::Pending));
+    disk.hangs.store(false, Ordering::SeqCst);
+    beat.await.unwrap();
+    epoch.await.unwrap();
+    while let Some(appended) = taken.next().await {
+        appended.unwrap();
+    }
 }

@@ -18,6 +18,7 @@ pub(super) enum Fault {
     /// Writes succeed; whoever follows the log now is never delivered anything again.
     FollowersDead,
     BeatsRefused,
+    BeatsBusy,
     /// They are written, and the answer does not come for now.
     BeatsUnanswered,
     /// They come back with a version from before the fetch.
@@ -128,6 +129,9 @@ impl Store for Faulty {
         let fault = self.fault.borrow().clone();
         Box::pin(async move {
             if matches!(fault, Fault::BeatsRefused | Fault::Stale(_)) {
+                return Err(StoreError::Unavailable { why: "the disk is away".to_owned() });
+            }
+            if fault == Fault::BeatsBusy {
                 return Err(StoreError::Busy);
             }
             if fault == Fault::BeatsFail {
@@ -143,7 +147,7 @@ impl Store for Faulty {
     }
 
     fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.start_epoch(above)
+        Box::pin(held(self.inner.start_epoch(above)))
     }
 
     fn seal_key(&self) -> SealKey {

@@ -191,6 +191,26 @@ impl ListPublisher {
         }
     }
 
+    /// Tells whether another publisher of the list, which was fetched later, publishes the same rows in the same history.
+    #[must_use]
+    pub fn stands_as(&self, fetched: &Self) -> bool {
+        self.complete.epoch == fetched.complete.epoch
+            && self.complete <= fetched.complete
+            && self.state.hash_key() == fetched.state.hash_key()
+            && self.state.digest() == fetched.state.digest()
+    }
+
+    /// Goes on from what was fetched, which [stands as](Self::stands_as) this one: streams keep their places, and nobody
+    /// needs a snapshot.
+    pub fn go_on_from(&mut self, fetched: Self) {
+        // Equal rows may follow from other records, and lifting one of those must find the rest.
+        self.state = fetched.state;
+        self.last_step = fetched.last_step;
+        self.advance(fetched.complete);
+        self.raise_horizon(fetched.horizon);
+        self.set_config(fetched.config);
+    }
+
     /// Applies a step of the log at its version; tells whether a row changed.
     pub fn apply(&mut self, step: Step, version: Version) -> bool {
         let before = self.point();

@@ -33,6 +33,7 @@ use crate::store::embedded::{self, EmbeddedStore};
 
 use admin::Admin;
 use bearer::Bearer;
+use expiry::Expiry;
 
 pub mod admin;
 pub mod args;
@@ -145,7 +146,8 @@ pub async fn start(
         supervisor.shutdown(),
     );
     serve_admin(supervisor, sockets.admin, admin, sockets.bearer);
-    supervisor.spawn("expiry", expiry::run(store, environment.clock.clone(), supervisor.shutdown()));
+    let expiry = Expiry::new(store, Arc::clone(&hubs), environment.clock.clone());
+    supervisor.spawn("expiry", expiry.run(supervisor.shutdown()));
     if let Some(listener) = sockets.health {
         let exposition = metrics::exposition(hubs);
         let router = admin_http::router(readiness, exposition, config.health_hosts);

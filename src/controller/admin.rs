@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -17,7 +18,7 @@ use crate::proto::v1::revocation_admin_server::RevocationAdmin;
 use crate::revocation::names::ListName;
 use crate::revocation::version::Version;
 use crate::runtime::clock::Clock;
-use crate::store::{Entry, NewRevocation, Store, StoreError};
+use crate::store::{Entry, Fetched, NewRevocation, Store, StoreError};
 use crate::token::list_config::ListConfig;
 
 mod convert;
@@ -35,6 +36,8 @@ pub struct Admin {
     sessions: Arc<Sessions>,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
+    /// Everything is read for one call at a time: it takes memory and a core.
+    reading: Arc<Semaphore>,
 }
 
 impl Admin {
@@ -48,7 +51,13 @@ impl Admin {
         clock: Arc<dyn Clock>,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { store, hubs, sessions, clock, shutdown }
+        Self { store, hubs, sessions, clock, shutdown, reading: Arc::new(Semaphore::new(1)) }
+    }
+
+    async fn fetch(&self) -> Result<Fetched, Status> {
+        // Fails only if the semaphore is closed, which nobody does.
+        let _turn = self.reading.acquire().await;
+        self.store.fetch().await.map_err(status_of)
     }
 
     async fn configs(&self) -> Result<Vec<ListConfig>, Status> {
@@ -146,7 +155,7 @@ impl RevocationAdmin for Admin {
         };
         let after = convert::page_token(&request.page_token)?;
         let configs = self.configs().await?;
-        let fetched = self.store.fetch().await.map_err(status_of)?;
+        let fetched = self.fetch().await?;
         let asked = usize::try_from(request.page_size).unwrap_or(MAX_PAGE);
         let size = if asked == 0 { MAX_PAGE } else { asked.min(MAX_PAGE) };
         let mut matching = fetched
@@ -171,7 +180,7 @@ impl RevocationAdmin for Admin {
         _: Request<v1::AdminStatusRequest>,
     ) -> Result<Response<v1::AdminStatusResponse>, Status> {
         let configs = self.configs().await?;
-        let fetched = self.store.fetch().await.map_err(status_of)?;
+        let fetched = self.fetch().await?;
         let hub = self.hubs.first().ok_or_else(|| Status::unavailable("no replica runs"))?;
         let sessions = self.sessions.report(self.clock.now());
         Ok(Response::new(status::summarise(&configs, &fetched, hub, sessions)))
@@ -222,7 +231,7 @@ impl Admin {
             return Err(Status::invalid_argument("name the revocation, or give its uid"));
         }
         let only = if list.is_empty() { None } else { Some(self.resolve(list).await?.name) };
-        let fetched = self.store.fetch().await.map_err(status_of)?;
+        let fetched = self.fetch().await?;
         let mut found = fetched.revocations.into_iter().filter(|revocation| {
             (name.is_empty() || revocation.name == name)
                 && id.is_none_or(|id| revocation.id == id)

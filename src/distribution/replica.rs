@@ -140,7 +140,7 @@ impl Replica {
         self.publish(built);
         let observed = self.environment.clock.now();
         self.hub.tell(|news| {
-            news.complete = Some(fetched.version);
+            (news.complete, news.added) = (Some(fetched.version), Some(fetched.version));
             news.observed = observed;
         });
         Ok(follow)
@@ -274,6 +274,9 @@ impl Replica {
         self.hub.tell(|news| {
             news.complete = Some(event.version);
             news.observed = observed;
+            if matches!(event.what, What::Added(_)) {
+                news.added = Some(event.version);
+            }
         });
         let about = match &event.what {
             What::Added(revocation) => revocation.id,

@@ -1,10 +1,13 @@
+use std::sync::atomic::Ordering;
+
 use super::*;
+use crate::controller::expiry::tests::Counting;
 use crate::distribution::enforcement::Predecessor;
 use crate::proto::v1::cutoff::Cutoff;
 use crate::proto::v1::target::Target;
 use crate::runtime::clock::SystemClock;
 use crate::store::contract::ISSUER;
-use crate::store::embedded::tests::temporary;
+use crate::store::embedded::tests::{open, temporary};
 use crate::token::issuer::Issuer;
 use crate::token::keys::Algorithm;
 
@@ -138,6 +141,16 @@ async fn a_revocation_is_lifted_by_name_or_by_uid_and_only_once() {
     assert_eq!(lift("", "", false).await.unwrap_err().code(), tonic::Code::InvalidArgument);
     assert_eq!(lift("", "nonsense", false).await.unwrap_err().code(), tonic::Code::InvalidArgument);
     assert_eq!(live(&admin).await, []);
+}
+
+#[tokio::test]
+async fn everything_is_read_for_one_call_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Counting::new(open(folder.path()).await);
+    let admin = admin_over(Arc::clone(&store) as Arc<dyn Store>);
+    let calls = (0..5).map(|_| live(&admin));
+    assert_eq!(futures::future::join_all(calls).await.concat(), []);
+    assert_eq!(store.most_open.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -205,14 +205,17 @@ pub(super) fn planned(new: &NewRevocation, list: &ListConfig, now: Moment) -> v1
     v1::Revocation { uid: String::new(), version: String::new(), ..stored(&planned, Some(list)) }
 }
 
-/// Writes a revocation; without its list's declaration the skew is not known.
+/// Writes a revocation; without its list's declaration the skew is not known, and none is counted.
 pub(super) fn stored(revocation: &Revocation, list: Option<&ListConfig>) -> v1::Revocation {
     let spec = &revocation.spec;
     let issuer = list.and_then(|list| list.issuer(&spec.target.issuer));
-    let skew = issuer.map_or(0, |issuer| issuer.maxima.clock_skew_seconds);
     let effective = spec.effective_cutoff(revocation.created).ok();
     let (cutoff, admits) = match effective {
-        Some(Cutoff::At(time)) => (Some(WireCutoff::UnixSeconds(time.get())), admits_from(time, skew).get()),
+        Some(Cutoff::At(time)) => {
+            let admits = issuer
+                .map_or_else(|| admits_from(time, 0), |issuer| issuer.admits_from(time, spec.compare_with));
+            (Some(WireCutoff::UnixSeconds(time.get())), admits.get())
+        }
         Some(Cutoff::Always) => (Some(WireCutoff::Always(true)), 0),
         None => (None, 0),
     };

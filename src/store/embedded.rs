@@ -202,10 +202,29 @@ const fn version(epoch: Epoch, sequence: u64) -> Version {
 /// The folder and the file are for their owner only: the file holds the keys of the hashes.
 fn prepare(folder: &Path, path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    let named_in = folders_with_new_names(folder);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
     // A new name is only on the disk when its folder is: else what is acknowledged could go with it.
-    std::fs::File::open(folder)?.sync_all()
+    named_in.iter().try_for_each(|folder| std::fs::File::open(folder)?.sync_all())
+}
+
+/// Returns the folders in which a name is new when a file was made in a folder that may not be there yet: the folder
+/// itself, and those above it up to the first that is there.
+fn folders_with_new_names(folder: &Path) -> Vec<PathBuf> {
+    let above = |path: &Path| match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
+        parent => parent.map(Path::to_owned),
+    };
+    let mut named_in = vec![folder.to_owned()];
+    let mut missing = folder.to_owned();
+    while !missing.exists()
+        && let Some(parent) = above(&missing)
+    {
+        named_in.push(parent.clone());
+        missing = parent;
+    }
+    named_in
 }
 
 fn open_error(path: &Path, error: DatabaseError) -> OpenError {

@@ -288,3 +288,16 @@ async fn a_heartbeat_waits_for_a_place_where_other_calls_are_told_to_try_again()
         appended.unwrap();
     }
 }
+
+/// Invariant 2: a folder that was made just now is lost in a crash if nobody has synced the one above it.
+#[test]
+fn every_folder_that_gets_a_new_name_is_synced() {
+    let root = tempfile::tempdir().unwrap();
+    let (deep, above) = (root.path().join("a/b"), root.path().join("a"));
+    let expected = vec![deep.clone(), above, root.path().to_owned()];
+    assert_eq!(folders_with_new_names(&deep), expected);
+    assert_eq!(folders_with_new_names(root.path()), [root.path()]);
+    assert_eq!(folders_with_new_names(Path::new("not-there")), [Path::new("not-there"), Path::new(".")]);
+    prepare(&deep, &deep.join(FILE_NAME)).unwrap();
+    assert_eq!(folders_with_new_names(&deep), [deep.as_path()]);
+}

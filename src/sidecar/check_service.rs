@@ -88,6 +88,13 @@ pub(super) fn within_batch(questions: usize) -> Result<(), Status> {
     Ok(())
 }
 
+/// Between two questions of a batch: it takes milliseconds, and others on this core get their turn.
+pub(super) async fn give_way(admission: Admission) {
+    if admission == Admission::Granted {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Writes an outcome.
 pub(super) fn to_wire(outcome: &Outcome) -> v1::CheckResponse {
     let verdict = match outcome.verdict {
@@ -139,10 +146,7 @@ impl RevocationCheck for CheckService {
                 Err(error) => self.checker.bad_policy(Transport::Check, &error),
             };
             responses.push(to_wire(&outcome));
-            // A batch takes milliseconds: others on this core get their turn in between.
-            if admission == Admission::Granted {
-                tokio::task::yield_now().await;
-            }
+            give_way(admission).await;
         }
         Ok(Response::new(v1::CheckBatchResponse { responses }))
     }

@@ -16,7 +16,7 @@ use crate::distribution::hub::Hub;
 use crate::proto::v1;
 use crate::proto::v1::revocation_admin_server::RevocationAdmin;
 use crate::revocation::names::ListName;
-use crate::revocation::version::Version;
+use crate::revocation::version::{ToldVersion, Version};
 use crate::runtime::clock::Clock;
 use crate::store::{Entry, Fetched, NewRevocation, Store, StoreError};
 use crate::token::list_config::ListConfig;
@@ -213,8 +213,8 @@ impl Admin {
     fn version(&self, text: &str) -> Result<Version, Status> {
         let reached = self.hubs.first().and_then(|hub| hub.news().borrow().complete);
         let reached = reached.ok_or_else(|| Status::unavailable("nothing was fetched yet: try again"))?;
-        let parsed = convert::version(text, reached.epoch);
-        parsed.ok_or_else(|| {
+        let told = text.parse::<ToldVersion>().ok();
+        told.and_then(|told| told.in_history(reached.epoch)).ok_or_else(|| {
             let example = reached.to_string();
             Status::invalid_argument(format!("{text:?} is not a version of this store, like {example}"))
         })

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::str::FromStr;
 
 /// One history of the store. A store that went back in time starts a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,6 +79,55 @@ impl fmt::Debug for Version {
     }
 }
 
+/// A version as somebody was told it, in the words in which [`Version`] prints.
+///
+/// It does not say which of two histories with one counter it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToldVersion {
+    epoch_counter: u64,
+    revisions: Revisions,
+}
+
+/// Says that a text is no version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a version: write it as it was told, like 1/184467 or 1/184467+12")]
+pub struct ToldVersionError;
+
+impl FromStr for ToldVersion {
+    type Err = ToldVersionError;
+
+    fn from_str(text: &str) -> Result<Self, ToldVersionError> {
+        let (epoch, revisions) = text.split_once('/').ok_or(ToldVersionError)?;
+        let (revocations, segments) = revisions.split_once('+').unwrap_or((revisions, "0"));
+        let revisions = Revisions { revocations: number(revocations)?, segments: number(segments)? };
+        Ok(Self { epoch_counter: number(epoch)?, revisions })
+    }
+}
+
+fn number(text: &str) -> Result<u64, ToldVersionError> {
+    // `u64` would take a sign.
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or(ToldVersionError)
+}
+
+impl ToldVersion {
+    /// Tells whether a version reaches it. One of a later epoch does: whoever starts one carries over what it holds.
+    #[must_use]
+    pub const fn reached_by(self, version: &Version) -> bool {
+        let counter = version.epoch.counter;
+        counter > self.epoch_counter
+            || (counter == self.epoch_counter
+                && version.revisions.revocations >= self.revisions.revocations
+                && version.revisions.segments >= self.revisions.segments)
+    }
+
+    /// Returns it as a version of a history; none if it can't be of that one.
+    #[must_use]
+    pub fn in_history(self, epoch: Epoch) -> Option<Version> {
+        (self.epoch_counter == epoch.counter).then_some(Version { epoch, revisions: self.revisions })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +158,51 @@ mod tests {
     fn it_prints_as_epoch_and_revision() {
         assert_eq!(version(1, 7, 184_467, 0).to_string(), "1/184467");
         assert_eq!(version(1, 7, 5, 3).to_string(), "1/5+3");
+    }
+
+    fn check_reached(min: &str, counter: u64, revocations: u64, segments: u64, expected: bool) {
+        let proven =
+            Version { epoch: Epoch { counter, id: 9 }, revisions: Revisions { revocations, segments } };
+        assert_eq!(min.parse::<ToldVersion>().unwrap().reached_by(&proven), expected, "{min} {proven}");
+    }
+
+    #[test]
+    fn every_component_of_what_was_told_must_be_reached() {
+        check_reached("1/5", 1, 5, 0, true);
+        check_reached("1/5", 1, 4, 9, false);
+        check_reached("1/5+2", 1, 9, 1, false);
+        check_reached("1/5+2", 1, 5, 2, true);
+        check_reached("1/5+2", 2, 1, 0, true);
+        check_reached("2/1", 1, 9, 9, false);
+    }
+
+    #[test]
+    fn what_a_version_prints_is_read_back_and_nothing_else() {
+        for text in ["1/184467", "1/5+3"] {
+            assert!(text.parse::<ToldVersion>().is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "1",
+            "1/",
+            "/1",
+            "1/+1",
+            "+1/2",
+            "1/-2",
+            "1/2+",
+            "1/2+3+4",
+            "1/2 ",
+            "a/b",
+            "1/99999999999999999999",
+        ] {
+            assert_eq!(text.parse::<ToldVersion>(), Err(ToldVersionError), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_told_is_a_version_of_a_history_with_its_counter() {
+        let told: ToldVersion = "1/5+3".parse().unwrap();
+        assert_eq!(told.in_history(Epoch { counter: 1, id: 7 }), Some(version(1, 7, 5, 3)));
+        assert_eq!(told.in_history(Epoch { counter: 2, id: 7 }), None);
     }
 }

@@ -176,15 +176,6 @@ pub(super) fn page_token(token: &str) -> Result<u64, Status> {
     token.parse().map_err(|_| Status::invalid_argument("page_token is none that was answered"))
 }
 
-/// Reads `counter/revision` or `counter/revision+segments` of an epoch.
-pub(super) fn version(text: &str, epoch: Epoch) -> Option<Version> {
-    let (counter, revisions) = text.split_once('/')?;
-    let (revocations, segments) = revisions.split_once('+').unwrap_or((revisions, "0"));
-    let counter: u64 = counter.parse().ok()?;
-    let revisions = Revisions { revocations: revocations.parse().ok()?, segments: segments.parse().ok()? };
-    (counter == epoch.counter).then_some(Version { epoch, revisions })
-}
-
 /// Writes a revocation with what is in force under its list's declaration.
 pub(super) fn revocation(revocation: &Revocation, list: &ListConfig) -> v1::Revocation {
     stored(revocation, Some(list))

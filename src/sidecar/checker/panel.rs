@@ -156,7 +156,7 @@ impl<'a> Asked<'a> {
         // caller that was told "enforced" is not sent away until the next proof.
         let reached = view.proven.into_iter().chain(view.list.as_ref().map(|list| list.version()));
         let reached: Vec<Version> = reached.collect();
-        let behind = request.min_version.filter(|min| !reached.iter().any(|at| min.is_reached_by(*at)));
+        let behind = request.min_version.filter(|min| !reached.iter().any(|at| min.reached_by(at)));
         let standing = match (vouch(freshness, bounds.policy), behind) {
             (Err(doubt), _) => Err(Why::List(doubt)),
             (Ok(_), Some(_)) => Err(Why::BehindMinVersion),

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -337,10 +338,7 @@ impl SealKey {
     /// Tells whether a seal is ours.
     #[must_use]
     pub fn verifies(&self, version: &Version, seal: &[u8]) -> bool {
-        let expected = self.seal(version);
-        // Every byte is compared, whatever the first difference.
-        let difference = expected.iter().zip(seal).fold(0, |sum, (a, b)| sum | (a ^ b));
-        seal.len() == expected.len() && difference == 0
+        verify_slices_are_equal(&self.seal(version), seal).is_ok()
     }
 }
 

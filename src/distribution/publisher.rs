@@ -17,7 +17,7 @@ use crate::revocation::state::{State, Step};
 use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::Version;
 use crate::store::{SealKey, StoredList};
-use crate::token::selection::sha256;
+use crate::token::hash::sha256;
 
 use super::convert::{Sealed, delta_to_wire, entries_to_wire, snapshot_end_to_wire};
 use super::frame::Shared;

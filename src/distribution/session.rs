@@ -4,7 +4,6 @@
 //! is refused as a whole, and what was held before stays in use.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -330,8 +329,6 @@ pub fn denials_only(view: ListView) -> ListView {
     let denials = view.list.into_iter().chain(view.denials).collect();
     ListView { list: None, denials, knowledge: Knowledge::NeverProven, proven: None, ..view }
 }
-
-type SharedConfig = Arc<crate::token::list_config::ListConfig>;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use crate::distribution::view::ListView;
 use crate::revocation::row::Rows;
 use crate::revocation::selector::{Selection, Target};
 use crate::runtime::gate::Admission;
-use crate::token::selection::sha256;
+use crate::token::hash::sha256;
 
 mod paths;
 

@@ -1,12 +1,12 @@
 //! From verified claims to the keys that a check looks up.
 
-use aws_lc_rs::digest;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::revocation::claims::{ClaimPath, ClaimValue, Claims};
 use crate::revocation::key::{HashKey, Key, ValueRef};
 use crate::revocation::selector::BuiltIn;
 
+use super::hash::sha256;
 use super::keys::VerifyingKey;
 use super::list_config::{IssuerConfig, ListConfig};
 
@@ -168,15 +168,6 @@ fn spellings(token: &str) -> Vec<Vec<u8>> {
     spellings.sort_unstable();
     spellings.dedup();
     spellings
-}
-
-/// Returns the SHA-256 of bytes.
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    let computed = digest::digest(&digest::SHA256, bytes);
-    hash.iter_mut().zip(computed.as_ref()).for_each(|(to, from)| *to = *from);
-    hash
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::distribution::convert::{Proof, delta_to_wire, proof_to_wire, snapshot_end_to_wire};
 use crate::distribution::publisher::{ListPublisher, PublishedConfig};

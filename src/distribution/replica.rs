@@ -137,16 +137,29 @@ impl Replica {
             .for_each(|unreadable| self.withhold(&unreadable.list, unreadable.id, &unreadable.why));
         let built = lists.iter().filter_map(|list| self.build(list, &fetched)).collect();
         let follow = self.store.follow(fetched.version).await.map_err(after)?;
-        *self.hub.lists.write().unwrap_or_else(PoisonError::into_inner) = built;
+        self.publish(built);
         let observed = self.environment.clock.now();
         self.hub.tell(|news| {
-            news.complete = Some(fetched.version);
+            (news.complete, news.added) = (Some(fetched.version), Some(fetched.version));
             news.observed = observed;
         });
         Ok(follow)
     }
 
-    fn build(&self, list: &StoredList, fetched: &Fetched) -> Option<(ListName, Arc<Mutex<ListPublisher>>)> {
+    /// Where a list has not changed, its streams go on: else each of them would take the whole of it again.
+    fn publish(&self, built: Vec<(ListName, ListPublisher)>) {
+        let mut lists = self.hub.lists.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = std::mem::take(&mut *lists);
+        lists.extend(built.into_iter().map(|(name, fetched)| match known.remove(&name) {
+            Some(publisher) if lock(&publisher).stands_as(&fetched) => {
+                lock(&publisher).go_on_from(fetched);
+                (name, publisher)
+            }
+            _ => (name, Arc::new(Mutex::new(fetched))),
+        }));
+    }
+
+    fn build(&self, list: &StoredList, fetched: &Fetched) -> Option<(ListName, ListPublisher)> {
         let name = list.document.name().ok().filter(|name| !self.withheld().contains_key(name))?;
         let config = match PublishedConfig::new(list) {
             Ok(config) => config,
@@ -162,7 +175,7 @@ impl Replica {
         let state = State::of(list.hash_key, records?);
         let publisher =
             ListPublisher::new(state, fetched.version, fetched.horizon, config, self.hub.seal_key());
-        Some((name, Arc::new(Mutex::new(publisher))))
+        Some((name, publisher))
     }
 
     async fn follow(&self, follow: &mut Box<dyn Follow>) -> Again {
@@ -261,6 +274,9 @@ impl Replica {
         self.hub.tell(|news| {
             news.complete = Some(event.version);
             news.observed = observed;
+            if matches!(event.what, What::Added(_)) {
+                news.added = Some(event.version);
+            }
         });
         let about = match &event.what {
             What::Added(revocation) => revocation.id,

@@ -20,7 +20,7 @@ use crate::runtime::clock::Clock;
 use crate::store::kubernetes::lists::Declared;
 use crate::store::kubernetes::mirror::{Mirror, MirroredReport, MirroredRevocation};
 use crate::store::kubernetes::{KubernetesStore, Written};
-use crate::store::{Entry, Revocation, Store, StoreError};
+use crate::store::{NewStep, Revocation, Store, StoreError};
 use crate::token::list_config::ListConfig;
 
 use super::conditions::{self, Acceptance};
@@ -245,8 +245,8 @@ impl StatusWriter {
             let read = mirror.revocations.values().filter_map(|mirrored| mirrored.read.as_ref().ok());
             read.map(|revocation| Revocation::clone(revocation)).collect()
         });
-        for ids in expiry::due(&live, &configs, now).chunks(MAX_EXPIRIES) {
-            self.store.append(Entry::Expire { ids: ids.to_vec(), horizon: now }).await?;
+        for ids in expiry::due(&live, &configs, now).now.chunks(MAX_EXPIRIES) {
+            self.store.append(NewStep::Expire { ids: ids.to_vec(), horizon: now }).await?;
             tracing::info!(count = ids.len(), "forgot revocations whose last token has expired");
         }
         Ok(())
@@ -293,7 +293,7 @@ fn needed(
 
 fn is_left_over(mirrored: &MirroredRevocation, now: UnixSeconds) -> bool {
     let expired = mirrored.status.conditions.iter().find(|condition| condition.type_ == "Expired");
-    let since = expired.and_then(|condition| read_time("Expired", &condition.last_transition_time, "").ok());
+    let since = expired.and_then(|condition| read_time(&condition.last_transition_time));
     let ours = mirrored.metadata.labels.as_ref().is_some_and(|labels| {
         let (key, value) = KubernetesStore::MANAGED;
         labels.get(key).is_some_and(|found| found == value)

@@ -18,7 +18,7 @@ use crate::proto::v1::distribution_client::DistributionClient;
 use crate::revocation::list::RevocationList;
 use crate::revocation::time::Moment;
 use crate::revocation::version::Version;
-use crate::runtime::clock::{Clock, ManualClock};
+use crate::runtime::clock::ManualClock;
 use crate::store::contract::{list, revoke};
 use crate::store::embedded::tests::environment;
 

@@ -30,6 +30,8 @@ mod rounds;
 /// The pause before everything is fetched anew; it doubles with every failure.
 const FETCH_PAUSE: Duration = Duration::from_millis(200);
 const MAX_FETCH_PAUSE: Duration = Duration::from_secs(5);
+/// A process that is about to end waits no longer for its store.
+const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Says why a replica stopped.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +71,19 @@ impl Replica {
     /// [`ReplicaError`] if the store fails: nothing can be vouched for any more.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ReplicaError> {
         tokio::select! {
-            () = shutdown.cancelled() => Ok(()),
-            error = self.keep_following() => Err(error),
+            () = shutdown.cancelled() => {}
+            error = self.keep_following() => return Err(error),
+        }
+        self.report_at_the_end().await;
+        Ok(())
+    }
+
+    /// Sidecars that have moved are counted elsewhere: nobody has to wait for them here.
+    async fn report_at_the_end(&self) {
+        match tokio::time::timeout(LAST_REPORT_TIMEOUT, self.report()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::info!(%error, "the last report could not be written"),
+            Err(_) => tracing::info!("the last report could not be written in time"),
         }
     }
 

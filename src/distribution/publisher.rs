@@ -24,7 +24,7 @@ use super::frame::Shared;
 use super::{CHUNK_BYTES, KEY_SCHEME};
 
 /// How many changes the history holds; a subscriber further behind gets a snapshot.
-pub const MAX_HISTORY: usize = 1024;
+const MAX_HISTORY: usize = 1024;
 /// How many keys the changes of the history may name together.
 const MAX_HISTORY_KEYS: usize = 1 << 16;
 /// How many deltas to the last change are kept encoded, for others at the same position.

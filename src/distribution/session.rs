@@ -10,8 +10,6 @@ use bytes::Bytes;
 use crate::proto::v1;
 use crate::proto::v1::publisher_message::Message as In;
 use crate::proto::v1::subscriber_message::Message as Out;
-use crate::revocation::freshness::Knowledge;
-use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;
 
 use super::convert::{ConvertError, Sealed, version_to_wire};
@@ -133,11 +131,6 @@ impl Session {
     #[must_use]
     pub fn view(&self, index: usize) -> Option<&ListView> {
         self.followed.get(index).map(|followed| &followed.view)
-    }
-
-    /// Returns the names of the lists.
-    pub fn names(&self) -> impl Iterator<Item = &ListName> {
-        self.followed.iter().map(|followed| &followed.view.name)
     }
 
     /// Starts a stream: what was open in the one before is void. Returns the first messages.
@@ -321,13 +314,6 @@ const fn message(message: Out) -> v1::SubscriberMessage {
 
 fn ack(reference: u32, held: &Sealed) -> v1::Ack {
     v1::Ack { r#ref: reference, version: Some(version_to_wire(held)) }
-}
-
-/// Makes the view that an earlier process has left good for denials only.
-#[must_use]
-pub fn denials_only(view: ListView) -> ListView {
-    let denials = view.list.into_iter().chain(view.denials).collect();
-    ListView { list: None, denials, knowledge: Knowledge::NeverProven, proven: None, ..view }
 }
 
 #[cfg(test)]

@@ -56,21 +56,6 @@ pub struct Selected<'a> {
     pub key: Key,
 }
 
-/// Returns all keys of a list under which rows could deny a token.
-///
-/// # Errors
-/// As [`select`].
-pub fn keys(
-    list: &ListConfig,
-    issuer: &IssuerConfig,
-    claims: &Claims,
-    key: Option<&VerifyingKey>,
-    hash_key: &HashKey,
-) -> Result<Vec<Key>, SelectionError> {
-    let selected = select(list, issuer, claims, key, hash_key)?;
-    Ok(selected.into_iter().map(|selected| selected.key).collect())
-}
-
 /// Returns all keys of a list under which rows could deny a token, each with its selector.
 ///
 /// `key` is what verified the token: configured key and thumbprint are looked up, never the header's text.

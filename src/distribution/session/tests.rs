@@ -9,6 +9,7 @@ use crate::distribution::{KEY_SCHEME, MAX_ENTRIES};
 use crate::proto::v1::NackReason;
 use crate::revocation::delta::Delta;
 use crate::revocation::digest::Digest;
+use crate::revocation::freshness::Knowledge;
 use crate::revocation::key::{HashKey, Key};
 use crate::revocation::list::tests::version;
 use crate::revocation::list::{Found, RevocationList};

@@ -81,7 +81,7 @@ pub struct Unreadable {
 
 /// A step to be added to the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum NewStep {
     /// Somebody revokes.
     Revoke(Box<NewRevocation>),
     /// Somebody lifts.
@@ -269,7 +269,7 @@ pub enum FollowError {
 /// - versions never go back, across restarts too.
 pub trait Store: Send + Sync + 'static {
     /// Adds a step. The answer is an acknowledgement.
-    fn append(&self, entry: Entry) -> BoxFuture<'_, Result<Appended, StoreError>>;
+    fn append(&self, step: NewStep) -> BoxFuture<'_, Result<Appended, StoreError>>;
 
     /// Follows the log from after a version.
     fn follow(&self, from: Version) -> BoxFuture<'_, Result<Box<dyn Follow>, FollowError>>;

@@ -22,7 +22,7 @@ use rescind::runtime::grpc_serve::{self, Transport};
 use rescind::runtime::listen::{self, Address};
 use rescind::runtime::random::SystemRandomness;
 use rescind::store::embedded::{DEFAULT_LIMIT, EmbeddedStore, Environment};
-use rescind::store::{Entry, NewRevocation, Store};
+use rescind::store::{NewRevocation, NewStep, Store};
 use serde_json::json;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
@@ -137,7 +137,7 @@ pub(crate) fn fill(folder: &Path, count: u64) -> anyhow::Result<()> {
         let document: ListDocument = sample::declare(&json!({"keys": [sample::jwk(&issuer)]}));
         store.put_list(document).await?;
         futures::stream::iter(0..count)
-            .map(|number| store.append(Entry::Revoke(Box::new(revocation(number)))))
+            .map(|number| store.append(NewStep::Revoke(Box::new(revocation(number)))))
             .buffer_unordered(FILLED_AT_ONCE)
             .try_for_each(|_| async { Ok(()) })
             .await?;

@@ -18,7 +18,7 @@ use crate::proto::v1::revocation_admin_server::RevocationAdmin;
 use crate::revocation::names::ListName;
 use crate::revocation::version::{ToldVersion, Version};
 use crate::runtime::clock::Clock;
-use crate::store::{Entry, Fetched, NewRevocation, Store, StoreError};
+use crate::store::{Fetched, NewRevocation, NewStep, Store, StoreError};
 use crate::token::list_config::ListConfig;
 
 mod convert;
@@ -124,7 +124,7 @@ impl RevocationAdmin for Admin {
             let revocation = Some(convert::planned(&new, &list, self.clock.now()));
             return Ok(Response::new(v1::RevokeResponse { revocation, warnings }));
         }
-        let appended = self.store.append(Entry::Revoke(Box::new(new))).await.map_err(status_of)?;
+        let appended = self.store.append(NewStep::Revoke(Box::new(new))).await.map_err(status_of)?;
         let revocation = appended.revocation.map(|revocation| {
             tracing::info!(list = %revocation.list, id = %revocation.id, selector = revocation.spec.target.selection.name(), "revoked");
             v1::Revocation { version: appended.version.to_string(), ..convert::revocation(&revocation, &list) }
@@ -140,8 +140,8 @@ impl RevocationAdmin for Admin {
             let revocation = Some(convert::revocation(&found, &list));
             return Ok(Response::new(v1::LiftResponse { version: String::new(), revocation }));
         }
-        let entry = Entry::Lift { list: list.name.clone(), name: found.name.clone(), id: Some(found.id) };
-        let appended = self.store.append(entry).await.map_err(status_of)?;
+        let step = NewStep::Lift { list: list.name.clone(), name: found.name.clone(), id: Some(found.id) };
+        let appended = self.store.append(step).await.map_err(status_of)?;
         tracing::info!(list = %list.name, id = %found.id, "lifted");
         let revocation = appended.revocation.map(|revocation| convert::revocation(&revocation, &list));
         Ok(Response::new(v1::LiftResponse { version: appended.version.to_string(), revocation }))

@@ -12,7 +12,7 @@ use crate::revocation::names::RecordId;
 use crate::revocation::time::UnixSeconds;
 use crate::revocation::version::Version;
 use crate::runtime::clock::Clock;
-use crate::store::{Entry, Revocation, Store, StoreError, StoredList};
+use crate::store::{NewStep, Revocation, Store, StoreError, StoredList};
 use crate::token::list_config::ListConfig;
 
 /// How often due expiries are looked for.
@@ -121,7 +121,7 @@ impl Expiry {
         let fetched = self.store.fetch().await?;
         let due = due(&fetched.revocations, &configs, now);
         for ids in due.now.chunks(MAX_PER_STEP) {
-            self.store.append(Entry::Expire { ids: ids.to_vec(), horizon: now }).await?;
+            self.store.append(NewStep::Expire { ids: ids.to_vec(), horizon: now }).await?;
             tracing::info!(count = ids.len(), "forgot revocations whose last token has expired");
         }
         self.known = Some(Known { version: fetched.version, lists, next: due.next });

@@ -14,7 +14,7 @@ use crate::revocation::version::{Epoch, Revisions, Version};
 use crate::runtime::clock::Clock;
 use crate::runtime::random::Random;
 
-use super::{Appended, Beat, Entry, Fetched, Follow, FollowError, SealKey, Store, StoreError, StoredList};
+use super::{Appended, Beat, Fetched, Follow, FollowError, NewStep, SealKey, Store, StoreError, StoredList};
 use follower::LogFollower;
 use tables::TableError;
 use writer::{Request, Writer};
@@ -258,10 +258,10 @@ fn table_error(path: &Path, error: &TableError) -> OpenError {
 }
 
 impl Store for EmbeddedStore {
-    fn append(&self, entry: Entry) -> BoxFuture<'_, Result<Appended, StoreError>> {
+    fn append(&self, step: NewStep) -> BoxFuture<'_, Result<Appended, StoreError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.send(Request::Append { entry, reply })?;
+            self.send(Request::Append { step, reply })?;
             answer.await.map_err(|_| gone())?
         })
     }

@@ -105,8 +105,8 @@ impl Counting {
 }
 
 impl Store for Counting {
-    fn append(&self, entry: Entry) -> BoxFuture<'_, Result<Appended, StoreError>> {
-        self.inner.append(entry)
+    fn append(&self, step: NewStep) -> BoxFuture<'_, Result<Appended, StoreError>> {
+        self.inner.append(step)
     }
 
     fn follow(&self, from: Version) -> BoxFuture<'_, Result<Box<dyn Follow>, FollowError>> {

@@ -84,7 +84,7 @@ async fn at_the_limit_the_new_revocation_is_refused() {
     let store = EmbeddedStore::open(folder.path(), environment).unwrap();
     store.put_list(document()).await.unwrap();
     let (alice, bob) = (revoke(&store, "alice").await, revoke(&store, "bob").await);
-    let refused = store.append(Entry::Revoke(Box::new(new(subject("carol"))))).await;
+    let refused = store.append(NewStep::Revoke(Box::new(new(subject("carol"))))).await;
     assert_eq!(refused, Err(StoreError::Full { limit: 2 }));
     assert_eq!(store.fetch().await.unwrap().revocations, [alice.clone(), bob]);
     store.append(lift(&alice)).await.unwrap();
@@ -252,7 +252,7 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_shown_to_follower
     let alice = revoke(&store, "alice").await;
     let mut follow = store.follow(alice.version).await.unwrap();
     disk.full.store(true, Ordering::SeqCst);
-    let refused = store.append(Entry::Revoke(Box::new(new(subject("bob"))))).await;
+    let refused = store.append(NewStep::Revoke(Box::new(new(subject("bob"))))).await;
     assert!(matches!(refused, Err(StoreError::Failed { .. })), "{refused:?}");
     assert!(matches!(store.beat(Beat { replica: 1, nonce: 1 }).await, Err(StoreError::Failed { .. })));
     assert!(matches!(follow.next().await, Err(FollowError::Failed { .. })));
@@ -269,7 +269,7 @@ async fn a_heartbeat_waits_for_a_place_where_other_calls_are_told_to_try_again()
     // The writer takes some before it hangs in its commit.
     let busy = async {
         loop {
-            let mut call = store.append(Entry::Expire { ids: Vec::new(), horizon: UnixSeconds::MIN });
+            let mut call = store.append(NewStep::Expire { ids: Vec::new(), horizon: UnixSeconds::MIN });
             match futures::poll!(&mut call) {
                 Poll::Ready(refused) => return refused,
                 Poll::Pending => taken.push(call),

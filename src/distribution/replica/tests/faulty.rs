@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::revocation::selector::Selection;
-use crate::store::{Appended, Entry};
+use crate::store::{Appended, NewStep};
 
 /// What is wrong with the store.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,8 +80,8 @@ async fn passed(mut fault: watch::Receiver<Fault>, what: impl Fn(&Fault) -> bool
 }
 
 impl Store for Faulty {
-    fn append(&self, entry: Entry) -> BoxFuture<'_, Result<Appended, StoreError>> {
-        Box::pin(held(self.inner.append(entry)))
+    fn append(&self, step: NewStep) -> BoxFuture<'_, Result<Appended, StoreError>> {
+        Box::pin(held(self.inner.append(step)))
     }
 
     fn follow(&self, from: Version) -> BoxFuture<'_, Result<Box<dyn Follow>, FollowError>> {

@@ -26,7 +26,7 @@ pub(super) struct Waiting {
 }
 
 /// Where a wait stands between two answers.
-struct Place {
+struct Wait {
     waiting: Waiting,
     started: Moment,
     observed: Moment,
@@ -40,23 +40,23 @@ impl Waiting {
         interval: Duration,
     ) -> impl Stream<Item = Result<v1::EnforcementProgress, Status>> + Send {
         let started = self.clock.now();
-        let place = Place { waiting: self, started, observed: started, told: None };
-        futures::stream::unfold(Some(place), move |place| async move {
-            let mut place = place?;
-            let shutdown = place.waiting.shutdown.clone();
+        let wait = Wait { waiting: self, started, observed: started, told: None };
+        futures::stream::unfold(Some(wait), move |wait| async move {
+            let mut wait = wait?;
+            let shutdown = wait.waiting.shutdown.clone();
             let answer = tokio::select! {
-                answer = place.answer(interval) => answer,
+                answer = wait.answer(interval) => answer,
                 () = shutdown.cancelled() => {
                     Err(Status::unavailable("this controller is about to end: ask again"))
                 }
             };
             let goes_on = answer.as_ref().is_ok_and(|answer| !answer.enforced);
-            Some((answer, goes_on.then_some(place)))
+            Some((answer, goes_on.then_some(wait)))
         })
     }
 }
 
-impl Place {
+impl Wait {
     async fn answer(&mut self, interval: Duration) -> Result<v1::EnforcementProgress, Status> {
         if self.told.is_none() {
             self.observe().await?;

@@ -417,11 +417,13 @@ fn at_or_above(version: Version, seen: Version) -> bool {
 }
 
 fn refused(error: StoreError) -> Again {
-    match error {
-        StoreError::Failed { .. } => Again::Stop(error.into()),
-        StoreError::WentBack => Again::WentBack,
-        error => Again::Fetch(error.to_string()),
+    if error == StoreError::WentBack {
+        return Again::WentBack;
     }
+    if matches!(error, StoreError::Failed { .. }) {
+        return Again::Stop(error.into());
+    }
+    Again::Fetch(error.to_string())
 }
 
 fn after(error: FollowError) -> Again {

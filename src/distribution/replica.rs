@@ -29,7 +29,7 @@ mod rounds;
 
 /// The pause before everything is fetched anew; it doubles with every failure.
 const FETCH_PAUSE: Duration = Duration::from_millis(200);
-const MAX_FETCH_PAUSE: Duration = Duration::from_secs(5);
+const MAX_FETCH_PAUSE: Duration = Duration::from_secs(2);
 /// A process that is about to end waits no longer for its store.
 const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -430,11 +430,13 @@ fn at_or_above(version: Version, seen: Version) -> bool {
 }
 
 fn refused(error: StoreError) -> Again {
-    match error {
-        StoreError::Failed { .. } => Again::Stop(error.into()),
-        StoreError::WentBack => Again::WentBack,
-        error => Again::Fetch(error.to_string()),
+    if error == StoreError::WentBack {
+        return Again::WentBack;
     }
+    if matches!(error, StoreError::Failed { .. }) {
+        return Again::Stop(error.into());
+    }
+    Again::Fetch(error.to_string())
 }
 
 fn after(error: FollowError) -> Again {

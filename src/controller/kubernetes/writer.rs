@@ -16,6 +16,7 @@ use crate::distribution::enforcement::Progress;
 use crate::distribution::hub::Hub;
 use crate::revocation::names::{ListName, RecordId};
 use crate::revocation::time::{Moment, UnixSeconds};
+use crate::revocation::version::ToldVersion;
 use crate::runtime::clock::Clock;
 use crate::store::kubernetes::lists::Declared;
 use crate::store::kubernetes::mirror::{Mirror, MirroredReport, MirroredRevocation};
@@ -33,6 +34,8 @@ use crate::controller::expiry;
 const INTERVAL: Duration = Duration::from_millis(500);
 /// How often due expiries, and what is left over, are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// How many revocations are looked at in one pass.
+const MAX_PER_PASS: usize = 512;
 /// How many writes are under way at a time.
 const PARALLEL_WRITES: usize = 8;
 /// How many expiries are carried out in one step.
@@ -47,8 +50,9 @@ pub(super) struct StatusWriter {
     clock: Arc<dyn Clock>,
     /// Revocations that are not enforced yet, with what their sidecars must have.
     pending: HashMap<RecordId, Needed>,
-    /// Those to look at once more: a write failed, or their list was not known.
+    /// Those to look at once more.
     again: BTreeSet<RecordId>,
+    declared: HashMap<ListName, DeclaredList>,
 }
 
 /// A status to be written.
@@ -60,6 +64,8 @@ struct Write {
 
 /// A list as it is declared, with what follows from it.
 struct DeclaredList {
+    /// Of the object that it was read from.
+    resource_version: String,
     config: ListConfig,
     generation: i64,
     window_nanos: u64,
@@ -67,7 +73,7 @@ struct DeclaredList {
 
 impl StatusWriter {
     pub(super) fn new(store: KubernetesStore, hub: Arc<Hub>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, hub, clock, pending: HashMap::new(), again: BTreeSet::new() }
+        Self { store, hub, clock, pending: HashMap::new(), again: BTreeSet::new(), declared: HashMap::new() }
     }
 
     /// Writes while this replica leads, until `shutdown`.
@@ -88,7 +94,7 @@ impl StatusWriter {
                 () = shutdown.cancelled() => return Ok(()),
                 _ = leads.changed() => self.start_over(),
                 Ok(()) = changes.changed(), if leader => {}
-                () = tokio::time::sleep(INTERVAL), if leader => {}
+                () = tokio::time::sleep(self.rest()), if leader => {}
                 _ = housekeeping.tick(), if leader => self.keep_house().await,
             }
         }
@@ -100,21 +106,24 @@ impl StatusWriter {
         self.again = self.store.with_mirror(|mirror| mirror.revocations.keys().copied().collect());
     }
 
+    /// Returns how long to wait if nothing changes: what did not fit into one pass does not wait.
+    fn rest(&self) -> Duration {
+        if self.again.len() >= MAX_PER_PASS { Duration::ZERO } else { INTERVAL }
+    }
+
     async fn write_revocations(&mut self) {
-        let lists = self.declared();
+        self.read_lists();
         let now = self.clock.now();
-        let ids: BTreeSet<RecordId> = {
-            let dirty = self.store.with_mirror(|mirror| std::mem::take(&mut mirror.dirty));
-            dirty
-                .into_iter()
-                .chain(std::mem::take(&mut self.again))
-                .chain(self.pending.keys().copied())
-                .collect()
-        };
+        let mut ids = self.store.with_mirror(|mirror| std::mem::take(&mut mirror.dirty));
+        ids.append(&mut self.again);
+        ids.extend(self.pending.keys().copied());
+        // The watch waits as long as the mirror is held.
+        if let Some(first_left) = ids.iter().nth(MAX_PER_PASS).copied() {
+            self.again = ids.split_off(&first_left);
+        }
         let store = self.store.clone();
-        let writes: Vec<Write> = store.with_mirror(|mirror| {
-            ids.into_iter().filter_map(|id| self.judge(mirror, &lists, id, now)).collect()
-        });
+        let writes: Vec<Write> = store
+            .with_mirror(|mirror| ids.into_iter().filter_map(|id| self.judge(mirror, id, now)).collect());
         let written = futures::stream::iter(writes).map(|write| {
             let store = self.store.clone();
             async move {
@@ -129,19 +138,13 @@ impl StatusWriter {
     }
 
     /// Returns the status of a revocation, if it is not what its object bears.
-    fn judge(
-        &mut self,
-        mirror: &Mirror,
-        lists: &HashMap<ListName, DeclaredList>,
-        id: RecordId,
-        now: Moment,
-    ) -> Option<Write> {
+    fn judge(&mut self, mirror: &Mirror, id: RecordId, now: Moment) -> Option<Write> {
         let Some(mirrored) = mirror.revocations.get(&id) else {
             self.pending.remove(&id);
             return None;
         };
-        let list = lists.get(&mirrored.list);
-        let progress = self.progress(mirror, mirrored, list, id, now);
+        let progress = self.progress(mirror, mirrored, id, now);
+        let list = self.declared.get(&mirrored.list);
         let elapsed_milliseconds = elapsed_nanos(mirrored.first_seen.1, now) / 1_000_000;
         let progress = progress.map(|progress| (progress, elapsed_milliseconds));
         let config = list.map(|list| &list.config);
@@ -169,10 +172,10 @@ impl StatusWriter {
         &mut self,
         mirror: &Mirror,
         mirrored: &MirroredRevocation,
-        list: Option<&DeclaredList>,
         id: RecordId,
         now: Moment,
     ) -> Option<Progress> {
+        let list = self.declared.get(&mirrored.list);
         let done = mirrored.expired || conditions::is_true(&mirrored.status.conditions, "Enforced");
         let accepted = conditions::judge(mirrored, list.map(|list| &list.config));
         let revocation = mirrored.read.as_ref().ok()?;
@@ -185,16 +188,17 @@ impl StatusWriter {
         Some(enforced::progress(needed, reports, list.window_nanos, now))
     }
 
-    fn declared(&self) -> HashMap<ListName, DeclaredList> {
-        let now = self.clock.now();
-        let read = |list: Declared| {
-            let document = list.document.ok()?;
-            let config = document.config().ok()?;
-            let past = document.past_window().and_then(|past| past.window_nanos(now.wall().floor()));
-            let window_nanos = past.unwrap_or(0).max(config.freshness.window_nanos());
-            Some((list.name, DeclaredList { config, generation: list.generation, window_nanos }))
-        };
-        self.store.declared().into_iter().filter_map(read).collect()
+    /// Reads the lists that have changed. What a declaration before this one allowed counts until it is surely over;
+    /// an hour more or less does not matter there.
+    fn read_lists(&mut self) {
+        let now = self.clock.now().wall().floor();
+        let mut before = std::mem::take(&mut self.declared);
+        for list in self.store.declared() {
+            let known = before.remove(&list.name);
+            let known = known.filter(|known| known.resource_version == list.resource_version);
+            let read = known.or_else(|| DeclaredList::read(&list, now));
+            self.declared.extend(read.map(|read| (list.name, read)));
+        }
     }
 
     async fn keep_house(&mut self) {
@@ -240,7 +244,7 @@ impl StatusWriter {
 
     async fn expire(&self) -> Result<(), StoreError> {
         let now = self.clock.now().wall().floor();
-        let configs: Vec<ListConfig> = self.declared().into_values().map(|list| list.config).collect();
+        let configs: Vec<ListConfig> = self.declared.values().map(|list| list.config.clone()).collect();
         let live: Vec<Revocation> = self.store.with_mirror(|mirror| {
             let read = mirror.revocations.values().filter_map(|mirrored| mirrored.read.as_ref().ok());
             read.map(|revocation| Revocation::clone(revocation)).collect()
@@ -256,7 +260,7 @@ impl StatusWriter {
     /// again.
     async fn clean_up(&self) {
         let now = self.clock.now();
-        let longest = self.declared().values().map(|list| list.window_nanos).max().unwrap_or(0);
+        let longest = self.declared.values().map(|list| list.window_nanos).max().unwrap_or(0);
         let gone: Vec<ObjectMeta> = self.store.with_mirror(|mirror| {
             let expired =
                 mirror.revocations.values().filter(|mirrored| is_left_over(mirrored, now.wall().floor()));
@@ -267,6 +271,17 @@ impl StatusWriter {
         for metadata in gone {
             self.store.remove(&metadata).await;
         }
+    }
+}
+
+impl DeclaredList {
+    fn read(list: &Declared, now: UnixSeconds) -> Option<Self> {
+        let document = list.document.as_ref().ok()?;
+        let config = document.config().ok()?;
+        let past = document.past_window().and_then(|past| past.window_nanos(now));
+        let window_nanos = past.unwrap_or(0).max(config.freshness.window_nanos());
+        let resource_version = list.resource_version.clone();
+        Some(Self { resource_version, config, generation: list.generation, window_nanos })
     }
 }
 
@@ -288,6 +303,9 @@ fn needed(
 ) -> Needed {
     let mut version = revocation.version;
     version.revisions.revocations = mirrored.first_seen.0;
+    // A process that started after the status was written has seen the object at a later revision only.
+    let told = mirrored.status.version.as_deref().and_then(|told| told.parse::<ToldVersion>().ok());
+    let version = told.and_then(|told| told.in_history(version.epoch)).unwrap_or(version);
     Needed { list: mirrored.list.clone(), version, generation: list.generation, observed: now }
 }
 

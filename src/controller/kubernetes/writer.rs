@@ -1,6 +1,7 @@
 //! Writes the status of revocations and lists, forgets what has expired, and cleans up, while this replica leads.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub(super) struct StatusWriter {
     /// Those to look at once more.
     again: BTreeSet<RecordId>,
     declared: HashMap<ListName, DeclaredList>,
+    /// The last that had its turn.
+    turn: Option<RecordId>,
 }
 
 /// A status to be written.
@@ -73,7 +76,15 @@ struct DeclaredList {
 
 impl StatusWriter {
     pub(super) fn new(store: KubernetesStore, hub: Arc<Hub>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, hub, clock, pending: HashMap::new(), again: BTreeSet::new(), declared: HashMap::new() }
+        Self {
+            store,
+            hub,
+            clock,
+            pending: HashMap::new(),
+            again: BTreeSet::new(),
+            declared: HashMap::new(),
+            turn: None,
+        }
     }
 
     /// Writes while this replica leads, until `shutdown`.
@@ -117,10 +128,7 @@ impl StatusWriter {
         let mut ids = self.store.with_mirror(|mirror| std::mem::take(&mut mirror.dirty));
         ids.append(&mut self.again);
         ids.extend(self.pending.keys().copied());
-        // The watch waits as long as the mirror is held.
-        if let Some(first_left) = ids.iter().nth(MAX_PER_PASS).copied() {
-            self.again = ids.split_off(&first_left);
-        }
+        let ids = self.next_in_turn(ids);
         let store = self.store.clone();
         let writes: Vec<Write> = store
             .with_mirror(|mirror| ids.into_iter().filter_map(|id| self.judge(mirror, id, now)).collect());
@@ -135,6 +143,18 @@ impl StatusWriter {
         // What changed meanwhile comes as an event; what failed is tried again.
         let failed = outcomes.into_iter().filter(|(_, written)| *written == Written::Failed);
         self.again.extend(failed.map(|(id, _)| id));
+    }
+
+    /// Takes so many that the watch, which waits as long as the mirror is held, does not wait for long; each has its
+    /// turn.
+    fn next_in_turn(&mut self, mut ids: BTreeSet<RecordId>) -> Vec<RecordId> {
+        let first = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
+        let in_turn = ids.range((first, Bound::Unbounded)).chain(ids.iter()).copied();
+        let taken: Vec<RecordId> = in_turn.take(MAX_PER_PASS.min(ids.len())).collect();
+        self.turn = taken.last().copied();
+        taken.iter().for_each(|id| _ = ids.remove(id));
+        self.again = ids;
+        taken
     }
 
     /// Returns the status of a revocation, if it is not what its object bears.

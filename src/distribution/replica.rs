@@ -401,11 +401,10 @@ fn at_or_above(version: Version, seen: Version) -> bool {
 }
 
 fn refused(error: StoreError) -> Again {
-    match error {
-        StoreError::Failed { .. } => Again::Stop(error.into()),
-        StoreError::WentBack => Again::WentBack,
-        error => Again::Fetch(error.to_string()),
+    if matches!(error, StoreError::Failed { .. }) {
+        return Again::Stop(error.into());
     }
+    if error == StoreError::WentBack { Again::WentBack } else { Again::Fetch(error.to_string()) }
 }
 
 fn after(error: FollowError) -> Again {

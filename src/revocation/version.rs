@@ -108,7 +108,8 @@ impl ToldVersion {
     pub fn reaches(&self, version: &Version) -> bool {
         match self.epoch_counter.cmp(&version.epoch.counter) {
             Ordering::Equal => self.revisions >= version.revisions,
-            unequal => unequal == Ordering::Greater,
+            Ordering::Greater => true,
+            Ordering::Less => false,
         }
     }
 }
@@ -149,5 +150,53 @@ mod tests {
     fn it_prints_as_epoch_and_revision() {
         assert_eq!(version(1, 7, 184_467, 0).to_string(), "1/184467");
         assert_eq!(version(1, 7, 5, 3).to_string(), "1/5+3");
+    }
+
+    fn told(text: &str) -> ToldVersion {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_was_told_is_read_back() {
+        for version in [version(1, 7, 184_467, 0), version(9, 7, 5, 3)] {
+            let told = told(&version.to_string());
+            assert_eq!(
+                told,
+                ToldVersion { epoch_counter: version.epoch.counter, revisions: version.revisions }
+            );
+            assert!(told.reaches(&version));
+        }
+    }
+
+    #[test]
+    fn a_told_version_reaches_what_is_not_above_it() {
+        let needed = version(2, 7, 5, 3);
+        for (text, reaches) in
+            [("2/5+3", true), ("2/6+3", true), ("2/5+2", false), ("2/4+9", false), ("2/9", false)]
+        {
+            assert_eq!(told(text).reaches(&needed), reaches, "{text}");
+        }
+        assert!(told("3/1").reaches(&needed));
+        assert!(!told("1/900+900").reaches(&needed));
+    }
+
+    #[test]
+    fn other_text_is_no_version() {
+        for text in [
+            "",
+            "/",
+            "1",
+            "1/",
+            "/5",
+            "1/5+",
+            "+1/5",
+            "1/+5",
+            "1/5+-3",
+            "1 /5",
+            "1/5/6",
+            "1/18446744073709551616",
+        ] {
+            assert_eq!(text.parse::<ToldVersion>(), Err(ToldVersionError), "{text:?}");
+        }
     }
 }

@@ -92,11 +92,10 @@ impl Shared {
             Err(error) if error.is_conflict() => {
                 let found = timed(api.get(&again.name)).await?;
                 let epoch = Epoch { counter: 0, id: 0 };
-                let same = match object::read(&found, epoch, &self.own) {
-                    Says::Live(found) => found.list == again.list && found.spec == again.spec,
-                    _ => false,
-                };
-                if same {
+                if let Says::Live(found) = object::read(&found, epoch, &self.own)
+                    && found.list == again.list
+                    && found.spec == again.spec
+                {
                     return Ok(Outcome::Written);
                 }
                 // Another bears the name now.

@@ -143,7 +143,7 @@ impl Store for Faulty {
     }
 
     fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.start_epoch(above)
+        Box::pin(held(self.inner.start_epoch(above)))
     }
 
     fn seal_key(&self) -> SealKey {

@@ -110,7 +110,8 @@ impl ToldVersion {
     pub fn reaches(&self, version: &Version) -> bool {
         match self.epoch_counter.cmp(&version.epoch.counter) {
             Ordering::Equal => self.revisions >= version.revisions,
-            unequal => unequal == Ordering::Greater,
+            Ordering::Greater => true,
+            Ordering::Less => false,
         }
     }
 }
@@ -215,5 +216,17 @@ mod tests {
         let told: ToldVersion = "1/5+3".parse().unwrap();
         assert_eq!(told.in_history(Epoch { counter: 1, id: 7 }), Some(version(1, 7, 5, 3)));
         assert_eq!(told.in_history(Epoch { counter: 2, id: 7 }), None);
+    }
+
+    #[test]
+    fn a_told_version_reaches_what_is_not_above_it() {
+        let needed = version(2, 7, 5, 3);
+        for (text, reaches) in
+            [("2/5+3", true), ("2/6+3", true), ("2/5+2", false), ("2/4+9", false), ("2/9", false)]
+        {
+            assert_eq!(text.parse::<ToldVersion>().unwrap().reaches(&needed), reaches, "{text}");
+        }
+        assert!("3/1".parse::<ToldVersion>().unwrap().reaches(&needed));
+        assert!(!"1/900+900".parse::<ToldVersion>().unwrap().reaches(&needed));
     }
 }

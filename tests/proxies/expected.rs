@@ -242,7 +242,7 @@ impl Wrong {
             Knowledge::BestEffort => Some(true),
             // At the bound itself, what is allowed for the clocks decides.
             Knowledge::Stale => is_beyond,
-            Knowledge::None => None,
+            Knowledge::None | Knowledge::Overloaded => None,
         };
         self.unless_equal(&format!("an age of {said} ms is beyond the bound"), is_beyond, expected);
     }

@@ -22,6 +22,11 @@ fn follower(sessions: &Sessions, instance: u128, since: u64) -> SessionId {
     id
 }
 
+/// What a sidecar has that holds a version under the first declaration.
+const fn in_use(version: Version) -> InUse {
+    InUse { version, generation: 1 }
+}
+
 const fn progress(enforced: bool, subscribers: u32, applied: u32, away: u32) -> Progress {
     Progress { enforced, subscribers, applied, away }
 }

@@ -444,7 +444,7 @@ fn a_ping_acknowledges_what_was_proven_last() {
     pump.ping(moment(6));
     pump.settle(&mut replica).unwrap();
     let [Reaction::Ping(acknowledged)] = &pump.reactions[..] else { panic!("{:?}", pump.reactions) };
-    assert!(matches!(&acknowledged[..], [(_, version)] if *version >= repeated), "{acknowledged:?}");
+    assert!(matches!(&acknowledged[..], [(_, in_use)] if in_use.version >= repeated), "{acknowledged:?}");
     // Another replica has vouched for nothing yet: there, what is held is acknowledged.
     pump.connect();
     pump.ping(moment(7));

@@ -5,8 +5,7 @@ use tokio::sync::MutexGuard;
 
 use super::*;
 use crate::api::compile::tests::document;
-use crate::store::What;
-use crate::store::contract::{lift, list, revoke, store_contract};
+use crate::store::contract::store_contract;
 use control_plane::ControlPlane;
 
 #[path = "../../../tests/support/control_plane.rs"]
@@ -72,11 +71,6 @@ mod contract {
     store_contract!(empty());
 }
 
-async fn next(follow: &mut Box<dyn Follow>) -> Result<What, FollowError> {
-    let next = tokio::time::timeout(Duration::from_secs(20), follow.next()).await.unwrap();
-    next.map(|event| event.what)
-}
-
 /// Invariant 20: the epoch is begun by compare-and-swap.
 #[tokio::test]
 async fn two_replicas_agree_on_the_history() {
@@ -89,7 +83,8 @@ async fn two_replicas_agree_on_the_history() {
     let mut seen = seen;
     seen.revisions.revocations += 1_000_000;
     let (one_done, two_done) = tokio::join!(one.start_epoch(seen), two.start_epoch(seen));
-    (one_done.unwrap(), two_done.unwrap());
+    one_done.unwrap();
+    two_done.unwrap();
     let (a, b) = tokio::join!(one.fetch(), two.fetch());
     let next = a.unwrap().version;
     assert_eq!(next.epoch, b.unwrap().version.epoch);

@@ -140,7 +140,14 @@ impl Lab {
 
     /// Declares a list in the namespace of the lists.
     pub(crate) fn declare(&self, name: &str) {
-        self.apply(&list(name, &self.keys));
+        self.declare_with_bound(name, BOUND);
+    }
+
+    /// The same, with another bound.
+    pub(crate) fn declare_with_bound(&self, name: &str, bound: Duration) {
+        let mut list = list(name, &self.keys);
+        list["spec"]["freshness"]["boundSeconds"] = json!(bound.as_secs());
+        self.apply(&list);
     }
 
     /// Starts a controller that reaches the cluster as a kubeconfig says; returns its number.
@@ -222,6 +229,12 @@ impl Lab {
     /// Revokes all tokens of a subject, in an object of its name; returns the object.
     pub(crate) async fn revoke(&self, subject: &str) -> Value {
         self.create(vec![revocation(subject, &json!({"subject": subject}))]).await.remove(0)
+    }
+
+    /// Lifts a revocation.
+    pub(crate) async fn lift(&self, name: &str) {
+        let path = format!("/apis/rescind.dev/v1alpha1/namespaces/{NAMESPACE}/revocations/{name}");
+        self.request("DELETE", &path, &Value::Null).await.unwrap();
     }
 
     /// Sends a request to the API server.

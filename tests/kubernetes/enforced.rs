@@ -1,0 +1,177 @@
+//! The story: a revocation is an object, `Enforced` is a fact, and a deletion lifts.
+
+use serde_json::{Value, json};
+
+use crate::cluster::in_project;
+use crate::lab::{BOUND, Lab, NAMESPACE, PATIENCE, of, revocation};
+use crate::support::http1::{Ask, ask_unix};
+use crate::support::issue::now;
+use crate::support::program::Program;
+use crate::support::tools::tool;
+use crate::support::upstream::Upstream;
+use crate::support::wait::wait_for;
+
+const WAIT: [&str; 4] = ["--for=condition=Enforced", "--timeout=60s", "--namespace", NAMESPACE];
+
+/// Everything that the status says of one that all sidecars have.
+fn check_applied(object: &Value, subject: &str, sidecars: u64) {
+    let status = &object["status"];
+    for condition in ["Accepted", "Enforced", "Ready"] {
+        let condition = of(object, condition);
+        assert_eq!(condition["status"], "True", "{object}");
+        assert_eq!(condition["observedGeneration"], object["metadata"]["generation"], "{object}");
+    }
+    assert_eq!(of(object, "Enforced")["reason"], "AllApplied", "{object}");
+    let counts = &status["enforcement"];
+    assert_eq!(
+        (counts["subscribers"].as_u64(), counts["applied"].as_u64()),
+        (Some(sidecars), Some(sidecars))
+    );
+    assert_eq!(counts["away"], 0);
+    assert!(counts["elapsedMilliseconds"].as_u64().unwrap() < BOUND.as_millis() as u64, "{object}");
+    assert_eq!(status["target"], format!("subject {subject}"));
+    // Tokens of the second of creation are refused, and those of one second of skew.
+    let created = time(&object["metadata"]["creationTimestamp"]);
+    assert_eq!(time(&status["cutoff"]), created);
+    assert_eq!(time(&status["admitsFrom"]), created + 2);
+    assert!(time(&status["expiresAt"]) >= created + 3600);
+    assert!(status["version"].as_str().unwrap().contains('/'));
+}
+
+fn time(text: &Value) -> i64 {
+    text.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second()
+}
+
+fn text(seconds: u64) -> String {
+    jiff::Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_is_enforced_says_so_and_is_lifted_by_its_deletion() {
+    let lab = Lab::start(2, 2).await;
+    let (alice, bob) = (lab.token("alice"), lab.token("bob"));
+    assert_eq!(lab.ask_all(&alice).await, [200, 200]);
+    lab.kubectl_with(&["create", "-f", "-"], &revocation("ticket-4711", &json!({"subject": "alice"})));
+    lab.kubectl(&[&["wait", "revocation/ticket-4711"], &WAIT[..]].concat());
+    assert_eq!(lab.ask_all(&alice).await, [401, 401]);
+    assert_eq!(lab.ask_all(&bob).await, [200, 200]);
+    check_applied(&lab.get("ticket-4711").await.unwrap(), "alice", 2);
+
+    // What has no effect harms no other.
+    for (name, manifest, reason) in without_effect() {
+        lab.kubectl_with(&["create", "-f", "-"], &manifest);
+        let object = lab.until(name, "Accepted", "False").await;
+        assert_eq!(of(&object, "Accepted")["reason"], reason, "{object}");
+        assert_eq!(of(&object, "Enforced")["status"], "False", "{object}");
+        assert_eq!(of(&object, "Ready")["status"], "False", "{object}");
+    }
+    lab.revoke("carol").await;
+    check_applied(&lab.until("carol", "Enforced", "True").await, "carol", 2);
+
+    lab.kubectl(&["delete", "revocation", "ticket-4711", "--namespace", NAMESPACE]);
+    lab.until_all(&alice, 200).await;
+    assert_eq!(lab.ask_all(&lab.token("carol")).await, [401, 401]);
+    let listed = lab.kubectl(&["get", "trl", "shop", "-ojson", "--namespace", NAMESPACE]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(of(&listed, "Ready")["status"], "True", "{listed}");
+}
+
+/// Revocations that name what is not declared.
+fn without_effect() -> [(&'static str, Value, &'static str); 3] {
+    let subject = json!({"subject": "bob"});
+    let mut list = revocation("no-list", &subject);
+    list["spec"]["listName"] = json!("nowhere");
+    let mut issuer = revocation("no-issuer", &subject);
+    issuer["spec"]["issuer"] = json!("https://nobody.example.com");
+    let values = json!([{"claim": "sub", "value": "bob"}, {"claim": "client_id", "value": "web"}]);
+    let target = json!({"selector": {"name": "subject-on-client", "values": values}});
+    [
+        ("no-list", list, "UnknownList"),
+        ("no-issuer", issuer, "Undeclared"),
+        ("no-selector", revocation("no-selector", &target), "Undeclared"),
+    ]
+}
+
+/// With stock `kubectl` and the example as it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_envoy_a_revocation_refuses_and_its_deletion_lets_pass() {
+    let lab = Lab::start(1, 1).await;
+    let _upstream = Upstream::start(&lab.path("upstream.sock"));
+    let example = in_project("examples/envoy/envoy.yaml");
+    let arguments = ["-c", &example, "--disable-hot-restart"];
+    let envoy = Program::start("envoy", &tool("envoy"), arguments, &lab.path(""));
+    let (socket, alice) = (lab.path("envoy.sock"), lab.token("alice"));
+    let until = async |status: u16| {
+        wait_for("Envoy answers", PATIENCE, async || {
+            let reply = ask_unix(&socket, &Ask::get("/").bearer(&alice)).await;
+            if reply.as_ref().is_ok_and(|reply| reply.status == status) {
+                return Ok(());
+            }
+            Err(format!("{reply:?} instead of {status}\n{}\n{}", envoy.log(), lab.logs()))
+        })
+        .await;
+    };
+    until(200).await;
+    lab.kubectl_with(&["create", "-f", "-"], &revocation("ticket-4711", &json!({"subject": "alice"})));
+    lab.kubectl(&[&["wait", "revocation/ticket-4711"], &WAIT[..]].concat());
+    let refused = ask_unix(&socket, &Ask::get("/").bearer(&alice)).await.unwrap();
+    assert_eq!(refused.status, 401, "{refused:?}");
+    lab.kubectl(&["delete", "revocation", "ticket-4711", "--namespace", NAMESPACE]);
+    until(200).await;
+}
+
+/// A sidecar that hangs may be one that allows: it is waited for until it can't any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_sidecar_delays_enforced_until_the_bound() {
+    let lab = Lab::start(1, 2).await;
+    lab.sidecars[1].pause();
+    let alice = lab.token("alice");
+    let begun = tokio::time::Instant::now();
+    lab.revoke("alice").await;
+    let object = lab.until("alice", "Enforced", "True").await;
+    assert!(begun.elapsed() > BOUND / 2, "after {:?}: {object}", begun.elapsed());
+    let counts = &object["status"]["enforcement"];
+    assert!(counts["applied"].as_u64() < counts["subscribers"].as_u64(), "{object}");
+    assert_eq!(of(&object, "Enforced")["reason"], "BoundIsOver", "{object}");
+    lab.sidecars[1].resume();
+    // What it knew is too old, and so nobody passes before it knows more.
+    assert_ne!(lab.ask(1, &alice).await, Ok(200));
+    lab.until_all(&alice, 401).await;
+    lab.until_fresh().await;
+}
+
+/// An end that its author set lets tokens pass again; and the object says that it is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ban_ends_when_its_author_said_unless_the_end_has_grown() {
+    let lab = Lab::start(1, 1).await;
+    let (short, long) = (text(now() + 10), text(now() + 900));
+    let ban = |subject: &str| {
+        let mut ban = revocation(subject, &json!({"subject": subject}));
+        ban["spec"]["cutoff"] = json!("Always");
+        ban["spec"]["expiresAt"] = json!(short);
+        ban
+    };
+    lab.create(vec![ban("alice"), ban("bob")]).await;
+    for subject in ["alice", "bob"] {
+        let object = lab.until(subject, "Enforced", "True").await;
+        assert_eq!(object["status"]["expiresAt"], json!(short), "{object}");
+        assert_eq!(lab.ask(0, &lab.token(subject)).await, Ok(401));
+    }
+    let patch = format!("--patch={}", json!({"spec": {"expiresAt": long}}));
+    lab.kubectl(&["patch", "revocation", "bob", "--type=merge", &patch, "--namespace", NAMESPACE]);
+    wait_for("the status is about the new end", PATIENCE, async || {
+        let object = lab.get("bob").await?;
+        let generations =
+            ["Accepted", "Enforced", "Ready"].map(|name| of(&object, name)["observedGeneration"].clone());
+        let is_news = object["metadata"]["generation"] == 2 && generations.iter().all(|of| *of == 2);
+        if is_news && object["status"]["expiresAt"] == json!(long) { Ok(()) } else { Err(object.to_string()) }
+    })
+    .await;
+    lab.until("alice", "Expired", "True").await;
+    lab.until_answer(0, &lab.token("alice"), 200).await;
+    assert_eq!(lab.ask(0, &lab.token("bob")).await, Ok(401));
+    assert_eq!(of(&lab.get("bob").await.unwrap(), "Expired"), Value::Null);
+    // Deleting what is over lifts nothing, and harms nothing.
+    lab.kubectl(&["delete", "revocation", "alice", "--namespace", NAMESPACE]);
+    lab.until_fresh().await;
+}

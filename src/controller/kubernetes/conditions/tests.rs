@@ -56,7 +56,7 @@ fn written(
 /// The conditions: type, status, reason, and how long after the creation it last changed.
 fn conditions_of(object: &MirroredRevocation) -> Vec<(&str, ConditionStatus, &str, u64)> {
     let seconds = |condition: &Condition| {
-        let time = target::read_time("time", &condition.last_transition_time, "").unwrap();
+        let time = target::read_time(&condition.last_transition_time).unwrap();
         time.get() - CREATED
     };
     let conditions = object.status.conditions.iter();

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::revocation::selector::Selection;
-use crate::store::{Appended, Entry};
+use crate::store::{Appended, NewStep};
 
 /// What is wrong with the store.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,7 @@ pub(super) enum Fault {
     /// Writes succeed; whoever follows the log now is never delivered anything again.
     FollowersDead,
     BeatsRefused,
+    BeatsBusy,
     /// They are written, and the answer does not come for now.
     BeatsUnanswered,
     /// They come back with a version from before the fetch.
@@ -79,8 +80,8 @@ async fn passed(mut fault: watch::Receiver<Fault>, what: impl Fn(&Fault) -> bool
 }
 
 impl Store for Faulty {
-    fn append(&self, entry: Entry) -> BoxFuture<'_, Result<Appended, StoreError>> {
-        Box::pin(held(self.inner.append(entry)))
+    fn append(&self, step: NewStep) -> BoxFuture<'_, Result<Appended, StoreError>> {
+        Box::pin(held(self.inner.append(step)))
     }
 
     fn follow(&self, from: Version) -> BoxFuture<'_, Result<Box<dyn Follow>, FollowError>> {
@@ -128,6 +129,9 @@ impl Store for Faulty {
         let fault = self.fault.borrow().clone();
         Box::pin(async move {
             if matches!(fault, Fault::BeatsRefused | Fault::Stale(_)) {
+                return Err(StoreError::Unavailable { why: "the disk is away".to_owned() });
+            }
+            if fault == Fault::BeatsBusy {
                 return Err(StoreError::Busy);
             }
             if fault == Fault::BeatsFail {

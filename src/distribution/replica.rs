@@ -430,10 +430,13 @@ fn at_or_above(version: Version, seen: Version) -> bool {
 }
 
 fn refused(error: StoreError) -> Again {
+    if error == StoreError::WentBack {
+        return Again::WentBack;
+    }
     if matches!(error, StoreError::Failed { .. }) {
         return Again::Stop(error.into());
     }
-    if error == StoreError::WentBack { Again::WentBack } else { Again::Fetch(error.to_string()) }
+    Again::Fetch(error.to_string())
 }
 
 fn after(error: FollowError) -> Again {

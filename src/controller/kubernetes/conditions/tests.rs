@@ -136,7 +136,12 @@ fn what_has_no_effect_says_why() {
     check_refused(mirrored(subject("alice")), None, "UnknownList", "default/shop");
     let mut foreign = subject("alice");
     "https://other.example.com".clone_into(&mut foreign.target.issuer);
-    check_refused(mirrored(foreign), Some(&config()), "Undeclared", "https://other.example.com");
+    check_refused(
+        mirrored(foreign),
+        Some(&config()),
+        "Undeclared",
+        "spec.issuer: is not declared by list default/shop",
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::task::block_in_place;
 
 use crate::cluster::{done, in_project, wait_until};
-use crate::support::control_plane::ControlPlane;
+use crate::support::control_plane::{ApiServer, ControlPlane};
 use crate::support::http1::{Ask, ask_unix};
 use crate::support::issue::{AUDIENCE, ISSUER, Keys, LIFETIME_SECONDS, now};
 use crate::support::lab::{CONTROLLER, Process, SIDECAR};
@@ -86,6 +86,8 @@ pub(crate) struct Lab {
     pub(crate) sidecars: Vec<Node>,
     pub(crate) keys: Keys,
     client: Client,
+    /// API servers beside that of the control plane.
+    pub(crate) servers: Vec<ApiServer>,
     pub(crate) plane: ControlPlane,
     // The last: it goes when nobody uses it any more.
     folder: TempDir,
@@ -102,6 +104,7 @@ impl Lab {
             sidecars: Vec::new(),
             keys: Keys::generate(),
             client: Client::try_from(config).unwrap(),
+            servers: Vec::new(),
             plane,
             folder: tempfile::Builder::new().prefix("rescind-").tempdir().unwrap(),
         };
@@ -255,6 +258,12 @@ impl Lab {
         self.request("GET", &path, &Value::Null).await
     }
 
+    /// Returns a list as it is now.
+    pub(crate) async fn list(&self, name: &str) -> Result<Value, String> {
+        let path = format!("/apis/rescind.dev/v1alpha1/namespaces/{NAMESPACE}/tokenrevocationlists/{name}");
+        self.request("GET", &path, &Value::Null).await
+    }
+
     /// Returns all revocations of the lists.
     pub(crate) async fn all(&self) -> Result<Vec<Value>, String> {
         let path = format!("/apis/rescind.dev/v1alpha1/namespaces/{NAMESPACE}/revocations");
@@ -277,7 +286,7 @@ impl Lab {
 
     /// Signs a good token of a subject, issued before whatever is revoked after this.
     pub(crate) fn token(&self, subject: &str) -> String {
-        let issued = now() - 60;
+        let issued = now() - 1800;
         self.keys.token(&json!({"sub": subject, "iat": issued, "auth_time": issued}))
     }
 

@@ -1,0 +1,95 @@
+//! The kind is deleted, or changed; the namespace is deleted. None of that is a lift.
+
+use serde_json::{Value, json};
+
+use crate::lab::{BOUND, LIST, Lab, NAMESPACE, PATIENCE, of};
+use crate::observation::Observation;
+use crate::support::wait::wait_for;
+
+const DEFINITION: &str = "revocations.rescind.dev";
+
+/// Invariant 20: the definition is gone with every object, and nothing is lifted.
+/// Invariant 3: once it is back, so are the revocations.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_definition_lifts_nothing_and_a_running_controller_writes_everything_again() {
+    let mut lab = Lab::start(2, 2).await;
+    let (alice, bob) = (lab.token("alice"), lab.token("bob"));
+    lab.revoke("alice").await;
+    lab.until("alice", "Enforced", "True").await;
+    let refused = Observation::of_all(&lab, &alice, &[401]);
+    lab.kubectl(&["delete", "crd", DEFINITION]);
+    lab.until_all(&bob, 503).await;
+    lab.define();
+    lab.until_all(&bob, 200).await;
+    lab.until("alice", "Enforced", "True").await;
+    refused.end(&lab).await;
+    let new = lab.add_sidecar(&[0, 1], LIST).await;
+    lab.until_answer(new, &bob, 200).await;
+    assert_eq!(lab.ask(new, &alice).await, Ok(401));
+    // And a lift is a lift again.
+    lab.lift("alice").await;
+    lab.until_answer(new, &alice, 200).await;
+}
+
+/// No namespace controller runs: its part is played.
+fn empty_namespace(lab: &Lab) {
+    lab.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]);
+    lab.kubectl(&["delete", "revocations", "--all", "--namespace", NAMESPACE]);
+    lab.kubectl(&["delete", "tokenrevocationlists", "--all", "--namespace", NAMESPACE]);
+}
+
+async fn finish_namespace(lab: &Lab) {
+    let path = format!("/api/v1/namespaces/{NAMESPACE}");
+    let mut namespace = lab.request("GET", &path, &Value::Null).await.unwrap();
+    namespace["spec"]["finalizers"] = json!([]);
+    lab.request("PUT", &format!("{path}/finalize"), &namespace).await.unwrap();
+    wait_for("the namespace is gone", PATIENCE, async || {
+        lab.request("GET", &path, &Value::Null).await.map_or_else(|_| Ok(()), |found| Err(found.to_string()))
+    })
+    .await;
+}
+
+/// Invariant 20: what went away with its namespace denies on, and is written again when the namespace is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_namespace_lifts_nothing_and_its_revocations_come_back_with_it() {
+    let mut lab = Lab::start(2, 2).await;
+    let (alice, bob) = (lab.token("alice"), lab.token("bob"));
+    lab.revoke("alice").await;
+    lab.until("alice", "Enforced", "True").await;
+    let refused = Observation::of_all(&lab, &alice, &[401]);
+    empty_namespace(&lab);
+    lab.until_all(&bob, 503).await;
+    finish_namespace(&lab).await;
+    lab.kubectl(&["create", "namespace", NAMESPACE]);
+    lab.declare("shop");
+    lab.until_all(&bob, 200).await;
+    lab.until("alice", "Enforced", "True").await;
+    refused.end(&lab).await;
+    let new = lab.add_sidecar(&[0, 1], LIST).await;
+    lab.until_answer(new, &bob, 200).await;
+    assert_eq!(lab.ask(new, &alice).await, Ok(401));
+}
+
+/// Invariant 22: a changed schema ends every watch, and no sidecar is in doubt for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_schema_under_a_running_watch_leaves_everybody_fresh() {
+    let lab = Lab::start(1, 1).await;
+    let (alice, bob) = (lab.token("alice"), lab.token("bob"));
+    lab.revoke("alice").await;
+    lab.until("alice", "Enforced", "True").await;
+    let refused = Observation::of_all(&lab, &alice, &[401]);
+    let fresh = Observation::of_all(&lab, &bob, &[200]);
+    for round in 0..3 {
+        let path = "/spec/versions/0/schema/openAPIV3Schema/description";
+        let patch = json!([{"op": "replace", "path": path, "value": format!("Changed {round} times.")}]);
+        lab.kubectl(&["patch", "crd", DEFINITION, "--type=json", &format!("--patch={patch}")]);
+        let name = format!("user-{round}");
+        lab.revoke(&name).await;
+        lab.until(&name, "Enforced", "True").await;
+        lab.until_all(&lab.token(&name), 401).await;
+        tokio::time::sleep(BOUND / 2).await;
+    }
+    fresh.end(&lab).await;
+    refused.end(&lab).await;
+    assert_eq!(of(&lab.get("alice").await.unwrap(), "Enforced")["reason"], "AllApplied");
+}

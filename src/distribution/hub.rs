@@ -210,3 +210,6 @@ impl Hub {
 pub(super) fn lock(publisher: &Mutex<ListPublisher>) -> MutexGuard<'_, ListPublisher> {
     publisher.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::api::compile::tests::document;
-use crate::distribution::enforcement::Predecessor;
 use crate::distribution::enforcement::Sessions;
+use crate::distribution::enforcement::{InUse, Predecessor};
 use crate::distribution::hub::News;
 use crate::distribution::session::Session;
 use crate::distribution::subscriber::Subscriber;
@@ -14,7 +14,7 @@ use crate::store::SealKey;
 use crate::store::contract::{lift, list, revoke};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::embedded::tests::open;
-use faulty::{Fault, Faulty};
+use faulty::{Fault, Faulty, Write};
 
 mod faulty;
 
@@ -235,6 +235,63 @@ async fn an_unanswered_heartbeat_proves_nothing() {
 async fn a_heartbeat_of_the_past_proves_nothing() {
     let bench = bench().await;
     bench.run(bench.check_proves_nothing_during(Fault::BeatsOfThePast)).await;
+}
+
+/// Invariant 1: whoever is told to be fresh is in a report that was in the log before.
+#[tokio::test(start_paused = true)]
+async fn a_report_of_whoever_has_pinged_is_written_before_the_heartbeat() {
+    let bench = bench().await;
+    bench.store.keep_reports();
+    bench
+        .run(async {
+            bench.proof().await;
+            assert_eq!(bench.store.written(), [Write::Report(vec![]), Write::Beat]);
+            let sessions = bench.hub.sessions();
+            let id = sessions.open("sidecar", 1, "one", bench.clock.now());
+            sessions.follow(id, &list());
+            bench.proof().await;
+            let report = bench.hub.report(bench.clock.now());
+            assert_eq!(report[0].subscribers, 1);
+            assert_eq!(bench.store.written(), [Write::Report(report), Write::Beat]);
+        })
+        .await;
+}
+
+/// Invariants 1 and 12: without the report in the log, nobody is told to be fresh.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_was_refused_proves_nothing() {
+    let bench = bench().await;
+    bench.store.keep_reports();
+    bench.run(bench.check_proves_nothing_during(Fault::ReportsRefused)).await;
+}
+
+/// What waits to be enforced need not wait for the next round.
+#[tokio::test(start_paused = true)]
+async fn what_a_sidecar_has_acknowledged_is_reported_between_the_rounds() {
+    let bench = bench().await;
+    bench.store.keep_reports();
+    bench
+        .run(async {
+            bench.proof().await;
+            let sessions = bench.hub.sessions();
+            let id = sessions.open("sidecar", 1, "one", bench.clock.now());
+            sessions.follow(id, &list());
+            bench.store.written();
+            let version = bench.hub.news().borrow().complete.unwrap();
+            sessions.acknowledge(id, &list(), InUse { version, generation: 1 });
+            let reported = async {
+                loop {
+                    let written = bench.store.written();
+                    if !written.is_empty() {
+                        return written;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            let written = tokio::time::timeout(Duration::from_secs(60), reported).await.unwrap();
+            assert_eq!(written, [Write::Report(bench.hub.report(bench.clock.now()))]);
+        })
+        .await;
 }
 
 /// Invariants 5 and 13: a list below the highest version seen is not taken, and what is held stays published.

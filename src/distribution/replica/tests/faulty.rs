@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::*;
+use crate::api::revocation::ListReport;
 use crate::revocation::selector::Selection;
 use crate::store::{Appended, NewStep};
 
@@ -24,6 +25,7 @@ pub(super) enum Fault {
     /// They come back with a version from before the fetch.
     BeatsOfThePast,
     BeatsFail,
+    ReportsRefused,
     FetchHangs,
     /// A fetch answers what was true earlier, and nothing is delivered; beats are refused, so that the replica
     /// fetches.
@@ -42,16 +44,47 @@ pub(super) struct Faulty {
     fault: watch::Sender<Fault>,
     pub(super) beats: AtomicU64,
     pub(super) fetches: AtomicU64,
+    /// What was written while reports are kept, in this order; none if they are not.
+    reports: Mutex<Option<Vec<Write>>>,
+}
+
+/// A write of a store that keeps reports.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Write {
+    Report(Vec<ListReport>),
+    Beat,
 }
 
 impl Faulty {
     pub(super) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
         let (fault, _) = watch::channel(Fault::None);
-        Arc::new(Self { inner, fault, beats: AtomicU64::new(0), fetches: AtomicU64::new(0) })
+        Arc::new(Self {
+            inner,
+            fault,
+            beats: AtomicU64::new(0),
+            fetches: AtomicU64::new(0),
+            reports: Mutex::default(),
+        })
     }
 
     pub(super) fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
+    }
+
+    /// Keeps reports from now on, as a store does that several processes share.
+    pub(super) fn keep_reports(&self) {
+        *self.reports.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// Returns what was written since it was asked last.
+    pub(super) fn written(&self) -> Vec<Write> {
+        self.reports.lock().unwrap().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn note(&self, write: Write) {
+        if let Some(written) = &mut *self.reports.lock().unwrap() {
+            written.push(write);
+        }
     }
 
     fn is(&self, fault: &Fault) -> bool {
@@ -137,6 +170,7 @@ impl Store for Faulty {
             if fault == Fault::BeatsFail {
                 return Err(StoreError::Failed { why: "the disk is gone".to_owned() });
             }
+            self.note(Write::Beat);
             let mut version = held(self.inner.beat(beat)).await?;
             passed(self.fault.subscribe(), |fault| *fault == Fault::BeatsUnanswered).await;
             if fault == Fault::BeatsOfThePast {
@@ -144,6 +178,16 @@ impl Store for Faulty {
             }
             Ok(version)
         })
+    }
+
+    fn report(&self, _replica: u64, lists: Vec<ListReport>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.note(Write::Report(lists));
+        let refused = self.is(&Fault::ReportsRefused);
+        Box::pin(async move { if refused { Err(StoreError::Busy) } else { Ok(()) } })
+    }
+
+    fn keeps_reports(&self) -> bool {
+        self.reports.lock().unwrap().is_some()
     }
 
     fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -474,4 +474,4 @@ impl Store for KubernetesStore {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

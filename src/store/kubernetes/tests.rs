@@ -8,20 +8,23 @@ use crate::api::compile::tests::document;
 use crate::store::contract::store_contract;
 use control_plane::ControlPlane;
 
+mod following;
+mod heartbeats;
+
 #[path = "../../../tests/support/control_plane.rs"]
 mod control_plane;
 
 /// The store is about everything in the cluster, so tests have it in turn.
 static CLUSTER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-fn kubectl(arguments: &[&str]) -> String {
+pub(crate) fn kubectl(arguments: &[&str]) -> String {
     let output = ControlPlane::shared().kubectl(arguments);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
     text
 }
 
-fn apply(yaml: &str) {
+pub(crate) fn apply(yaml: &str) {
     let plane = ControlPlane::shared();
     let output = plane.kubectl_with(plane.kubeconfig(), &["apply", "--server-side", "-f", "-"], yaml);
     assert!(output.status.success(), "{yaml}: {}", String::from_utf8_lossy(&output.stderr));
@@ -57,7 +60,12 @@ async fn config() -> Config {
 }
 
 async fn open() -> KubernetesStore {
-    KubernetesStore::open(config().await, DEFAULT_NAMESPACE, Environment::of_machine()).await.unwrap()
+    open_in(DEFAULT_NAMESPACE).await
+}
+
+/// Opens the store of controllers in a namespace, which has to be there.
+pub(crate) async fn open_in(namespace: &str) -> KubernetesStore {
+    KubernetesStore::open(config().await, namespace, Environment::of_machine()).await.unwrap()
 }
 
 /// A store that nothing was revoked in.

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
+use tokio::time::Instant;
 
 use crate::cluster::{done, in_project, wait_until};
 use crate::support::control_plane::{ApiServer, ControlPlane};
@@ -21,12 +22,14 @@ use crate::support::wait::wait_for;
 
 /// How old a sidecar's knowledge may be. Rounds of proof are a second apart on Kubernetes.
 pub(crate) const BOUND: Duration = Duration::from_secs(5);
+/// The same with the error of clock rates: nobody is allowed for longer.
+pub(crate) const WINDOW: Duration = Duration::from_millis(5005);
 /// Longer than anything takes when all is well, also on a machine that is busy with other things.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
-/// The namespace of the lists.
-pub(crate) const NAMESPACE: &str = "shop";
+/// The namespace of the lists. Its name is before that of the controllers: what goes away with its kind goes first.
+pub(crate) const NAMESPACE: &str = "apps";
 /// The list that sidecars follow unless told otherwise.
-pub(crate) const LIST: &str = "shop/shop";
+pub(crate) const LIST: &str = "apps/shop";
 
 /// A program of ours that may be killed and started again.
 pub(crate) struct Node {
@@ -64,11 +67,6 @@ impl Node {
         self.process.as_ref().map(|process| process.child.log()).unwrap_or_default()
     }
 
-    /// Returns where its probes are.
-    pub(crate) fn health(&self) -> &str {
-        self.process.as_ref().unwrap().address("health")
-    }
-
     /// Returns its process id: another one tells that it was started anew.
     pub(crate) fn id(&self) -> i32 {
         self.process.as_ref().unwrap().child.id()
@@ -80,7 +78,7 @@ impl Node {
     }
 }
 
-/// A control plane with our kinds and the list `shop/shop`, and what runs there.
+/// A control plane with our kinds and the list `apps/shop`, and what runs there.
 pub(crate) struct Lab {
     pub(crate) controllers: Vec<Node>,
     pub(crate) sidecars: Vec<Node>,
@@ -305,6 +303,28 @@ impl Lab {
         answers
     }
 
+    /// Asks a sidecar until it vouches for nobody any more.
+    ///
+    /// # Panics
+    /// If it allows what is asked later than a bound after `since`.
+    pub(crate) async fn until_doubted(&self, sidecar: usize, token: &str, since: Instant) {
+        let mut last_allowed = since;
+        wait_for(&format!("sidecar {sidecar} answers 503"), PATIENCE, async || {
+            let asked = Instant::now();
+            match self.ask(sidecar, token).await {
+                Ok(503) => Ok(()),
+                Ok(200) => {
+                    last_allowed = asked;
+                    Err("allowed".to_owned())
+                }
+                answer => Err(format!("{answer:?}\n{}", self.logs())),
+            }
+        })
+        .await;
+        let late = last_allowed - since;
+        assert!(late < WINDOW, "sidecar {sidecar} allowed after {late:?}\n{}", self.logs());
+    }
+
     /// Waits until a sidecar answers so.
     pub(crate) async fn until_answer(&self, sidecar: usize, token: &str, status: u16) {
         let what = format!("sidecar {sidecar} answers {status}");
@@ -356,7 +376,7 @@ pub(crate) fn of(object: &Value, condition: &str) -> Value {
     conditions.into_iter().flatten().find(|found| found["type"] == condition).cloned().unwrap_or_default()
 }
 
-/// A revocation for `shop/shop`.
+/// A revocation for `apps/shop`.
 pub(crate) fn revocation(name: &str, target: &Value) -> Value {
     json!({
         "apiVersion": "rescind.dev/v1alpha1",

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::lab::{Lab, revocation};
 
-const MANY: usize = 3000;
+const MANY: usize = 2000;
 
 /// Invariant 2: all that was acknowledged is there after every controller was killed.
 /// Invariant 3: a list of many pages loses nothing.

@@ -1,6 +1,9 @@
 //! Machines that hang: of a controller, of the API server, and of etcd.
 
-use crate::lab::{BOUND, Lab};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::lab::{BOUND, LIST, Lab, revocation};
 use crate::observation::Observation;
 
 /// What hangs.
@@ -39,7 +42,8 @@ async fn while_any_part_hangs_sidecars_refuse_and_afterwards_they_are_fresh_with
     let refused = Observation::of_all(&lab, &alice, &[401]);
     for hung in [Hung::Controllers, Hung::ApiServer, Hung::Etcd] {
         pause(&lab, hung);
-        lab.until_all(&bob, 503).await;
+        let since = Instant::now();
+        tokio::join!(lab.until_doubted(0, &bob, since), lab.until_doubted(1, &bob, since));
         // Nothing lets it pass meanwhile, not even once.
         let doubted = Observation::of_all(&lab, &bob, &[503]);
         tokio::time::sleep(BOUND / 2).await;
@@ -63,19 +67,19 @@ async fn while_any_part_hangs_sidecars_refuse_and_afterwards_they_are_fresh_with
 async fn sidecars_of_a_hung_controller_move_to_the_other_and_stay_fresh() {
     let mut lab = Lab::new().await;
     // Long enough for a move on a machine that is busy with other tests.
-    lab.declare_with_bound("shop", BOUND * 3);
+    lab.declare_with_bound("shop", BOUND * 2);
     for _ in 0..2 {
         lab.add_controller(&lab.plane.kubeconfig().to_owned()).await;
     }
-    lab.add_sidecar(&[0, 1], crate::lab::LIST).await;
-    lab.add_sidecar(&[1, 0], crate::lab::LIST).await;
+    lab.add_sidecar(&[0, 1], LIST).await;
+    lab.add_sidecar(&[1, 0], LIST).await;
     lab.until_steady().await;
     let (alice, bob) = (lab.token("alice"), lab.token("bob"));
     let fresh = Observation::of_all(&lab, &bob, &[200]);
     for hung in [0, 1] {
         lab.controllers[hung].pause();
         let name = format!("alice-{hung}");
-        lab.create(vec![crate::lab::revocation(&name, &serde_json::json!({"subject": "alice"}))]).await;
+        lab.create(vec![revocation(&name, &json!({"subject": "alice"}))]).await;
         lab.until_all(&alice, 401).await;
         lab.controllers[hung].resume();
         lab.until(&name, "Enforced", "True").await;

@@ -31,7 +31,7 @@ fn drop_rules(schema: &mut Value) {
 async fn one_object_that_cannot_be_read_stops_its_list_alone_and_says_so() {
     let mut lab = Lab::start(2, 1).await;
     lab.declare("other");
-    let other = lab.add_sidecar(&[0, 1], "shop/other").await;
+    let other = lab.add_sidecar(&[0, 1], "apps/other").await;
     let (alice, bob) = (lab.token("alice"), lab.token("bob"));
     lab.until_answer(other, &bob, 200).await;
     lab.revoke("alice").await;

@@ -47,8 +47,10 @@ pub(super) struct StatusWriter {
     clock: Arc<dyn Clock>,
     /// Revocations that are not enforced yet, with what their sidecars must have.
     pending: HashMap<RecordId, Needed>,
-    /// Those to look at once more: a write failed, or their list was not known.
+    /// Those to look at once more: a write failed.
     again: BTreeSet<RecordId>,
+    /// The generations of the lists by which everything was judged.
+    judged_by: HashMap<ListName, i64>,
 }
 
 /// A status to be written.
@@ -67,7 +69,7 @@ struct DeclaredList {
 
 impl StatusWriter {
     pub(super) fn new(store: KubernetesStore, hub: Arc<Hub>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, hub, clock, pending: HashMap::new(), again: BTreeSet::new() }
+        Self { store, hub, clock, pending: HashMap::new(), again: BTreeSet::new(), judged_by: HashMap::new() }
     }
 
     /// Writes while this replica leads, until `shutdown`.
@@ -103,14 +105,7 @@ impl StatusWriter {
     async fn write_revocations(&mut self) {
         let lists = self.declared();
         let now = self.clock.now();
-        let ids: BTreeSet<RecordId> = {
-            let dirty = self.store.with_mirror(|mirror| std::mem::take(&mut mirror.dirty));
-            dirty
-                .into_iter()
-                .chain(std::mem::take(&mut self.again))
-                .chain(self.pending.keys().copied())
-                .collect()
-        };
+        let ids = self.to_judge(&lists);
         let store = self.store.clone();
         let writes: Vec<Write> = store.with_mirror(|mirror| {
             ids.into_iter().filter_map(|id| self.judge(mirror, &lists, id, now)).collect()
@@ -126,6 +121,25 @@ impl StatusWriter {
         // What changed meanwhile comes as an event; what failed is tried again.
         let failed = outcomes.into_iter().filter(|(_, written)| *written == Written::Failed);
         self.again.extend(failed.map(|(id, _)| id));
+    }
+
+    /// Returns the revocations that have changed, those whose list has, and those that were not done before.
+    fn to_judge(&mut self, lists: &HashMap<ListName, DeclaredList>) -> BTreeSet<RecordId> {
+        let generations: HashMap<ListName, i64> =
+            lists.iter().map(|(name, list)| (name.clone(), list.generation)).collect();
+        let before = std::mem::replace(&mut self.judged_by, generations);
+        let has_changed = |list: &ListName| before.get(list) != self.judged_by.get(list);
+        let mut ids = self.store.with_mirror(|mirror| {
+            let mut ids = std::mem::take(&mut mirror.dirty);
+            if before != self.judged_by {
+                let of_changed = mirror.revocations.iter().filter(|(_, of)| has_changed(&of.list));
+                ids.extend(of_changed.map(|(id, _)| *id));
+            }
+            ids
+        });
+        ids.append(&mut self.again);
+        ids.extend(self.pending.keys());
+        ids
     }
 
     /// Returns the status of a revocation, if it is not what its object bears.

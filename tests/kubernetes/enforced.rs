@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cluster::in_project;
-use crate::lab::{BOUND, Lab, NAMESPACE, PATIENCE, of, revocation};
+use crate::lab::{BOUND, Lab, NAMESPACE, PATIENCE, list, of, revocation};
 use crate::support::http1::{Ask, ask_unix};
 use crate::support::issue::now;
 use crate::support::program::Program;
@@ -90,6 +90,27 @@ fn without_effect() -> [(&'static str, Value, &'static str); 3] {
         ("no-issuer", issuer, "Undeclared"),
         ("no-selector", revocation("no-selector", &target), "Undeclared"),
     ]
+}
+
+/// What is declared later counts from then on, and the status says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_declared_takes_effect_when_it_is() {
+    let lab = Lab::start(1, 1).await;
+    let bob = lab.token("bob");
+    let [(no_list, first, _), _, (no_selector, second, _)] = without_effect();
+    lab.create(vec![first, second]).await;
+    for name in [no_list, no_selector] {
+        lab.until(name, "Accepted", "False").await;
+    }
+    assert_eq!(lab.ask(0, &bob).await, Ok(200));
+    lab.declare("nowhere");
+    lab.until(no_list, "Accepted", "True").await;
+    let mut list = list("shop", &lab.keys);
+    list["spec"]["selectors"] = json!([{"name": "subject-on-client", "claims": ["sub", "client_id"]}]);
+    lab.apply(&list);
+    lab.until(no_selector, "Enforced", "True").await;
+    assert_eq!(lab.ask(0, &bob).await, Ok(401));
+    assert_eq!(lab.ask(0, &lab.token("carol")).await, Ok(200));
 }
 
 /// With stock `kubectl` and the example as it is.

@@ -1,6 +1,6 @@
 //! Writes the status of revocations and lists, forgets what has expired, and cleans up, while this replica leads.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,9 +123,15 @@ impl StatusWriter {
     }
 
     async fn write_revocations(&mut self) {
-        self.read_lists();
+        let changed = self.read_lists();
         let now = self.clock.now();
-        let mut ids = self.store.with_mirror(|mirror| std::mem::take(&mut mirror.dirty));
+        let mut ids = self.store.with_mirror(|mirror| {
+            let of_changed = mirror.revocations.iter().filter(|(_, of)| changed.contains(&of.list));
+            let of_changed: Vec<RecordId> = of_changed.map(|(id, _)| *id).collect();
+            let mut ids = std::mem::take(&mut mirror.dirty);
+            ids.extend(of_changed);
+            ids
+        });
         ids.append(&mut self.again);
         ids.extend(self.pending.keys().copied());
         let ids = self.next_in_turn(ids);
@@ -208,17 +214,24 @@ impl StatusWriter {
         Some(enforced::progress(needed, reports, list.window_nanos, now))
     }
 
-    /// Reads the lists that have changed. What a declaration before this one allowed counts until it is surely over;
-    /// an hour more or less does not matter there.
-    fn read_lists(&mut self) {
+    /// Reads the lists that have changed, and returns those by which revocations are to be judged anew. What a
+    /// declaration before this one allowed counts until it is surely over; an hour more or less does not matter there.
+    fn read_lists(&mut self) -> HashSet<ListName> {
         let now = self.clock.now().wall().floor();
         let mut before = std::mem::take(&mut self.declared);
+        let mut changed = HashSet::new();
         for list in self.store.declared() {
             let known = before.remove(&list.name);
+            let generation = known.as_ref().map(|known| known.generation);
             let known = known.filter(|known| known.resource_version == list.resource_version);
             let read = known.or_else(|| DeclaredList::read(&list, now));
+            if read.as_ref().map(|read| read.generation) != generation {
+                changed.insert(list.name.clone());
+            }
             self.declared.extend(read.map(|read| (list.name, read)));
         }
+        changed.extend(before.into_keys());
+        changed
     }
 
     async fn keep_house(&mut self) {

@@ -24,6 +24,7 @@ use crate::runtime::environment::Environment;
 
 use super::{Appended, Beat, Fetched, Follow, FollowError, NewStep, SealKey, Store, StoreError, StoredList};
 use call::{CallError, Object};
+use epoch::Reason;
 use follower::Follower;
 use heartbeat::{Heartbeats, PulseError};
 use keys::HashKeys;
@@ -158,10 +159,10 @@ impl Shared {
         if let Some(epoch) = *self.known_epoch() {
             return Ok(epoch);
         }
-        self.begin_epoch(None, "First").await
+        self.begin_epoch(None, Reason::First).await
     }
 
-    async fn begin_epoch(&self, above: Option<u64>, reason: &str) -> Result<Epoch, CallError> {
+    async fn begin_epoch(&self, above: Option<u64>, reason: Reason) -> Result<Epoch, CallError> {
         let begun = epoch::ensure_above(&self.own_api(), &self.own, above, reason, &self.environment).await?;
         *self.known_epoch() = Some(begun);
         Ok(begun)
@@ -179,7 +180,7 @@ impl Shared {
             let (revision, objects) = call::list_all(&self.api()).await?;
             let Some(epoch) = epoch_of(&objects, &self.own) else {
                 let above = self.mirror().epoch.map(|epoch| epoch.counter);
-                self.begin_epoch(above, "First").await?;
+                self.begin_epoch(above, Reason::First).await?;
                 continue;
             };
             *self.known_epoch() = Some(epoch);
@@ -327,7 +328,7 @@ impl Shared {
             return Ok(());
         }
         self.heartbeats.lock().await.forget();
-        self.begin_epoch(Some(above.epoch.counter), "WentBack").await?;
+        self.begin_epoch(Some(above.epoch.counter), Reason::WentBack).await?;
         Ok(())
     }
 }

@@ -2,11 +2,15 @@
 
 use serde::Deserialize;
 
+use crate::api::target;
 use crate::api::token_revocation_list::{Condition, ConditionStatus, TokenRevocationListStatus};
 use crate::revocation::time::UnixSeconds;
 use crate::store::kubernetes::lists::Declared;
 
 use super::conditions::Writer;
+
+/// For how long it is told that the store went back: most tokens of that time have expired then.
+const WAY_BACK_SHOWN_SECONDS: u64 = 30 * 86_400;
 
 /// What is known of a list beside its object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub(super) struct Known {
     pub(super) lost: usize,
     /// Revocations that can't be read.
     pub(super) unreadable: usize,
+    /// When the store was found to be an older copy of itself, if it was.
+    pub(super) went_back: Option<UnixSeconds>,
 }
 
 /// Returns the status that a list should have.
@@ -37,6 +43,14 @@ pub(super) fn status(list: &Declared, known: &Known, now: UnixSeconds) -> TokenR
             known.lost
         );
         conditions.push(writer.write("StoreDeleted", ConditionStatus::True, "RevocationsLost", message));
+    }
+    if let Some(at) = known.went_back.filter(|at| now < at.saturating_add(WAY_BACK_SHOWN_SECONDS)) {
+        let message = format!(
+            "On {} the store was found to be an older copy of itself. What was revoked since that copy is denied only \
+             where controllers or sidecars ran on: revoke again what must be denied everywhere.",
+            target::write_time(at)
+        );
+        conditions.push(writer.write("StoreWentBack", ConditionStatus::True, "OlderCopy", message));
     }
     TokenRevocationListStatus {
         conditions,

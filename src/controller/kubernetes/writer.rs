@@ -265,6 +265,7 @@ impl StatusWriter {
             known.version = Some(publisher.standing().last_change.to_string());
         });
         self.store.with_mirror(|mirror| {
+            known.went_back = mirror.went_back;
             let reports = mirror.reports.values().flat_map(|report| &report.lists);
             let of_list = reports.filter(|of| of.namespace == list.namespace() && of.name == list.name());
             known.subscribers = of_list.map(|of| of.subscribers).sum();

@@ -5,6 +5,7 @@
 
 use kube::api::Api;
 
+use crate::revocation::time::UnixSeconds;
 use crate::revocation::version::Epoch;
 use crate::runtime::environment::Environment;
 use crate::runtime::random::bytes;
@@ -40,7 +41,7 @@ pub(super) async fn ensure_above(
     api: &Api<Object>,
     own: &str,
     above: Option<u64>,
-    reason: &str,
+    reason: Reason,
     environment: &Environment,
 ) -> Result<Epoch, CallError> {
     for _ in 0..MAX_ATTEMPTS {
@@ -62,7 +63,7 @@ pub(super) async fn ensure_above(
         let next = next(floor, environment);
         let counter = i64::try_from(next.counter).unwrap_or(i64::MAX);
         let status = serde_json::json!({
-            "epoch": { "counter": counter, "id": format!("{:032x}", next.id), "reason": reason }
+            "epoch": { "counter": counter, "id": format!("{:032x}", next.id), "reason": reason.word() }
         });
         match patch_status(api, &object.metadata, status).await {
             // Another replica was faster, or this one by a call whose answer was lost: what is there counts.
@@ -72,6 +73,35 @@ pub(super) async fn ensure_above(
         }
     }
     Err(CallError::Unreachable(format!("the object {own}/{EPOCH} changes all the time")))
+}
+
+/// Why a history was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The store had none.
+    First,
+    /// The store was found to be an older copy of itself.
+    WentBack,
+}
+
+impl Reason {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::First => "First",
+            Self::WentBack => "WentBack",
+        }
+    }
+}
+
+/// Tells whether an object names a history that was begun because the store went back.
+pub(super) fn began_after_a_way_back(object: &Object) -> bool {
+    let reason = object::status(object).epoch.and_then(|epoch| epoch.reason);
+    reason.as_deref() == Some(Reason::WentBack.word())
+}
+
+/// Returns when a history was begun, by the clock of who did.
+pub(super) fn begun(epoch: Epoch) -> Option<UnixSeconds> {
+    UnixSeconds::new(epoch.counter / 1000).ok()
 }
 
 /// Milliseconds, so that a store which is made anew, and knows of no epoch, begins above those of its predecessor.

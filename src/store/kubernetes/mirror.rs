@@ -8,11 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::revocation::{ListReport, RevocationStatus};
 use crate::revocation::names::{ListName, RecordId};
-use crate::revocation::time::Moment;
+use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::Epoch;
 use crate::store::Revocation;
 
 use super::call::{Object, revision};
+use super::epoch;
 use super::object::{self, Says};
 
 /// A revocation's object.
@@ -52,6 +53,8 @@ pub struct Mirror {
     pub revision: u64,
     /// When the history began, as far as it is known here.
     pub since: Moment,
+    /// When the history began, if it did because the store was found to be an older copy of itself.
+    pub went_back: Option<UnixSeconds>,
     /// The UID of the type's definition.
     pub definition: String,
     /// The revocations by origin.
@@ -74,6 +77,7 @@ impl Default for Mirror {
             epoch: None,
             revision: 0,
             since: Moment { boot_nanos: 0, wall_nanos: 0 },
+            went_back: None,
             definition: String::new(),
             revocations: HashMap::new(),
             reports: BTreeMap::new(),
@@ -128,7 +132,12 @@ impl Mirror {
             Says::Unreadable(unreadable) => (&unreadable.list, Err(unreadable.why.clone()), false),
             Says::Pulse(_) => return self.put_heartbeat(object, "pulse-", None, now),
             Says::Report { lists, .. } => return self.put_heartbeat(object, "report-", Some(lists), now),
-            Says::Epoch(_) | Says::Horizon(_) | Says::Nothing => return,
+            Says::Epoch(epoch) => {
+                self.went_back =
+                    epoch.filter(|_| epoch::began_after_a_way_back(object)).and_then(epoch::begun);
+                return;
+            }
+            Says::Horizon(_) | Says::Nothing => return,
         };
         let at = revision(&object.metadata).unwrap_or_default();
         let first_seen = self.revocations.get(&id).map_or((at, now), |known| known.first_seen);

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::lab::{LIST, Lab, of, revocation};
+use crate::lab::{LIST, Lab, NAMESPACE, of, revocation};
 use crate::observation::Observation;
 
 /// Copies a folder, with all that is in it.
@@ -117,6 +117,10 @@ async fn an_older_copy_that_new_controllers_find_takes_no_denial_away_from_sidec
     lab.until_fresh().await;
     assert_eq!(lab.ask_all(&bob).await, [200, 200]);
     assert_eq!(lab.ask_all(&lab.token("later-299")).await, [401, 401]);
+    // Nobody knows any more what else was acknowledged since the copy: that is said.
+    let told = ["wait", "--for=condition=StoreWentBack", "--timeout=60s", "-n", NAMESPACE, "trl/shop"];
+    let told = lab.plane.kubectl(&told);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     lab.revoke("carol").await;
     lab.until("carol", "Enforced", "True").await;
     lab.until_all(&lab.token("carol"), 401).await;

@@ -94,3 +94,18 @@ fn a_status_that_is_not_understood_is_written_anew() {
     let list = Declared { status: json!({ "conditions": 7 }), ..declared() };
     assert_eq!(before(&list), TokenRevocationListStatus::default());
 }
+
+/// Invariant 20: what nobody can know any more, a condition says.
+#[test]
+fn that_the_store_went_back_is_told_for_a_month() {
+    let told = |seconds| Known { went_back: Some(at(0).saturating_sub(seconds)), ..published() };
+    let both = ["Ready=True: Published", "StoreWentBack=True: OlderCopy"];
+    let status = check(&declared(), &told(60), &both);
+    assert!(
+        status.conditions[1].message.contains("On 2023-11-14T22:12:20Z"),
+        "{}",
+        status.conditions[1].message
+    );
+    check(&declared(), &told(WAY_BACK_SHOWN_SECONDS - 1), &both);
+    check(&declared(), &told(WAY_BACK_SHOWN_SECONDS), &both[..1]);
+}

@@ -169,3 +169,20 @@ async fn what_was_deleted_while_nobody_watched_is_lifted() {
     assert_eq!(Store::fetch(&store).await.unwrap().revocations, []);
     assert!(store.with_mirror(|mirror| mirror.lost.is_empty()));
 }
+
+/// Invariant 20: by hand, where nobody can tell that the store went back.
+#[tokio::test]
+async fn who_deletes_the_epoch_begins_another_history() {
+    let _cluster = cluster().await;
+    let store = open().await;
+    let alice = revoke(&store, "alice").await;
+    let first = store.fetch().await.unwrap().version;
+    let mut follow = store.follow(first).await.unwrap();
+    tokio::task::spawn_blocking(|| kubectl(&["delete", "revocation", "-n", DEFAULT_NAMESPACE, "epoch"]))
+        .await
+        .unwrap();
+    assert!(matches!(next(&mut follow).await, Err(FollowError::NotOfThisHistory { .. })));
+    let after = store.fetch().await.unwrap();
+    assert!(after.version.epoch.counter > first.epoch.counter);
+    assert_eq!(after.revocations.iter().map(|kept| kept.id).collect::<Vec<_>>(), [alice.id]);
+}

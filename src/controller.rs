@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ use crate::store::kubernetes::KubernetesStore;
 
 use admin::Admin;
 use bearer::Bearer;
+use expiry::Expiry;
 use kubernetes::Cluster;
 
 pub mod admin;
@@ -51,6 +53,8 @@ const STREAM_MODE: u32 = 0o666;
 const MAX_STREAM_CONNECTIONS: usize = MAX_STREAMS + 1024;
 /// More people and programs than revoke at one time.
 const MAX_ADMIN_CONNECTIONS: usize = 1024;
+/// How long calls in flight may take once sidecars have moved, or there is nothing to wait for.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// What a controller is told to do.
 #[derive(Clone, Debug)]
@@ -157,13 +161,13 @@ pub async fn start(
     match (&opened.cluster, hubs.first()) {
         (Some(cluster), Some(hub)) => kubernetes::lead(supervisor, cluster, hub, &environment),
         _ => {
-            let expiry =
-                expiry::run(Arc::clone(&opened.store), environment.clock.clone(), supervisor.shutdown());
-            supervisor.spawn("expiry", expiry);
+            let expiry = Expiry::new(Arc::clone(&opened.store), Arc::clone(&hubs), environment.clock.clone());
+            supervisor.spawn("expiry", expiry.run(supervisor.shutdown()));
         }
     }
     if let Some((listener, bearer)) = sockets.admin {
-        let admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, environment.clock.clone());
+        let (clock, shutdown) = (environment.clock.clone(), supervisor.shutdown());
+        let admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, clock, shutdown);
         serve_admin(supervisor, listener, admin, bearer);
     }
     if let Some(listener) = sockets.health {
@@ -299,7 +303,8 @@ fn serve_streams(
     supervisor.spawn(hub.name(), async move { Ok(replica.run(stop).await?) });
     let routes =
         grpc_serve::described(Routes::new(server.clone()), DESCRIPTORS, &[distribution_server::SERVICE_NAME]);
-    let serving = grpc_serve::serve(listener, transport, routes, MAX_STREAM_CONNECTIONS, stopped.clone());
+    let serving =
+        grpc_serve::serve(listener, transport, routes, MAX_STREAM_CONNECTIONS, stopped.clone(), DRAIN);
     supervisor.spawn(format!("{} streams", hub.name()), serving);
     server
 }
@@ -334,16 +339,15 @@ fn serve_admin(supervisor: &mut Supervisor, listener: Listener, admin: Admin, be
         None => routes,
     };
     let shutdown = supervisor.shutdown();
-    let serving =
-        grpc_serve::serve(listener, Transport::Plain(guard), routes, MAX_ADMIN_CONNECTIONS, shutdown);
+    let transport = Transport::Plain(guard);
+    let serving = grpc_serve::serve(listener, transport, routes, MAX_ADMIN_CONNECTIONS, shutdown, DRAIN);
     supervisor.spawn("admin API", serving);
 }
 
 fn serve_health(supervisor: &mut Supervisor, listener: Listener, router: axum::Router) {
     let shutdown = supervisor.shutdown();
     supervisor.spawn("probes and metrics", async move {
-        let drain = std::time::Duration::from_secs(1);
-        http_serve::serve(listener, router, http_serve::Limits::default(), shutdown, drain).await;
+        http_serve::serve(listener, router, http_serve::Limits::default(), shutdown, DRAIN).await;
         Ok(())
     });
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -82,7 +83,7 @@ pub struct Unreadable {
 
 /// A step to be added to the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum NewStep {
     /// Somebody revokes.
     Revoke(Box<NewRevocation>),
     /// Somebody lifts.
@@ -270,7 +271,7 @@ pub enum FollowError {
 /// - versions never go back, across restarts too.
 pub trait Store: Send + Sync + 'static {
     /// Adds a step. The answer is an acknowledgement.
-    fn append(&self, entry: Entry) -> BoxFuture<'_, Result<Appended, StoreError>>;
+    fn append(&self, step: NewStep) -> BoxFuture<'_, Result<Appended, StoreError>>;
 
     /// Follows the log from after a version.
     fn follow(&self, from: Version) -> BoxFuture<'_, Result<Box<dyn Follow>, FollowError>>;
@@ -339,10 +340,7 @@ impl SealKey {
     /// Tells whether a seal is ours.
     #[must_use]
     pub fn verifies(&self, version: &Version, seal: &[u8]) -> bool {
-        let expected = self.seal(version);
-        // Every byte is compared, whatever the first difference.
-        let difference = expected.iter().zip(seal).fold(0, |sum, (a, b)| sum | (a ^ b));
-        seal.len() == expected.len() && difference == 0
+        verify_slices_are_equal(&self.seal(version), seal).is_ok()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here asks a clock or a network: keys are pinned by the list's configuration, and `now` is an argument.
 
 pub mod check;
+pub mod hash;
 pub mod issuer;
 pub mod jws;
 pub mod keys;

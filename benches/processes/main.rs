@@ -1,6 +1,6 @@
 //! What whole processes cost, each figure beside something that was measured in the same run.
 //!
-//! `cargo bench --bench processes` runs all parts; `-- check envoy memory streams` those named. The processes that it
+//! `cargo bench --bench processes` runs all parts; `-- check envoy memory streams cluster` those named. The processes that it
 //! compares ours with are this program again, under a role of its own. Only loopback and Unix sockets are used.
 #![allow(
     clippy::unwrap_used,
@@ -21,6 +21,9 @@ use tokio::runtime::{Builder, Runtime};
 use table::Row;
 
 mod check;
+mod cluster;
+#[path = "../../tests/support/control_plane.rs"]
+mod control_plane;
 mod envoy;
 mod lab;
 mod lean;
@@ -38,8 +41,13 @@ mod times;
 /// A part of the benchmark.
 type Part = fn(&Runtime) -> anyhow::Result<Vec<Row>>;
 
-const PARTS: [(&str, Part); 4] =
-    [("check", check::run), ("envoy", envoy::run), ("memory", memory::run), ("streams", streams::run)];
+const PARTS: [(&str, Part); 5] = [
+    ("check", check::run),
+    ("envoy", envoy::run),
+    ("memory", memory::run),
+    ("streams", streams::run),
+    ("cluster", cluster::run),
+];
 
 fn main() -> anyhow::Result<()> {
     // Cargo adds --bench.
@@ -56,7 +64,10 @@ fn main() -> anyhow::Result<()> {
 
 fn all(names: &[&str]) -> anyhow::Result<()> {
     let unknown = names.iter().find(|name| !PARTS.iter().any(|(known, _)| known == *name));
-    anyhow::ensure!(unknown.is_none(), "no part {unknown:?}: there are check, envoy, memory and streams");
+    anyhow::ensure!(
+        unknown.is_none(),
+        "no part {unknown:?}: there are check, envoy, memory, streams and cluster"
+    );
     // Reads the logs of the processes; what is measured runs elsewhere.
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let before = machine::describe();

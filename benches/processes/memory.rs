@@ -53,7 +53,7 @@ pub(crate) fn run(runtime: &Runtime) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn anonymous_kibibytes(process: &Child) -> anyhow::Result<f64> {
+pub(crate) fn anonymous_kibibytes(process: &Child) -> anyhow::Result<f64> {
     let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", process.id()))?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"));
     let value = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no such line")?;

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use prost_types::value::Kind;
@@ -21,7 +22,7 @@ use rescind::runtime::grpc_serve::{self, Transport};
 use rescind::runtime::listen::{self, Address};
 use rescind::runtime::random::SystemRandomness;
 use rescind::store::embedded::{DEFAULT_LIMIT, EmbeddedStore, Environment};
-use rescind::store::{Entry, NewRevocation, Store};
+use rescind::store::{NewRevocation, NewStep, Store};
 use serde_json::json;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
@@ -60,13 +61,17 @@ pub(crate) fn echo(socket: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// As many as the sidecar takes.
+const MAX_CONNECTIONS: usize = 4096;
+
 /// Serves ext_authz that decides nothing, as the sidecar serves its own: one thread with a runtime.
 pub(crate) fn no_op(socket: &Path, answer: CheckResponse) -> anyhow::Result<()> {
     Builder::new_current_thread().enable_all().build()?.block_on(async {
         let listener = listen::bind(&Address::Unix(socket.to_owned()), 0o600)?;
         say_listening();
         let routes = Routes::new(AuthorizationServer::new(NoOp(answer)));
-        grpc_serve::serve(listener, Transport::Plain(None), routes, 64, CancellationToken::new()).await
+        let (transport, never) = (Transport::Plain(None), CancellationToken::new());
+        grpc_serve::serve(listener, transport, routes, MAX_CONNECTIONS, never, Duration::ZERO).await
     })
 }
 
@@ -132,7 +137,7 @@ pub(crate) fn fill(folder: &Path, count: u64) -> anyhow::Result<()> {
         let document: ListDocument = sample::declare(&json!({"keys": [sample::jwk(&issuer)]}));
         store.put_list(document).await?;
         futures::stream::iter(0..count)
-            .map(|number| store.append(Entry::Revoke(Box::new(revocation(number)))))
+            .map(|number| store.append(NewStep::Revoke(Box::new(revocation(number)))))
             .buffer_unordered(FILLED_AT_ONCE)
             .try_for_each(|_| async { Ok(()) })
             .await?;

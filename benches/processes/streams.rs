@@ -55,7 +55,7 @@ fn measure(runtime: &Runtime, streams: usize) -> anyhow::Result<Measured> {
     let question = Arc::new(Question::default());
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     for number in 0..streams {
-        let client = client(&lab, number, &question, &events);
+        let client = client(&lab.streams, number, &question, &events);
         tasks.spawn_on(client.run(shutdown.clone()), sidecars.handle());
     }
     for _ in 0..streams {
@@ -95,11 +95,16 @@ fn revocation(subject: &str) -> RevokeRequest {
 }
 
 /// Makes the stream's end of a sidecar.
-fn client(lab: &Lab<'_>, number: usize, question: &Arc<Question>, events: &mpsc::Sender<Heard>) -> Client {
+pub(crate) fn client(
+    controller: &str,
+    number: usize,
+    question: &Arc<Question>,
+    events: &mpsc::Sender<Heard>,
+) -> Client {
     let list: ListName = LIST.parse().unwrap();
     let views = Views::new(std::slice::from_ref(&list));
     let session = Session::new(format!("bench#{number:032x}"), vec![ListView::empty(list)]);
-    let controllers = Controllers { uris: vec![lab.streams.clone()], tls: None };
+    let controllers = Controllers { uris: vec![controller.to_owned()], tls: None };
     let observer = Watcher {
         views: views.clone(),
         question: Arc::clone(question),
@@ -116,17 +121,17 @@ fn client(lab: &Lab<'_>, number: usize, question: &Arc<Question>, events: &mpsc:
 
 /// The token that is about to be revoked.
 #[derive(Default)]
-struct Question(Mutex<Option<(u64, Arc<Claims>)>>);
+pub(crate) struct Question(Mutex<Option<(u64, Arc<Claims>)>>);
 
 impl Question {
-    fn set(&self, round: u64, subject: &str) {
+    pub(crate) fn set(&self, round: u64, subject: &str) {
         let claims = Claims::parse(sample::claims(subject).to_string().as_bytes()).unwrap();
         *self.0.lock().unwrap() = Some((round, Arc::new(claims)));
     }
 }
 
 /// What a sidecar tells.
-enum Heard {
+pub(crate) enum Heard {
     /// Its list is fresh.
     Proven,
     /// It refuses the token of a round.

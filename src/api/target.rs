@@ -36,7 +36,7 @@ fn read_spec(spec: &api::RevocationSpec) -> Result<RevocationSpec, Invalid> {
     let cutoff = match spec.cutoff.as_deref() {
         None => None,
         Some("Always") => Some(Cutoff::Always),
-        Some(time) => Some(Cutoff::At(read_time("cutoff", time, " nor the word Always")?)),
+        Some(time) => Some(Cutoff::At(declared_time("cutoff", time, " nor the word Always")?)),
     };
     let read = RevocationSpec {
         target: Target { issuer: issuer.to_owned(), selection },
@@ -45,7 +45,11 @@ fn read_spec(spec: &api::RevocationSpec) -> Result<RevocationSpec, Invalid> {
             api::CompareWith::IssueTime => CompareWith::IssueTime,
             api::CompareWith::SessionStart => CompareWith::SessionStart,
         },
-        expires_at: spec.expires_at.as_deref().map(|time| read_time("expiresAt", time, "")).transpose()?,
+        expires_at: spec
+            .expires_at
+            .as_deref()
+            .map(|time| declared_time("expiresAt", time, ""))
+            .transpose()?,
     };
     read.effective_cutoff(UnixSeconds::MIN).map_err(|error| Invalid::new("cutoff", error))?;
     Ok(read)
@@ -70,25 +74,22 @@ pub fn notes(reason: Option<&str>, message: Option<&str>) -> Result<(), Invalid>
     message.map_or(Ok(()), |message| text("message", message, 256))
 }
 
-/// Reads a time as RFC 3339 has it; `or` says what else could stand there.
-///
-/// # Errors
-/// [`Invalid`] if it is none that counts.
-pub fn read_time(field: &str, time: &str, or: &str) -> Result<UnixSeconds, Invalid> {
-    let problem = || Invalid::new(field, format!("is not a time like 2026-11-21T10:00:00Z{or}"));
-    parse_seconds(time).and_then(|seconds| UnixSeconds::new(seconds).ok()).ok_or_else(problem)
+fn declared_time(field: &str, time: &str, or: &str) -> Result<UnixSeconds, Invalid> {
+    read_time(time).ok_or_else(|| Invalid::new(field, format!("is not a time like 2026-11-21T10:00:00Z{or}")))
 }
 
-/// Timestamps of the library end a day before the year 9999 does, so that every offset fits; civil times go to
-/// the end.
-fn parse_seconds(time: &str) -> Option<u64> {
+/// Reads a time as RFC 3339 has it. A fraction of a second is cut off: cutoffs are whole seconds.
+///
+/// Timestamps of the library end a day before the year 9999 does, so that every offset fits; civil times go to the end.
+#[must_use]
+pub fn read_time(time: &str) -> Option<UnixSeconds> {
     let civil =
         time.strip_suffix('Z').filter(|utc| utc.contains('T')).and_then(|utc| utc.parse::<DateTime>().ok());
     let since = match civil {
         Some(utc) => utc.duration_since(START),
         None => time.parse::<Timestamp>().ok()?.as_duration(),
     };
-    (!since.is_negative()).then(|| since.as_secs().unsigned_abs())
+    UnixSeconds::new(u64::try_from(since.as_secs()).ok().filter(|_| !since.is_negative())?).ok()
 }
 
 /// Writes a time as RFC 3339 has it, in UTC.

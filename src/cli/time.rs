@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
+use crate::api::target;
 use crate::revocation::time::UnixSeconds;
 
 /// A cutoff as it stands on the command line.
@@ -32,9 +31,7 @@ pub(super) enum TimeError {
 
 /// Reads a time. A fraction of a second is cut off: cutoffs are whole seconds.
 pub(super) fn parse_time(text: &str) -> Result<UnixSeconds, TimeError> {
-    let since = text.parse::<Timestamp>().map_err(|_| TimeError::Time)?.as_duration();
-    let seconds = u64::try_from(since.as_secs()).map_err(|_| TimeError::Time)?;
-    UnixSeconds::new(seconds).map_err(|_| TimeError::Time)
+    target::read_time(text).ok_or(TimeError::Time)
 }
 
 pub(super) fn parse_cutoff(text: &str) -> Result<CutoffArgument, TimeError> {
@@ -137,6 +134,7 @@ mod tests {
     fn times_need_an_offset_and_lose_their_fraction() {
         assert_eq!(parse_time("1970-01-01T00:00:07Z"), Ok(seconds(7)));
         assert_eq!(parse_time("1970-01-01T01:00:07.9+01:00"), Ok(seconds(7)));
+        assert_eq!(parse_time("9999-12-31T23:59:59Z"), Ok(seconds(253_402_300_799)));
         for text in ["", "2026-11-21", "2026-11-21T10:00:00", "10:00", "1969-12-31T23:00:00Z", "1700000000"] {
             assert_eq!(parse_time(text), Err(TimeError::Time), "{text}");
         }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::api::invalid::Invalid;
@@ -16,9 +18,9 @@ use crate::proto::v1::revocation_admin_server::RevocationAdmin;
 use crate::revocation::names::ListName;
 use crate::revocation::record::RevocationSpec;
 use crate::revocation::time::Moment;
-use crate::revocation::version::Version;
+use crate::revocation::version::{ToldVersion, Version};
 use crate::runtime::clock::Clock;
-use crate::store::{Entry, NewRevocation, Store, StoreError};
+use crate::store::{Fetched, NewRevocation, NewStep, Store, StoreError};
 use crate::token::list_config::ListConfig;
 
 mod convert;
@@ -35,18 +37,29 @@ pub struct Admin {
     hubs: Arc<[Arc<Hub>]>,
     sessions: Arc<Sessions>,
     clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+    /// Everything is read for one call at a time: it takes memory and a core.
+    reading: Arc<Semaphore>,
 }
 
 impl Admin {
-    /// Makes the service over a store and the replicas of this process, of which there is at least one.
+    /// Makes the service over a store and the replicas of this process, of which there is at least one. When `shutdown`
+    /// is cancelled, nobody is left waiting.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
         hubs: Arc<[Arc<Hub>]>,
         sessions: Arc<Sessions>,
         clock: Arc<dyn Clock>,
+        shutdown: CancellationToken,
     ) -> Self {
-        Self { store, hubs, sessions, clock }
+        Self { store, hubs, sessions, clock, shutdown, reading: Arc::new(Semaphore::new(1)) }
+    }
+
+    async fn fetch(&self) -> Result<Fetched, Status> {
+        // Fails only if the semaphore is closed, which nobody does.
+        let _turn = self.reading.acquire().await;
+        self.store.fetch().await.map_err(status_of)
     }
 
     async fn configs(&self) -> Result<Vec<ListConfig>, Status> {
@@ -130,7 +143,7 @@ impl RevocationAdmin for Admin {
             let revocation = Some(convert::planned(&new, &list, self.clock.now()));
             return Ok(Response::new(v1::RevokeResponse { revocation, warnings }));
         }
-        let appended = self.store.append(Entry::Revoke(Box::new(new))).await.map_err(status_of)?;
+        let appended = self.store.append(NewStep::Revoke(Box::new(new))).await.map_err(status_of)?;
         let revocation = appended.revocation.map(|revocation| {
             tracing::info!(list = %revocation.list, id = %revocation.id, selector = revocation.spec.target.selection.name(), "revoked");
             v1::Revocation { version: appended.version.to_string(), ..convert::revocation(&revocation, &list) }
@@ -146,8 +159,8 @@ impl RevocationAdmin for Admin {
             let revocation = Some(convert::revocation(&found, &list));
             return Ok(Response::new(v1::LiftResponse { version: String::new(), revocation }));
         }
-        let entry = Entry::Lift { list: list.name.clone(), name: found.name.clone(), id: Some(found.id) };
-        let appended = self.store.append(entry).await.map_err(status_of)?;
+        let step = NewStep::Lift { list: list.name.clone(), name: found.name.clone(), id: Some(found.id) };
+        let appended = self.store.append(step).await.map_err(status_of)?;
         tracing::info!(list = %list.name, id = %found.id, "lifted");
         let revocation = appended.revocation.map(|revocation| convert::revocation(&revocation, &list));
         Ok(Response::new(v1::LiftResponse { version: appended.version.to_string(), revocation }))
@@ -161,7 +174,7 @@ impl RevocationAdmin for Admin {
         };
         let after = convert::page_token(&request.page_token)?;
         let configs = self.configs().await?;
-        let fetched = self.store.fetch().await.map_err(status_of)?;
+        let fetched = self.fetch().await?;
         let asked = usize::try_from(request.page_size).unwrap_or(MAX_PAGE);
         let size = if asked == 0 { MAX_PAGE } else { asked.min(MAX_PAGE) };
         let mut matching = fetched
@@ -186,7 +199,7 @@ impl RevocationAdmin for Admin {
         _: Request<v1::AdminStatusRequest>,
     ) -> Result<Response<v1::AdminStatusResponse>, Status> {
         let configs = self.configs().await?;
-        let fetched = self.store.fetch().await.map_err(status_of)?;
+        let fetched = self.fetch().await?;
         let hub = self.hubs.first().ok_or_else(|| Status::unavailable("no replica runs"))?;
         let sessions = self.sessions.report(self.clock.now());
         Ok(Response::new(status::summarise(&configs, &fetched, hub, sessions)))
@@ -205,6 +218,7 @@ impl RevocationAdmin for Admin {
             hubs: Arc::clone(&self.hubs),
             sessions: Arc::clone(&self.sessions),
             clock: Arc::clone(&self.clock),
+            shutdown: self.shutdown.clone(),
         };
         Ok(Response::new(Box::pin(waiting.progress(PROGRESS_INTERVAL))))
     }
@@ -218,8 +232,8 @@ impl Admin {
     fn version(&self, text: &str) -> Result<Version, Status> {
         let reached = self.hubs.first().and_then(|hub| hub.news().borrow().complete);
         let reached = reached.ok_or_else(|| Status::unavailable("nothing was fetched yet: try again"))?;
-        let parsed = convert::version(text, reached.epoch);
-        parsed.ok_or_else(|| {
+        let told = text.parse::<ToldVersion>().ok();
+        told.and_then(|told| told.in_history(reached.epoch)).ok_or_else(|| {
             let example = reached.to_string();
             Status::invalid_argument(format!("{text:?} is not a version of this store, like {example}"))
         })
@@ -236,7 +250,7 @@ impl Admin {
             return Err(Status::invalid_argument("name the revocation, or give its uid"));
         }
         let only = if list.is_empty() { None } else { Some(self.resolve(list).await?.name) };
-        let fetched = self.store.fetch().await.map_err(status_of)?;
+        let fetched = self.fetch().await?;
         let mut found = fetched.revocations.into_iter().filter(|revocation| {
             (name.is_empty() || revocation.name == name)
                 && id.is_none_or(|id| revocation.id == id)

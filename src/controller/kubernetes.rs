@@ -14,7 +14,7 @@ use crate::runtime::random::bytes;
 use crate::runtime::supervisor::Supervisor;
 use crate::store::kubernetes::KubernetesStore;
 
-use lease::Leadership;
+use lease::{Leadership, Timing};
 use writer::StatusWriter;
 
 mod conditions;
@@ -82,7 +82,9 @@ pub(super) fn lead(
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let identity = format!("{host}_{number:08x}");
     let (leadership, leads) = watch::channel(Leadership::Follower);
-    supervisor.spawn("lease", lease::compete(store.clone(), identity, leadership, supervisor.shutdown()));
+    let competing =
+        lease::compete(store.clone(), identity, Timing::default(), leadership, supervisor.shutdown());
+    supervisor.spawn("lease", competing);
     let writer = StatusWriter::new(store.clone(), Arc::clone(hub), Arc::clone(&environment.clock));
     supervisor.spawn("status", writer.run(leads, supervisor.shutdown()));
 }

@@ -18,7 +18,7 @@ use crate::proto::v1::distribution_client::DistributionClient;
 use crate::revocation::list::RevocationList;
 use crate::revocation::time::Moment;
 use crate::revocation::version::Version;
-use crate::runtime::clock::{Clock, ManualClock};
+use crate::runtime::clock::ManualClock;
 use crate::store::contract::{list, revoke};
 use crate::store::embedded::tests::environment;
 
@@ -78,12 +78,14 @@ async fn days_of_churn_make_neither_the_store_nor_a_replica_nor_a_sidecar_grow()
     let hub = Hub::new("one", store.seal_key(), Arc::new(Sessions::new(Predecessor::None)));
     let server = DistributionServer::new(Arc::clone(&hub), clock.clone(), CancellationToken::new(), 1);
     let replica = Replica::new(Arc::clone(&hub), Arc::clone(&store), Environment::of_machine());
+    let hubs: Arc<[Arc<Hub>]> = Arc::from([Arc::clone(&hub)]);
+    let mut expiry = expiry::Expiry::new(Arc::clone(&store), hubs, clock.clone());
     let churn = async {
         let mut sidecar = Follower::of(server).await;
         let (mut live, mut bytes) = (Vec::new(), Vec::new());
         for step in 0..3 * STEPS_PER_DAY {
             clock.advance(STEP);
-            expiry::carry_out(&*store, clock.now().wall().floor()).await.unwrap();
+            expiry.carry_out().await.unwrap();
             let subjects = (0..PER_STEP).map(|n| format!("user-{step}-{n}"));
             let revoked = subjects.map(|subject| {
                 let store = &store;

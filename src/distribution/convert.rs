@@ -11,7 +11,7 @@ use crate::revocation::key::Key;
 use crate::revocation::row::{End, Rows};
 use crate::revocation::time::UnixSeconds;
 use crate::revocation::version::{Epoch, Revisions, Version};
-use crate::token::selection::sha256;
+use crate::token::hash::sha256;
 
 /// Enough for damage by accident; whoever can forge a message can forge a checksum.
 const CHECKSUM_BYTES: usize = 8;

@@ -44,6 +44,8 @@ pub struct News {
     pub complete: Option<Version>,
     /// When it was found to be.
     pub observed: Moment,
+    /// The newest version at which a revocation was added, or at which everything was fetched.
+    pub added: Option<Version>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -60,7 +62,8 @@ impl Hub {
     #[must_use]
     pub fn new(name: &str, seal_key: SealKey, sessions: Arc<Sessions>) -> Arc<Self> {
         let never = Moment { boot_nanos: 0, wall_nanos: 0 };
-        let (news, _) = watch::channel(News { serial: 0, proven: 0, complete: None, observed: never });
+        let news = News { serial: 0, proven: 0, complete: None, observed: never, added: None };
+        let (news, _) = watch::channel(news);
         Arc::new(Self {
             name: name.to_owned(),
             lists: RwLock::default(),
@@ -207,3 +210,6 @@ impl Hub {
 pub(super) fn lock(publisher: &Mutex<ListPublisher>) -> MutexGuard<'_, ListPublisher> {
     publisher.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

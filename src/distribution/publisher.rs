@@ -17,14 +17,14 @@ use crate::revocation::state::{State, Step};
 use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::Version;
 use crate::store::{SealKey, StoredList};
-use crate::token::selection::sha256;
+use crate::token::hash::sha256;
 
 use super::convert::{Sealed, delta_to_wire, entries_to_wire, snapshot_end_to_wire};
 use super::frame::Shared;
 use super::{CHUNK_BYTES, KEY_SCHEME};
 
 /// How many changes the history holds; a subscriber further behind gets a snapshot.
-pub const MAX_HISTORY: usize = 1024;
+const MAX_HISTORY: usize = 1024;
 /// How many keys the changes of the history may name together.
 const MAX_HISTORY_KEYS: usize = 1 << 16;
 /// How many deltas to the last change are kept encoded, for others at the same position.
@@ -49,7 +49,7 @@ pub struct ListPublisher {
     history_keys: usize,
     /// Deltas to the last change, by where they start; a bounded number.
     deltas: HashMap<Version, Shared>,
-    snapshot: Option<CachedSnapshot>,
+    snapshot: Option<EncodedSnapshot>,
     counts: Counts,
 }
 
@@ -76,7 +76,7 @@ struct Change {
 
 /// Where a version stands in the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum InHistory {
     /// At the last change, or after it.
     Last,
     /// Before the change with this index, and not before the one below.
@@ -86,7 +86,7 @@ enum Place {
 }
 
 #[derive(Debug)]
-struct CachedSnapshot {
+struct EncodedSnapshot {
     version: Version,
     frames: Arc<[Shared]>,
 }
@@ -191,6 +191,26 @@ impl ListPublisher {
         }
     }
 
+    /// Tells whether another publisher of the list, which was fetched later, publishes the same rows in the same history.
+    #[must_use]
+    pub fn stands_as(&self, fetched: &Self) -> bool {
+        self.complete.epoch == fetched.complete.epoch
+            && self.complete <= fetched.complete
+            && self.state.hash_key() == fetched.state.hash_key()
+            && self.state.digest() == fetched.state.digest()
+    }
+
+    /// Goes on from what was fetched, which [stands as](Self::stands_as) this one: streams keep their places, and nobody
+    /// needs a snapshot.
+    pub fn go_on_from(&mut self, fetched: Self) {
+        // Equal rows may follow from other records, and lifting one of those must find the rest.
+        self.state = fetched.state;
+        self.last_step = fetched.last_step;
+        self.advance(fetched.complete);
+        self.raise_horizon(fetched.horizon);
+        self.set_config(fetched.config);
+    }
+
     /// Applies a step of the log at its version; tells whether a row changed.
     pub fn apply(&mut self, step: Step, version: Version) -> bool {
         let before = self.point();
@@ -285,10 +305,10 @@ impl ListPublisher {
     /// Other replicas may name the state after a change by any later version before the next one: it is the same
     /// state if its digest is that of the newest change at or below it.
     pub fn resume(&self, held: Version, digest: Digest) -> Option<Plan> {
-        let below = match self.place(held) {
-            Place::Last => Some(self.state.digest()),
-            Place::Before(index) => self.history.get(index).map(|change| change.from.digest),
-            Place::Unknown => None,
+        let below = match self.locate(held) {
+            InHistory::Last => Some(self.state.digest()),
+            InHistory::Before(index) => self.history.get(index).map(|change| change.from.digest),
+            InHistory::Unknown => None,
         };
         if below == Some(digest) {
             return Some(Plan::UpToDate);
@@ -309,10 +329,10 @@ impl ListPublisher {
     /// Encoded once: whoever stands at the same position shares the bytes.
     pub fn plan(&mut self, position: Option<Version>, floor: Option<Version>) -> Plan {
         let Some(position) = position else { return self.plan_snapshot(floor) };
-        let index = match self.place(position) {
-            Place::Last => return Plan::UpToDate,
-            Place::Before(index) => index,
-            Place::Unknown => return self.plan_snapshot(Some(position)),
+        let index = match self.locate(position) {
+            InHistory::Last => return Plan::UpToDate,
+            InHistory::Before(index) => index,
+            InHistory::Unknown => return self.plan_snapshot(Some(position)),
         };
         let delta = match self.deltas.get(&position) {
             Some(delta) => delta.clone(),
@@ -331,25 +351,25 @@ impl ListPublisher {
         Plan::Send { frames: Arc::new([delta]), reaches: self.last_change }
     }
 
-    fn place(&self, position: Version) -> Place {
+    fn locate(&self, position: Version) -> InHistory {
         if position >= self.last_change {
-            return if position <= self.complete { Place::Last } else { Place::Unknown };
+            return if position <= self.complete { InHistory::Last } else { InHistory::Unknown };
         }
         let index = self.history.iter().rposition(|change| change.from.version <= position);
-        index.map_or(Place::Unknown, Place::Before)
+        index.map_or(InHistory::Unknown, InHistory::Before)
     }
 
     /// An older snapshot still serves newcomers, with a delta after it, as long as the history reaches back.
     fn plan_snapshot(&mut self, floor: Option<Version>) -> Plan {
         let high_enough = |version: Version| floor.is_none_or(|floor| version >= floor);
-        let usable = |version| high_enough(version) && self.place(version) != Place::Unknown;
-        if let Some(cached) = self.snapshot.as_ref().filter(|cached| usable(cached.version)) {
-            return Plan::Send { frames: Arc::clone(&cached.frames), reaches: cached.version };
+        let usable = |version| high_enough(version) && self.locate(version) != InHistory::Unknown;
+        if let Some(encoded) = self.snapshot.as_ref().filter(|encoded| usable(encoded.version)) {
+            return Plan::Send { frames: Arc::clone(&encoded.frames), reaches: encoded.version };
         }
         // The state is the same up to where it is complete; a sidecar may hold it under a later name.
         let version = if high_enough(self.last_change) { self.last_change } else { self.complete };
         let frames = self.encode_snapshot(version);
-        self.snapshot = Some(CachedSnapshot { version, frames: Arc::clone(&frames) });
+        self.snapshot = Some(EncodedSnapshot { version, frames: Arc::clone(&frames) });
         self.counts.snapshots += 1;
         Plan::Send { frames, reaches: version }
     }

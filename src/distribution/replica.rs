@@ -29,7 +29,9 @@ mod rounds;
 
 /// The pause before everything is fetched anew; it doubles with every failure.
 const FETCH_PAUSE: Duration = Duration::from_millis(200);
-const MAX_FETCH_PAUSE: Duration = Duration::from_secs(5);
+const MAX_FETCH_PAUSE: Duration = Duration::from_secs(2);
+/// A process that is about to end waits no longer for its store.
+const LAST_REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Says why a replica stopped.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +71,19 @@ impl Replica {
     /// [`ReplicaError`] if the store fails: nothing can be vouched for any more.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ReplicaError> {
         tokio::select! {
-            () = shutdown.cancelled() => Ok(()),
-            error = self.keep_following() => Err(error),
+            () = shutdown.cancelled() => {}
+            error = self.keep_following() => return Err(error),
+        }
+        self.report_at_the_end().await;
+        Ok(())
+    }
+
+    /// Sidecars that have moved are counted elsewhere: nobody has to wait for them here.
+    async fn report_at_the_end(&self) {
+        match tokio::time::timeout(LAST_REPORT_TIMEOUT, self.report()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::info!(%error, "the last report could not be written"),
+            Err(_) => tracing::info!("the last report could not be written in time"),
         }
     }
 
@@ -137,16 +150,29 @@ impl Replica {
             .for_each(|unreadable| self.withhold(&unreadable.list, unreadable.id, &unreadable.why));
         let built = lists.iter().filter_map(|list| self.build(list, &fetched)).collect();
         let follow = self.store.follow(fetched.version).await.map_err(after)?;
-        *self.hub.lists.write().unwrap_or_else(PoisonError::into_inner) = built;
+        self.publish(built);
         let observed = self.environment.clock.now();
         self.hub.tell(|news| {
-            news.complete = Some(fetched.version);
+            (news.complete, news.added) = (Some(fetched.version), Some(fetched.version));
             news.observed = observed;
         });
         Ok(follow)
     }
 
-    fn build(&self, list: &StoredList, fetched: &Fetched) -> Option<(ListName, Arc<Mutex<ListPublisher>>)> {
+    /// Where a list has not changed, its streams go on: else each of them would take the whole of it again.
+    fn publish(&self, built: Vec<(ListName, ListPublisher)>) {
+        let mut lists = self.hub.lists.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = std::mem::take(&mut *lists);
+        lists.extend(built.into_iter().map(|(name, fetched)| match known.remove(&name) {
+            Some(publisher) if lock(&publisher).stands_as(&fetched) => {
+                lock(&publisher).go_on_from(fetched);
+                (name, publisher)
+            }
+            _ => (name, Arc::new(Mutex::new(fetched))),
+        }));
+    }
+
+    fn build(&self, list: &StoredList, fetched: &Fetched) -> Option<(ListName, ListPublisher)> {
         let name = list.document.name().ok().filter(|name| !self.withheld().contains_key(name))?;
         let config = match PublishedConfig::new(list) {
             Ok(config) => config,
@@ -162,7 +188,7 @@ impl Replica {
         let state = State::of(list.hash_key, records?);
         let publisher =
             ListPublisher::new(state, fetched.version, fetched.horizon, config, self.hub.seal_key());
-        Some((name, Arc::new(Mutex::new(publisher))))
+        Some((name, publisher))
     }
 
     async fn follow(&self, follow: &mut Box<dyn Follow>) -> Again {
@@ -261,6 +287,9 @@ impl Replica {
         self.hub.tell(|news| {
             news.complete = Some(event.version);
             news.observed = observed;
+            if matches!(event.what, What::Added(_)) {
+                news.added = Some(event.version);
+            }
         });
         let about = match &event.what {
             What::Added(revocation) => revocation.id,
@@ -401,11 +430,13 @@ fn at_or_above(version: Version, seen: Version) -> bool {
 }
 
 fn refused(error: StoreError) -> Again {
-    match error {
-        StoreError::Failed { .. } => Again::Stop(error.into()),
-        StoreError::WentBack => Again::WentBack,
-        error => Again::Fetch(error.to_string()),
+    if error == StoreError::WentBack {
+        return Again::WentBack;
     }
+    if matches!(error, StoreError::Failed { .. }) {
+        return Again::Stop(error.into());
+    }
+    Again::Fetch(error.to_string())
 }
 
 fn after(error: FollowError) -> Again {

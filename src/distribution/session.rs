@@ -4,15 +4,12 @@
 //! is refused as a whole, and what was held before stays in use.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::proto::v1;
 use crate::proto::v1::publisher_message::Message as In;
 use crate::proto::v1::subscriber_message::Message as Out;
-use crate::revocation::freshness::Knowledge;
-use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;
 
 use super::convert::{ConvertError, Sealed, version_to_wire};
@@ -134,11 +131,6 @@ impl Session {
     #[must_use]
     pub fn view(&self, index: usize) -> Option<&ListView> {
         self.followed.get(index).map(|followed| &followed.view)
-    }
-
-    /// Returns the names of the lists.
-    pub fn names(&self) -> impl Iterator<Item = &ListName> {
-        self.followed.iter().map(|followed| &followed.view.name)
     }
 
     /// Starts a stream: what was open in the one before is void. Returns the first messages.
@@ -326,15 +318,6 @@ fn acknowledgement(followed: &Followed, reference: u32) -> Option<v1::Subscriber
 fn ack(reference: u32, held: &Sealed, generation: u64) -> v1::Ack {
     v1::Ack { r#ref: reference, version: Some(version_to_wire(held)), config_generation: generation }
 }
-
-/// Makes the view that an earlier process has left good for denials only.
-#[must_use]
-pub fn denials_only(view: ListView) -> ListView {
-    let denials = view.list.into_iter().chain(view.denials).collect();
-    ListView { list: None, denials, knowledge: Knowledge::NeverProven, proven: None, ..view }
-}
-
-type SharedConfig = Arc<crate::token::list_config::ListConfig>;
 
 #[cfg(test)]
 mod tests;

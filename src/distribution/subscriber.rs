@@ -315,11 +315,6 @@ impl Subscriber {
         self.went_back.take()
     }
 
-    /// Returns the lists that the stream follows.
-    pub fn lists(&self) -> impl Iterator<Item = &ListName> {
-        self.following.iter().map(|following| &following.list)
-    }
-
     /// Returns what is to be sent now. `proven` is the number of pings that the last proof covers; `lookup` lends
     /// a list's publisher.
     pub fn next_frames(&mut self, proven: u64, lookup: &mut Lookup<'_>) -> Vec<Frame> {

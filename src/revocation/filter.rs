@@ -10,8 +10,6 @@ pub const FALSE_POSITIVE_RATE: f64 = 1e-3;
 /// Below this the filter is made for this many keys, so that small lists do not rebuild it at each growth.
 const MIN_CAPACITY: usize = 1024;
 
-/// Layout of the crate's bytes: version u8, length of the bits in bytes u64, hash functions u32, seed 32 bytes.
-const HEADER_BYTES: usize = 1 + 8 + 4 + 32;
 const FORMAT_VERSION: u8 = 1;
 const MAX_HASH_FUNCTIONS: u32 = 32;
 
@@ -118,16 +116,8 @@ impl Prefilter {
     pub fn from_bytes(bytes: &[u8], hash_key: &HashKey, keys: usize) -> Result<Self, FilterError> {
         // The crate trusts its input: no bits at all would panic, and billions of hash functions would hang.
         let too_short = FilterError::TooShort { bytes: bytes.len() };
-        let (header, bits) = bytes.split_at_checked(HEADER_BYTES).ok_or(too_short)?;
-        if bits.is_empty() {
-            return Err(too_short);
-        }
-        let mut fields = header.iter().copied();
-        let mut take = |count: usize| fields.by_ref().take(count).collect::<Vec<u8>>();
-        let format = take(1).first().copied().unwrap_or(0);
-        let promised = little_endian(&take(8));
-        let count = u32::try_from(little_endian(&take(4))).unwrap_or(u32::MAX);
-        let found_seed = take(32);
+        let parts = Parts::split(bytes).filter(|parts| !parts.bits.is_empty()).ok_or(too_short)?;
+        let Parts { format, promised, count, seed: found_seed, bits } = parts;
         if format != FORMAT_VERSION {
             return Err(FilterError::UnknownFormat { found: format });
         }
@@ -146,8 +136,25 @@ impl Prefilter {
     }
 }
 
-fn little_endian(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+/// The crate's bytes, taken apart: version u8, length of the bits in bytes u64, hash functions u32, seed, bits. Numbers
+/// are little-endian.
+struct Parts<'a> {
+    format: u8,
+    promised: u64,
+    count: u32,
+    seed: [u8; 32],
+    bits: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn split(bytes: &'a [u8]) -> Option<Self> {
+        let ([format], rest) = bytes.split_first_chunk()?;
+        let (promised, rest) = rest.split_first_chunk()?;
+        let (count, rest) = rest.split_first_chunk()?;
+        let (seed, bits) = rest.split_first_chunk()?;
+        let (promised, count) = (u64::from_le_bytes(*promised), u32::from_le_bytes(*count));
+        Some(Self { format: *format, promised, count, seed: *seed, bits })
+    }
 }
 
 fn seed(hash_key: &HashKey) -> [u8; 32] {

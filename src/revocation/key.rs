@@ -128,12 +128,6 @@ impl Key {
         self.as_u128().to_le_bytes()
     }
 
-    /// Returns the lower half, which is uniform and serves as a map's hash.
-    #[must_use]
-    pub const fn low_bits(self) -> u64 {
-        self.low
-    }
-
     const fn from_u128(value: u128) -> Self {
         Self { high: (value >> 64) as u64, low: (value & 0xffff_ffff_ffff_ffff) as u64 }
     }

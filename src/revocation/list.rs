@@ -342,12 +342,6 @@ impl RevocationList {
     pub const fn hash_key(&self) -> &HashKey {
         &self.hash_key
     }
-
-    /// Returns the number of keys up to which the filter keeps its false positive rate.
-    #[must_use]
-    pub fn filter_capacity(&self) -> usize {
-        self.base.filter.capacity()
-    }
 }
 
 /// Takes the lower half of a key as its hash: it is a keyed hash already.

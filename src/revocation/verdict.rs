@@ -1,7 +1,6 @@
-//! Verdicts: what one list says of a token, and what several lists say together.
+//! What a list vouches for that denies nothing.
 
 use super::freshness::{Freshness, Policy};
-use super::row::RowKind;
 
 /// Why a list can't vouch for a token that it does not deny.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +29,7 @@ impl Doubt {
 }
 
 /// How far a list's word can be trusted when it vouches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Assurance {
     /// Proven complete within the bound.
     Fresh,
@@ -38,44 +37,20 @@ pub enum Assurance {
     BestEffort,
 }
 
-/// What a list says of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ListVerdict {
-    /// A row denies it.
-    Revoked(RowKind),
-    /// No row denies it, and the list can't vouch for being complete.
-    Unknown(Doubt),
-    /// No row denies it, and the list vouches.
-    Vouched(Assurance),
-}
-
-/// Judges one list: the table of states, policies and hits.
+/// Tells whether a list without a row against a token vouches for that: the table of states and policies.
 ///
-/// A hit denies in every state. Without one, only FRESH vouches, and STALE under `BestEffort`.
-#[must_use]
-pub const fn judge(freshness: Freshness, policy: Policy, hit: Option<RowKind>) -> ListVerdict {
-    if let Some(row) = hit {
-        return ListVerdict::Revoked(row);
-    }
+/// Only FRESH does, and STALE under `BestEffort`. A row denies in every state: nobody needs to vouch for it.
+///
+/// # Errors
+/// [`Doubt`]: the token may be revoked.
+pub const fn vouch(freshness: Freshness, policy: Policy) -> Result<Assurance, Doubt> {
     match (freshness, policy) {
-        (Freshness::Fresh { .. }, _) => ListVerdict::Vouched(Assurance::Fresh),
-        (Freshness::Stale { .. }, Policy::BestEffort) => ListVerdict::Vouched(Assurance::BestEffort),
-        (Freshness::Stale { .. }, Policy::Strict) => ListVerdict::Unknown(Doubt::Stale),
-        (Freshness::Expired { .. }, _) => ListVerdict::Unknown(Doubt::Expired),
-        (Freshness::NeverFresh, _) => ListVerdict::Unknown(Doubt::NeverFresh),
-        (Freshness::Corrupt, _) => ListVerdict::Unknown(Doubt::Corrupt),
-    }
-}
-
-impl ListVerdict {
-    /// Combines with another list's verdict: a hit in any denies, and an allow needs every list to vouch.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Revoked(row), _) | (_, Self::Revoked(row)) => Self::Revoked(row),
-            (Self::Unknown(doubt), _) | (_, Self::Unknown(doubt)) => Self::Unknown(doubt),
-            (Self::Vouched(one), Self::Vouched(two)) => Self::Vouched(one.max(two)),
-        }
+        (Freshness::Fresh { .. }, _) => Ok(Assurance::Fresh),
+        (Freshness::Stale { .. }, Policy::BestEffort) => Ok(Assurance::BestEffort),
+        (Freshness::Stale { .. }, Policy::Strict) => Err(Doubt::Stale),
+        (Freshness::Expired { .. }, _) => Err(Doubt::Expired),
+        (Freshness::NeverFresh, _) => Err(Doubt::NeverFresh),
+        (Freshness::Corrupt, _) => Err(Doubt::Corrupt),
     }
 }
 
@@ -93,41 +68,17 @@ mod tests {
 
     /// Invariant 19: for each (state, policy, hit) the decision is the table's.
     #[test]
-    fn a_hit_denies_in_every_state_under_every_policy() {
-        for state in STATES {
-            for policy in [Policy::Strict, Policy::BestEffort] {
-                let verdict = judge(state, policy, Some(RowKind::Issued));
-                assert_eq!(verdict, ListVerdict::Revoked(RowKind::Issued), "{state:?} {policy:?}");
-            }
-        }
-    }
-
-    /// Invariant 19: for each (state, policy, hit) the decision is the table's.
-    #[test]
     fn without_a_hit_the_table_decides() {
-        use ListVerdict::{Unknown, Vouched};
         let strict = [
-            Vouched(Assurance::Fresh),
-            Unknown(Doubt::Stale),
-            Unknown(Doubt::Expired),
-            Unknown(Doubt::NeverFresh),
-            Unknown(Doubt::Corrupt),
+            Ok(Assurance::Fresh),
+            Err(Doubt::Stale),
+            Err(Doubt::Expired),
+            Err(Doubt::NeverFresh),
+            Err(Doubt::Corrupt),
         ];
-        let best_effort = [strict[0], Vouched(Assurance::BestEffort), strict[2], strict[3], strict[4]];
+        let best_effort = [strict[0], Ok(Assurance::BestEffort), strict[2], strict[3], strict[4]];
         for (policy, expected) in [(Policy::Strict, strict), (Policy::BestEffort, best_effort)] {
-            assert_eq!(STATES.map(|state| judge(state, policy, None)), expected, "{policy:?}");
+            assert_eq!(STATES.map(|state| vouch(state, policy)), expected, "{policy:?}");
         }
-    }
-
-    #[test]
-    fn one_list_that_denies_or_doubts_is_enough() {
-        use ListVerdict::{Revoked, Unknown, Vouched};
-        let fresh = Vouched(Assurance::Fresh);
-        let unknown = Unknown(Doubt::Stale);
-        let revoked = Revoked(RowKind::Always);
-        assert_eq!(fresh.and(unknown), unknown);
-        assert_eq!(unknown.and(revoked), revoked);
-        assert_eq!(revoked.and(fresh), revoked);
-        assert_eq!(fresh.and(Vouched(Assurance::BestEffort)), Vouched(Assurance::BestEffort));
     }
 }

@@ -79,7 +79,9 @@ impl fmt::Debug for Version {
     }
 }
 
-/// A version as [`Version`] prints it. It does not say which of two histories with one counter it belongs to.
+/// A version as somebody was told it, in the words in which [`Version`] prints.
+///
+/// It does not say which of two histories with one counter it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ToldVersion {
     epoch_counter: u64,
@@ -108,7 +110,8 @@ impl ToldVersion {
     pub fn reaches(&self, version: &Version) -> bool {
         match self.epoch_counter.cmp(&version.epoch.counter) {
             Ordering::Equal => self.revisions >= version.revisions,
-            unequal => unequal == Ordering::Greater,
+            Ordering::Greater => true,
+            Ordering::Less => false,
         }
     }
 }
@@ -117,6 +120,24 @@ fn number(text: &str) -> Result<u64, ToldVersionError> {
     // `u64` would take a sign.
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|_| digits).ok_or(ToldVersionError)
+}
+
+impl ToldVersion {
+    /// Tells whether a version reaches it. One of a later epoch does: whoever starts one carries over what it holds.
+    #[must_use]
+    pub const fn reached_by(self, version: &Version) -> bool {
+        let counter = version.epoch.counter;
+        counter > self.epoch_counter
+            || (counter == self.epoch_counter
+                && version.revisions.revocations >= self.revisions.revocations
+                && version.revisions.segments >= self.revisions.segments)
+    }
+
+    /// Returns it as a version of a history; none if it can't be of that one.
+    #[must_use]
+    pub fn in_history(self, epoch: Epoch) -> Option<Version> {
+        (self.epoch_counter == epoch.counter).then_some(Version { epoch, revisions: self.revisions })
+    }
 }
 
 #[cfg(test)]
@@ -149,5 +170,67 @@ mod tests {
     fn it_prints_as_epoch_and_revision() {
         assert_eq!(version(1, 7, 184_467, 0).to_string(), "1/184467");
         assert_eq!(version(1, 7, 5, 3).to_string(), "1/5+3");
+    }
+
+    fn told_version(text: &str) -> ToldVersion {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_told_version_reaches_what_is_not_above_it() {
+        let needed = version(2, 7, 5, 3);
+        for (text, reaches) in
+            [("2/5+3", true), ("2/6+3", true), ("2/5+2", false), ("2/4+9", false), ("2/9", false)]
+        {
+            assert_eq!(told_version(text).reaches(&needed), reaches, "{text}");
+        }
+        assert!(told_version("3/1").reaches(&needed));
+        assert!(!told_version("1/900+900").reaches(&needed));
+    }
+
+    fn check_reached(min: &str, counter: u64, revocations: u64, segments: u64, expected: bool) {
+        let proven =
+            Version { epoch: Epoch { counter, id: 9 }, revisions: Revisions { revocations, segments } };
+        assert_eq!(min.parse::<ToldVersion>().unwrap().reached_by(&proven), expected, "{min} {proven}");
+    }
+
+    #[test]
+    fn every_component_of_what_was_told_must_be_reached() {
+        check_reached("1/5", 1, 5, 0, true);
+        check_reached("1/5", 1, 4, 9, false);
+        check_reached("1/5+2", 1, 9, 1, false);
+        check_reached("1/5+2", 1, 5, 2, true);
+        check_reached("1/5+2", 2, 1, 0, true);
+        check_reached("2/1", 1, 9, 9, false);
+    }
+
+    #[test]
+    fn what_a_version_prints_is_read_back_and_nothing_else() {
+        for text in ["1/184467", "1/5+3"] {
+            assert!(text.parse::<ToldVersion>().is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "1",
+            "1/",
+            "/1",
+            "1/+1",
+            "+1/2",
+            "1/-2",
+            "1/2+",
+            "1/2+3+4",
+            "1/2 ",
+            "a/b",
+            "1/99999999999999999999",
+        ] {
+            assert_eq!(text.parse::<ToldVersion>(), Err(ToldVersionError), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_told_is_a_version_of_a_history_with_its_counter() {
+        let told: ToldVersion = "1/5+3".parse().unwrap();
+        assert_eq!(told.in_history(Epoch { counter: 1, id: 7 }), Some(version(1, 7, 5, 3)));
+        assert_eq!(told.in_history(Epoch { counter: 2, id: 7 }), None);
     }
 }

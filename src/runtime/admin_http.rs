@@ -67,6 +67,7 @@ mod tests {
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 
+    use super::super::readiness::tests::Condition;
     use super::*;
 
     async fn get_from(router: &Router, host: &str, path: &str) -> Response {
@@ -84,7 +85,7 @@ mod tests {
     #[tokio::test]
     async fn probes_follow_readiness() {
         let readiness = Readiness::new();
-        let data = readiness.condition("data", "nothing was received yet");
+        let data = Condition::of(&readiness, "data", "nothing was received yet");
         let router = router(readiness, Exposition::default(), Vec::new());
         let not_ready = "[-] data: nothing was received yet\n";
         check(&router, "/livez", 200, "ok\n").await;

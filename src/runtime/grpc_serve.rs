@@ -28,12 +28,37 @@ pub enum Transport {
     Tls(Arc<ServerConfig>),
 }
 
-/// Serves until `shutdown`, then lets calls in flight end. Beyond `connections` at one time, others wait in the queue
-/// of the kernel.
+/// Serves until `shutdown`, then lets calls in flight end for at most `drain`: a stream may have no end, and who reads
+/// it may not care that the process is about to. Beyond `connections` at one time, others wait in the queue of the
+/// kernel.
 ///
 /// # Errors
 /// The transport's.
 pub async fn serve(
+    listener: Listener,
+    transport: Transport,
+    routes: Routes,
+    connections: usize,
+    shutdown: CancellationToken,
+    drain: Duration,
+) -> anyhow::Result<()> {
+    let too_late = {
+        let shutdown = shutdown.clone();
+        async move {
+            shutdown.cancelled().await;
+            tokio::time::sleep(drain).await;
+        }
+    };
+    tokio::select! {
+        served = serve_until(listener, transport, routes, connections, shutdown) => served,
+        () = too_late => {
+            tracing::warn!("connections were cut off: their calls did not end in time");
+            Ok(())
+        }
+    }
+}
+
+async fn serve_until(
     listener: Listener,
     transport: Transport,
     routes: Routes,

@@ -68,16 +68,8 @@ impl Readiness {
         Self::default()
     }
 
-    /// Adds a condition that is not met until its owner says so. One of the same name is replaced.
-    #[must_use]
-    pub fn condition(&self, name: &str, awaited: &str) -> Condition {
-        let state = Arc::new(Mutex::new(State::NotMet(awaited.to_owned())));
-        let held = Arc::clone(&state);
-        self.checked(name, move || lock(&held).clone());
-        Condition { state }
-    }
-
-    /// Adds a condition that is computed whenever somebody asks. It must be quick, and not block.
+    /// Adds a condition that is computed whenever somebody asks. It must be quick, and not block. One of the same name is
+    /// replaced.
     pub fn checked(&self, name: &str, check: impl Fn() -> State + Send + Sync + 'static) {
         lock(&self.shared.checks).insert(name.to_owned(), Box::new(check));
     }
@@ -102,39 +94,41 @@ impl Readiness {
     }
 }
 
-/// The handle by which the owner of a condition sets it.
-#[derive(Clone, Debug)]
-pub struct Condition {
-    state: Arc<Mutex<State>>,
-}
-
-impl Condition {
-    /// Says that the condition holds.
-    pub fn met(&self) {
-        *lock(&self.state) = State::Met;
-    }
-
-    /// Says that the condition does not hold, and why.
-    pub fn not_met(&self, reason: impl Into<String>) {
-        *lock(&self.state) = State::NotMet(reason.into());
-    }
-}
-
 /// What is guarded here is replaced as a whole, so it is good even if another holder panicked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A condition that is not met until the test says so.
+    pub(crate) struct Condition(Arc<Mutex<State>>);
+
+    impl Condition {
+        pub(crate) fn of(readiness: &Readiness, name: &str, awaited: &str) -> Self {
+            let state = Arc::new(Mutex::new(State::NotMet(awaited.to_owned())));
+            let held = Arc::clone(&state);
+            readiness.checked(name, move || lock(&held).clone());
+            Self(state)
+        }
+
+        pub(crate) fn met(&self) {
+            *lock(&self.0) = State::Met;
+        }
+
+        pub(crate) fn not_met(&self, reason: &str) {
+            *lock(&self.0) = State::NotMet(reason.to_owned());
+        }
+    }
 
     #[test]
     fn it_is_ready_only_when_every_condition_is_met_and_says_which_are_not() {
         let readiness = Readiness::new();
-        let data = readiness.condition("data", "nothing was received yet");
+        let data = Condition::of(&readiness, "data", "nothing was received yet");
         let _store = {
-            let store = readiness.condition("store", "not opened");
+            let store = Condition::of(&readiness, "store", "not opened");
             store.met();
             store
         };
@@ -147,7 +141,7 @@ mod tests {
     #[test]
     fn having_started_is_remembered_when_a_condition_fails_later() {
         let readiness = Readiness::new();
-        let data = readiness.condition("data", "nothing was received yet");
+        let data = Condition::of(&readiness, "data", "nothing was received yet");
         assert!(!readiness.has_started());
         data.met();
         assert!(readiness.has_started());

@@ -11,12 +11,13 @@ use crate::proto::v1;
 use crate::proto::v1::revocation_check_server::{RevocationCheck, RevocationCheckServer};
 use crate::revocation::freshness::{Bounds, freshness};
 use crate::revocation::time::Moment;
+use crate::revocation::version::{ToldVersion, ToldVersionError};
 use crate::runtime::gate::Admission;
 use crate::token::route::{RouteError, RoutePolicy};
 
 use super::checker::Checker;
 use super::outcome::{Decision, Outcome, Transport, Verdict};
-use super::request::{self, Credential, MinVersion, MinVersionError};
+use super::request::{self, Credential};
 
 /// How many questions one batch may hold.
 pub const MAX_BATCH: usize = 256;
@@ -36,7 +37,7 @@ pub(super) enum OptionsError {
     #[error(transparent)]
     Route(#[from] RouteError),
     #[error("options.min_version: {0}")]
-    MinVersion(#[from] MinVersionError),
+    MinVersion(#[from] ToldVersionError),
 }
 
 impl CheckService {
@@ -64,7 +65,7 @@ fn question(wire: &v1::CheckRequest, admission: Admission) -> Result<request::Re
 /// Reads a caller's options; zero and empty ask for nothing.
 pub(super) fn options(
     options: Option<&v1::CheckOptions>,
-) -> Result<(RoutePolicy, Option<MinVersion>), OptionsError> {
+) -> Result<(RoutePolicy, Option<ToldVersion>), OptionsError> {
     let Some(options) = options else { return Ok((RoutePolicy::default(), None)) };
     let lists = options.lists.join(",");
     // The same words as a route's, so that they are understood or refused by the same code.
@@ -86,6 +87,13 @@ pub(super) fn within_batch(questions: usize) -> Result<(), Status> {
         return Err(Status::invalid_argument(why));
     }
     Ok(())
+}
+
+/// Between two questions of a batch: it takes milliseconds, and others on this core get their turn.
+pub(super) async fn give_way(admission: Admission) {
+    if admission == Admission::Granted {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Writes an outcome.
@@ -139,10 +147,7 @@ impl RevocationCheck for CheckService {
                 Err(error) => self.checker.bad_policy(Transport::Check, &error),
             };
             responses.push(to_wire(&outcome));
-            // A batch takes milliseconds: others on this core get their turn in between.
-            if admission == Admission::Granted {
-                tokio::task::yield_now().await;
-            }
+            give_way(admission).await;
         }
         Ok(Response::new(v1::CheckBatchResponse { responses }))
     }

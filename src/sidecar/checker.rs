@@ -94,13 +94,10 @@ fn run(views: &[Arc<ListView>], request: &Request<'_>, now: Moment, steps: &mut 
 /// A preflight carries no credentials; what carries some all the same loses them.
 fn preflight(panel: &Panel<'_>) -> Outcome {
     Outcome {
-        verdict: Verdict::NoToken,
-        decision: Decision::Allow,
-        reason: "",
         age_nanos: panel.age_nanos(),
         version: panel.version(),
         strip: Strip::Tokens { cookie: Vec::new() },
-        ..Outcome::bad_policy()
+        ..Outcome::unasked(Verdict::NoToken, Decision::Allow)
     }
 }
 

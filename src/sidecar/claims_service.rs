@@ -11,7 +11,7 @@ use crate::runtime::gate::Admission;
 use crate::token::jws::MAX_TOKEN_BYTES;
 use crate::token::rejection::Rejection;
 
-use super::check_service::{options, to_wire, within_batch};
+use super::check_service::{give_way, options, to_wire, within_batch};
 use super::checker::Checker;
 use super::outcome::{Outcome, Transport};
 use super::request::{self, Credential};
@@ -90,7 +90,11 @@ impl ClaimsCheck for ClaimsService {
         let (views, _) = self.checker.look();
         let check =
             |question: &request::Request<'_>| self.checker.check_with(Transport::Claims, question, &views);
-        let responses = wire.requests.iter().map(|one| self.answer(one, admission, check)).collect();
+        let mut responses = Vec::with_capacity(wire.requests.len());
+        for one in &wire.requests {
+            responses.push(self.answer(one, admission, check));
+            give_way(admission).await;
+        }
         Ok(Response::new(v1::CheckBatchResponse { responses }))
     }
 }

@@ -359,8 +359,8 @@ async fn serve_grpc(
     // Health and reflection are added behind its back: that a sidecar is busy does not make it ill.
     let routes = Routes::from(gate.in_front_of(routes.into_axum_router()));
     let routes = grpc_serve::described(routes, DESCRIPTORS, services);
-    grpc_serve::serve(listener.rehome()?, Transport::Plain(guard), routes, LIMITS.max_connections, shutdown)
-        .await
+    let (listener, transport) = (listener.rehome()?, Transport::Plain(guard));
+    grpc_serve::serve(listener, transport, routes, LIMITS.max_connections, shutdown, DRAIN).await
 }
 
 #[cfg(test)]

@@ -18,8 +18,11 @@ use crate::revocation::version::Version;
 use super::metrics::Metrics;
 use super::snapshot_file::{self, SnapshotFileError, path_in};
 
-/// How often it is looked whether there is something new to write.
+/// How often it is looked whether there is something new to write, at most.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// After something was written, nothing is for this many times as long as that took: a large list that changes all the
+/// time must not keep a core and the disk busy.
+const REST_FACTOR: u32 = 20;
 
 /// Between two warnings about one failure that stays.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -56,18 +59,25 @@ pub(super) async fn keep(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut keeper = Keeper { folder, metrics, written: HashMap::new(), failing: Failing::default() };
+    let mut rest = INTERVAL;
     loop {
         let last = tokio::select! {
             () = shutdown.cancelled() => true,
-            () = tokio::time::sleep(INTERVAL) => false,
+            () = tokio::time::sleep(rest) => false,
         };
+        let began = Instant::now();
         for view in views.load() {
             keeper.write_if_new(view).await;
         }
+        rest = rest_after(began.elapsed());
         if last {
             return Ok(());
         }
     }
+}
+
+fn rest_after(writing: Duration) -> Duration {
+    INTERVAL.max(writing * REST_FACTOR)
 }
 
 /// The files of one folder.
@@ -107,7 +117,7 @@ impl Keeper {
             tracing::warn!(
                 %list,
                 error,
-                "the snapshot can't be written and is tried again each second: make room for another one in the \
+                "the snapshot can't be written and is tried again soon: make room for another one in the \
                  folder of --data, and let the sidecar write there. Checks go on; a restart would begin with the \
                  older snapshot"
             );
@@ -138,6 +148,12 @@ impl Failing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn writing_takes_no_more_than_a_twentieth_of_the_time() {
+        let rests = [0, 50, 51, 3000].map(|writing| rest_after(Duration::from_millis(writing)).as_millis());
+        assert_eq!(rests, [1000, 1000, 1020, 60_000]);
+    }
 
     #[test]
     fn a_failure_is_said_when_it_is_new_and_then_once_a_minute() {

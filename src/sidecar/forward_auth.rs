@@ -13,6 +13,7 @@ use axum::response::Response;
 use axum::routing::any;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use percent_encoding::percent_decode_str;
 
 use crate::runtime::gate::Admission;
 use crate::token::route::{RouteError, RoutePolicy};
@@ -138,29 +139,19 @@ pub fn policy(query: &str) -> Result<RoutePolicy, QueryError> {
     Ok(RoutePolicy::parse(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())))?)
 }
 
+/// Decodes strictly: what stands for itself elsewhere is a mistake here, and `+` may be meant as a space.
 fn decode(text: &str) -> Result<String, QueryError> {
-    let mut bytes = text.bytes();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'+' => return Err(QueryError::Encoding),
-            b'%' => match (bytes.next().and_then(hex), bytes.next().and_then(hex)) {
-                (Some(high), Some(low)) => high << 4 | low,
-                _ => return Err(QueryError::Encoding),
-            },
-            plain => plain,
-        });
+    let is_escape = |after: &str| {
+        after
+            .as_bytes()
+            .first_chunk()
+            .is_some_and(|digits: &[u8; 2]| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if text.contains('+') || !text.split('%').skip(1).all(is_escape) {
+        return Err(QueryError::Encoding);
     }
-    String::from_utf8(decoded).map_err(|_| QueryError::Encoding)
-}
-
-const fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
+    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| QueryError::Encoding)?;
+    Ok(decoded.into_owned())
 }
 
 #[cfg(test)]

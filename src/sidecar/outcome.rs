@@ -201,10 +201,15 @@ impl Outcome {
     #[must_use]
     pub fn bad_policy() -> Self {
         let verdict = Verdict::Unknown(Why::BadPolicy);
+        Self { reason: verdict.code(), ..Self::unasked(verdict, Decision::Deny) }
+    }
+
+    /// Makes the outcome of a check that asks no list, without a reason.
+    pub(super) fn unasked(verdict: Verdict, decision: Decision) -> Self {
         Self {
             verdict,
-            decision: Decision::Deny,
-            reason: verdict.code(),
+            decision,
+            reason: "",
             age_nanos: None,
             version: None,
             shadow: false,

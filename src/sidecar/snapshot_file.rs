@@ -28,7 +28,7 @@ use crate::revocation::key::HashKey;
 use crate::revocation::list::{ListError, RevocationList};
 use crate::revocation::names::ListName;
 use crate::revocation::time::UnixSeconds;
-use crate::token::selection::sha256;
+use crate::token::hash::sha256;
 
 const MAGIC: &[u8; 8] = b"rescind\n";
 const FORMAT: u32 = 1;

@@ -11,8 +11,8 @@ use crate::distribution::view::ListView;
 use crate::revocation::row::Rows;
 use crate::revocation::selector::{ClaimMatch, Selection, Target, TypedValue};
 use crate::runtime::gate::Admission;
+use crate::token::hash::sha256;
 use crate::token::list_config::{DeclaredSelector, ListConfig};
-use crate::token::selection::sha256;
 
 mod paths;
 

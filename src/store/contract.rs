@@ -7,7 +7,7 @@ use crate::revocation::record::{Cutoff, RevocationSpec};
 use crate::revocation::selector::{Selection, Target};
 use crate::revocation::time::UnixSeconds;
 
-use super::{Beat, Entry, Event, Fetched, Follow, NewRevocation, Revocation, Store, StoreError, What};
+use super::{Beat, Event, Fetched, Follow, NewRevocation, NewStep, Revocation, Store, StoreError, What};
 
 /// The list that a maker declares: that of `examples/lists.yaml`.
 pub(crate) fn list() -> ListName {
@@ -30,12 +30,12 @@ pub(crate) fn new(spec: RevocationSpec) -> NewRevocation {
 }
 
 pub(crate) async fn revoke(store: &dyn Store, subject_name: &str) -> Revocation {
-    let entry = Entry::Revoke(Box::new(new(subject(subject_name))));
-    store.append(entry).await.unwrap().revocation.unwrap()
+    let step = NewStep::Revoke(Box::new(new(subject(subject_name))));
+    store.append(step).await.unwrap().revocation.unwrap()
 }
 
-pub(crate) fn lift(revocation: &Revocation) -> Entry {
-    Entry::Lift { list: list(), name: revocation.name.clone(), id: Some(revocation.id) }
+pub(crate) fn lift(revocation: &Revocation) -> NewStep {
+    NewStep::Lift { list: list(), name: revocation.name.clone(), id: Some(revocation.id) }
 }
 
 async fn next(follow: &mut Box<dyn Follow>) -> Event {
@@ -65,9 +65,9 @@ pub(crate) async fn a_lift_removes_exactly_what_it_names(store: Arc<dyn Store>) 
     assert_eq!(fetched(&*store).await.revocations, std::slice::from_ref(&second));
     let again = store.append(lift(&first)).await;
     assert_eq!(again, Err(StoreError::NotFound { list: list(), name: first.name.clone() }));
-    let wrong_id = Entry::Lift { list: list(), name: second.name.clone(), id: Some(first.id) };
+    let wrong_id = NewStep::Lift { list: list(), name: second.name.clone(), id: Some(first.id) };
     assert!(matches!(store.append(wrong_id).await, Err(StoreError::NotFound { .. })));
-    let other_list = Entry::Lift { list: "other".parse().unwrap(), name: second.name.clone(), id: None };
+    let other_list = NewStep::Lift { list: "other".parse().unwrap(), name: second.name.clone(), id: None };
     assert!(matches!(store.append(other_list).await, Err(StoreError::NotFound { .. })));
     assert_eq!(fetched(&*store).await.revocations, [second]);
 }
@@ -103,7 +103,7 @@ pub(crate) async fn a_named_call_can_be_repeated_and_a_name_is_not_reused_for_so
     store: Arc<dyn Store>,
 ) {
     let named = |who: &str| {
-        Entry::Revoke(Box::new(NewRevocation { name: Some("ticket-1".to_owned()), ..new(subject(who)) }))
+        NewStep::Revoke(Box::new(NewRevocation { name: Some("ticket-1".to_owned()), ..new(subject(who)) }))
     };
     let first = store.append(named("alice")).await.unwrap();
     let again = store.append(named("alice")).await.unwrap();
@@ -120,13 +120,13 @@ pub(crate) async fn a_named_call_can_be_repeated_and_a_name_is_not_reused_for_so
 pub(crate) async fn what_makes_no_sense_is_refused_and_leaves_no_trace(store: Arc<dyn Store>) {
     let before = fetched(&*store).await;
     let unknown = NewRevocation { list: "nobody/knows".parse().unwrap(), ..new(subject("alice")) };
-    let refused = store.append(Entry::Revoke(Box::new(unknown))).await;
+    let refused = store.append(NewStep::Revoke(Box::new(unknown))).await;
     assert_eq!(refused, Err(StoreError::UnknownList { list: "nobody/knows".parse().unwrap() }));
     let mut everything = subject("alice");
     everything.target.selection = Selection::Everything;
-    let refused = store.append(Entry::Revoke(Box::new(new(everything)))).await;
+    let refused = store.append(NewStep::Revoke(Box::new(new(everything)))).await;
     assert!(matches!(refused, Err(StoreError::Spec(_))));
-    let unwritable = store.append(Entry::Revoke(Box::new(new(subject("control \u{7}"))))).await;
+    let unwritable = store.append(NewStep::Revoke(Box::new(new(subject("control \u{7}"))))).await;
     assert_eq!(unwritable, Err(StoreError::Unwritable));
     assert_eq!(fetched(&*store).await.revocations, before.revocations);
 }
@@ -138,10 +138,10 @@ pub(crate) async fn an_expiry_is_a_step_and_the_horizon_comes_before_it_and_neve
     let bob = revoke(&*store, "bob").await;
     let mut follow = store.follow(bob.version).await.unwrap();
     let at = |seconds| UnixSeconds::new(seconds).unwrap();
-    store.append(Entry::Expire { ids: vec![alice.id], horizon: at(2000) }).await.unwrap();
+    store.append(NewStep::Expire { ids: vec![alice.id], horizon: at(2000) }).await.unwrap();
     assert_eq!(next(&mut follow).await.what, What::Horizon(at(2000)));
     assert_eq!(next(&mut follow).await.what, What::Removed { id: alice.id, list: list() });
-    store.append(Entry::Expire { ids: vec![alice.id], horizon: at(1000) }).await.unwrap();
+    store.append(NewStep::Expire { ids: vec![alice.id], horizon: at(1000) }).await.unwrap();
     let fetched = fetched(&*store).await;
     assert_eq!((fetched.revocations, fetched.horizon), (vec![bob], at(2000)));
 }
@@ -151,8 +151,8 @@ pub(crate) async fn what_a_revocation_says_is_kept_to_the_letter(store: Arc<dyn 
     spec.cutoff = Some(Cutoff::At(UnixSeconds::new(123).unwrap()));
     spec.expires_at = Some(UnixSeconds::MAX);
     let message = Some("laptop stolen".to_owned());
-    let entry = Entry::Revoke(Box::new(NewRevocation { message: message.clone(), ..new(spec.clone()) }));
-    let answered = store.append(entry).await.unwrap().revocation.unwrap();
+    let step = NewStep::Revoke(Box::new(NewRevocation { message: message.clone(), ..new(spec.clone()) }));
+    let answered = store.append(step).await.unwrap().revocation.unwrap();
     assert_eq!((&answered.spec, &answered.message), (&spec, &message));
     assert_eq!(fetched(&*store).await.revocations, [answered]);
 }

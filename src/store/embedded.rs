@@ -14,7 +14,7 @@ use crate::revocation::version::{Epoch, Revisions, Version};
 use crate::runtime::clock::Clock;
 use crate::runtime::random::Random;
 
-use super::{Appended, Beat, Entry, Fetched, Follow, FollowError, SealKey, Store, StoreError, StoredList};
+use super::{Appended, Beat, Fetched, Follow, FollowError, NewStep, SealKey, Store, StoreError, StoredList};
 use follower::LogFollower;
 use tables::TableError;
 use writer::{Request, Writer};
@@ -25,7 +25,7 @@ mod writer;
 
 /// The file within the data folder.
 pub const FILE_NAME: &str = "rescind.redb";
-/// How many calls may wait for the writer; beyond, callers are told to try again.
+/// How many calls may wait for the writer; beyond, callers are told to try again, and heartbeats wait for a place.
 const MAX_WAITING: usize = 1024;
 /// How many live revocations a store takes unless told otherwise.
 pub const DEFAULT_LIMIT: usize = 1_000_000;
@@ -148,6 +148,12 @@ impl EmbeddedStore {
         answer.await.map_err(|_| PutListError::Store(gone()))?
     }
 
+    /// Waits for a place: what makes sidecars fresh must not lose it to whoever asks more often. There is never more
+    /// than one such request per replica.
+    async fn send_in_turn(&self, request: Request) -> Result<(), StoreError> {
+        self.shared.requests.send(request).await.map_err(|_| gone())
+    }
+
     fn send(&self, request: Request) -> Result<(), StoreError> {
         self.shared.requests.try_send(request).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Busy,
@@ -196,10 +202,29 @@ const fn version(epoch: Epoch, sequence: u64) -> Version {
 /// The folder and the file are for their owner only: the file holds the keys of the hashes.
 fn prepare(folder: &Path, path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    let named_in = folders_with_new_names(folder);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     std::fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
     // A new name is only on the disk when its folder is: else what is acknowledged could go with it.
-    std::fs::File::open(folder)?.sync_all()
+    named_in.iter().try_for_each(|folder| std::fs::File::open(folder)?.sync_all())
+}
+
+/// Returns the folders in which a name is new when a file was made in a folder that may not be there yet: the folder
+/// itself, and those above it up to the first that is there.
+fn folders_with_new_names(folder: &Path) -> Vec<PathBuf> {
+    let above = |path: &Path| match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
+        parent => parent.map(Path::to_owned),
+    };
+    let mut named_in = vec![folder.to_owned()];
+    let mut missing = folder.to_owned();
+    while !missing.exists()
+        && let Some(parent) = above(&missing)
+    {
+        named_in.push(parent.clone());
+        missing = parent;
+    }
+    named_in
 }
 
 fn open_error(path: &Path, error: DatabaseError) -> OpenError {
@@ -233,10 +258,10 @@ fn table_error(path: &Path, error: &TableError) -> OpenError {
 }
 
 impl Store for EmbeddedStore {
-    fn append(&self, entry: Entry) -> BoxFuture<'_, Result<Appended, StoreError>> {
+    fn append(&self, step: NewStep) -> BoxFuture<'_, Result<Appended, StoreError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.send(Request::Append { entry, reply })?;
+            self.send(Request::Append { step, reply })?;
             answer.await.map_err(|_| gone())?
         })
     }
@@ -272,7 +297,7 @@ impl Store for EmbeddedStore {
     fn beat(&self, beat: Beat) -> BoxFuture<'_, Result<Version, StoreError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.send(Request::Beat { beat, reply })?;
+            self.send_in_turn(Request::Beat { beat, reply }).await?;
             answer.await.map_err(|_| gone())?
         })
     }
@@ -280,7 +305,7 @@ impl Store for EmbeddedStore {
     fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            self.send(Request::StartEpoch { above, reply })?;
+            self.send_in_turn(Request::StartEpoch { above, reply }).await?;
             answer.await.map_err(|_| gone())?
         })
     }

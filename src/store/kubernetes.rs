@@ -22,7 +22,7 @@ use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::{Epoch, Version};
 use crate::runtime::environment::Environment;
 
-use super::{Appended, Beat, Entry, Fetched, Follow, FollowError, SealKey, Store, StoreError, StoredList};
+use super::{Appended, Beat, Fetched, Follow, FollowError, NewStep, SealKey, Store, StoreError, StoredList};
 use call::{CallError, Object};
 use follower::Follower;
 use heartbeat::{Heartbeats, PulseError};
@@ -423,12 +423,12 @@ impl KubernetesStore {
 }
 
 impl Store for KubernetesStore {
-    fn append(&self, entry: Entry) -> BoxFuture<'_, Result<Appended, StoreError>> {
+    fn append(&self, step: NewStep) -> BoxFuture<'_, Result<Appended, StoreError>> {
         Box::pin(async move {
-            match entry {
-                Entry::Revoke(new) => append::revoke(&self.shared, *new).await,
-                Entry::Lift { list, name, id } => append::lift(&self.shared, list, name, id).await,
-                Entry::Expire { ids, horizon } => expire::expire(&self.shared, ids, horizon).await,
+            match step {
+                NewStep::Revoke(new) => append::revoke(&self.shared, *new).await,
+                NewStep::Lift { list, name, id } => append::lift(&self.shared, list, name, id).await,
+                NewStep::Expire { ids, horizon } => expire::expire(&self.shared, ids, horizon).await,
             }
         })
     }
@@ -474,4 +474,4 @@ impl Store for KubernetesStore {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

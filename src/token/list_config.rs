@@ -4,6 +4,8 @@ use crate::revocation::claims::ClaimPath;
 use crate::revocation::expiry::Largest;
 use crate::revocation::freshness::Bounds;
 use crate::revocation::names::ListName;
+use crate::revocation::record::CompareWith;
+use crate::revocation::row::{TokenTimes, admits_from};
 use crate::revocation::selector::BuiltIn;
 use crate::revocation::time::UnixSeconds;
 
@@ -94,6 +96,30 @@ pub struct IssuerConfig {
 }
 
 impl IssuerConfig {
+    /// Returns the largest clock skew in force since a token's issue, and since its session began: what a cutoff has
+    /// denied must not pass because the skew was lowered.
+    #[must_use]
+    pub fn clock_skew_of(&self, times: TokenTimes) -> u64 {
+        let Some(first) = [times.issued, times.session_started].into_iter().flatten().min() else {
+            return self.maxima.clock_skew_seconds;
+        };
+        let ever = self.largest_since(UnixSeconds::MIN).clock_skew_seconds;
+        self.largest_since(first.floor().saturating_sub(ever)).clock_skew_seconds
+    }
+
+    /// Returns the first time that a cutoff lets pass, whatever else is true of the token. A token that is issued then
+    /// may be of the longest session.
+    #[must_use]
+    pub fn admits_from(&self, cutoff: UnixSeconds, compare_with: CompareWith) -> UnixSeconds {
+        let session = match compare_with {
+            CompareWith::IssueTime => self.largest_since(UnixSeconds::MIN).session_lifetime_seconds,
+            CompareWith::SessionStart => 0,
+        };
+        let first = cutoff.saturating_sub(session);
+        let times = TokenTimes { issued: Some(cutoff.into()), session_started: Some(first.into()) };
+        admits_from(cutoff, self.clock_skew_of(times))
+    }
+
     /// Returns the largest maxima that were in force at any time since a second.
     #[must_use]
     pub fn largest_since(&self, since: UnixSeconds) -> Largest {

@@ -1,16 +1,29 @@
 //! From verified claims to the keys that a check looks up.
 
-use aws_lc_rs::digest;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::revocation::claims::{ClaimPath, ClaimValue, Claims};
 use crate::revocation::key::{HashKey, Key, ValueRef};
 use crate::revocation::selector::BuiltIn;
 
+use super::hash::sha256;
 use super::keys::VerifyingKey;
 use super::list_config::{IssuerConfig, ListConfig};
 
 /// How many keys one check may look up; a token with more is refused, never partly checked.
 pub const MAX_KEYS: usize = 1024;
+
+/// What `encodeURIComponent` encodes, by which cookies are written.
+const COOKIE_VALUE: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'~')
+    .remove(b'*')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')');
 
 /// Says that a token has more values than can be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -41,21 +54,6 @@ pub struct Selected<'a> {
     pub selector: &'a str,
     /// What is looked up.
     pub key: Key,
-}
-
-/// Returns all keys of a list under which rows could deny a token.
-///
-/// # Errors
-/// As [`select`].
-pub fn keys(
-    list: &ListConfig,
-    issuer: &IssuerConfig,
-    claims: &Claims,
-    key: Option<&VerifyingKey>,
-    hash_key: &HashKey,
-) -> Result<Vec<Key>, SelectionError> {
-    let selected = select(list, issuer, claims, key, hash_key)?;
-    Ok(selected.into_iter().map(|selected| selected.key).collect())
 }
 
 /// Returns all keys of a list under which rows could deny a token, each with its selector.
@@ -148,50 +146,13 @@ pub fn opaque_keys(issuer: &str, token: &str, hash_key: &HashKey) -> Vec<Selecte
 /// has sent, or what it stands for.
 fn spellings(token: &str) -> Vec<Vec<u8>> {
     let bare = token.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(token);
-    let decoded = percent_decoded(bare.as_bytes());
-    let encoded = percent_encoded(&decoded);
+    // A `%` without two hexadecimal digits stands for itself.
+    let decoded: Vec<u8> = percent_decode_str(bare).collect();
+    let encoded = percent_encode(&decoded, COOKIE_VALUE).to_string().into_bytes();
     let mut spellings = vec![token.as_bytes().to_vec(), bare.as_bytes().to_vec(), decoded, encoded];
     spellings.sort_unstable();
     spellings.dedup();
     spellings
-}
-
-/// Decodes as applications do: a `%` without two hexadecimal digits stands for itself.
-fn percent_decoded(mut rest: &[u8]) -> Vec<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut decoded = Vec::with_capacity(rest.len());
-    while let [first, after @ ..] = rest {
-        let escaped = match rest {
-            [b'%', high, low, after @ ..] => {
-                digit(*high).zip(digit(*low)).map(|(high, low)| (high << 4 | low, after))
-            }
-            _ => None,
-        };
-        let (byte, after) = escaped.unwrap_or((*first, after));
-        decoded.push(byte);
-        rest = after;
-    }
-    decoded
-}
-
-/// Encodes as `encodeURIComponent` does, by which cookies are written.
-fn percent_encoded(bytes: &[u8]) -> Vec<u8> {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
-    let encode = |byte: &u8| match *byte {
-        plain if plain.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&plain) => vec![plain],
-        other => vec![b'%', digit(other >> 4), digit(other & 15)],
-    };
-    bytes.iter().flat_map(encode).collect()
-}
-
-/// Returns the SHA-256 of bytes.
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    let computed = digest::digest(&digest::SHA256, bytes);
-    hash.iter_mut().zip(computed.as_ref()).for_each(|(to, from)| *to = *from);
-    hash
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ fn check_applied(object: &Value, subject: &str, sidecars: u64) {
         (Some(sidecars), Some(sidecars))
     );
     assert_eq!(counts["away"], 0);
-    assert!(counts["elapsedMilliseconds"].as_u64().unwrap() < BOUND.as_millis() as u64, "{object}");
+    assert!(u128::from(counts["elapsedMilliseconds"].as_u64().unwrap()) < BOUND.as_millis(), "{object}");
     assert_eq!(status["target"], format!("subject {subject}"));
     // Tokens of the second of creation are refused, and those of one second of skew.
     let created = time(&object["metadata"]["creationTimestamp"]);

@@ -119,7 +119,8 @@ impl Lab {
     pub(crate) async fn start(controllers: usize, sidecars: usize) -> Self {
         let mut lab = Self::new().await;
         for _ in 0..controllers {
-            lab.add_controller(&lab.plane.kubeconfig().to_owned()).await;
+            let kubeconfig = lab.plane.kubeconfig().to_owned();
+            lab.add_controller(&kubeconfig).await;
         }
         let all: Vec<usize> = (0..controllers).collect();
         for _ in 0..sidecars {

@@ -8,11 +8,12 @@ use rescind::runtime::dial;
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::time::Instant;
+use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::PATIENCE;
-use crate::support::lab::{BOUND, LIST, Lab};
+use crate::support::lab::{BOUND, LIST, Lab, parts};
 use crate::support::wait::wait_for;
 
 /// Invariant 2: what was acknowledged survives kill -9 right after the acknowledgement.
@@ -149,6 +150,35 @@ async fn a_second_request_to_stop_ends_the_process_at_once_and_says_who_was_stil
     // The drain may take 15 s.
     assert!(second.elapsed() < Duration::from_secs(10), "{:?}", second.elapsed());
     drop(watched);
+}
+
+/// Somebody waits for what never comes, and somebody else watches the health of both sockets.
+#[tokio::test]
+async fn a_controller_that_is_told_to_stop_does_not_wait_for_streams_without_an_end() {
+    let mut lab = Lab::new();
+    lab.start_controller(&[]).await;
+    let revoked = lab.revoke(Target::Subject("alice".into())).await;
+    let (epoch, _) = parts(&revoked.version);
+    let request = v1::WaitEnforcedRequest { list: LIST.to_owned(), version: format!("{epoch}/{}", u64::MAX) };
+    let mut admin = lab.admin();
+    let mut waiting = admin.wait_enforced(request).await.unwrap().into_inner();
+    let mut watched = Vec::new();
+    for socket in ["admin.sock", "stream.sock"] {
+        let mut health = HealthClient::new(lab.channel(socket));
+        let mut stream = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+        assert!(stream.message().await.unwrap().is_some());
+        watched.push(stream);
+    }
+    let asked = Instant::now();
+    lab.controller().child.signal(Signal::TERM).unwrap();
+    let told = waiting.message().await.unwrap_err();
+    assert_eq!(
+        (told.code(), told.message()),
+        (Code::Unavailable, "this controller is about to end: ask again")
+    );
+    let ended = lab.controller().child.ended(PATIENCE).await.unwrap();
+    assert!(ended.success(), "{}", lab.logs());
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}\n{}", asked.elapsed(), lab.logs());
 }
 
 /// Enforced is a fact: a controller that has just started does not know who was told what before.

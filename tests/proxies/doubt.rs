@@ -1,10 +1,11 @@
 //! When the sidecar can't vouch.
 
+use rescind::token::list_config::Enforcement;
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::decision_table::check;
-use crate::expected::{Enforcement, Knowledge, Route, expect, judge};
+use crate::expected::{Knowledge, Route, expect, judge};
 use crate::fronts::{Fronts, Proxy, got};
 use crate::presented::{self, Presented};
 use crate::revocations;

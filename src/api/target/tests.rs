@@ -155,10 +155,10 @@ fn a_description_is_short() {
 fn every_time_is_written_so_that_it_reads_back() {
     for seconds in [0, 1, 951_782_400, 1_700_000_000, 253_402_214_400, 253_402_300_799] {
         let time = UnixSeconds::new(seconds).unwrap();
-        assert_eq!(read_time("t", &write_time(time), ""), Ok(time));
+        assert_eq!(read_time(&write_time(time)), Some(time));
     }
     assert_eq!(write_time(UnixSeconds::MAX), "9999-12-31T23:59:59Z");
-    let read = |text| read_time("t", text, "").map(UnixSeconds::get).ok();
+    let read = |text| read_time(text).map(UnixSeconds::get);
     assert_eq!(read("2026-11-21T10:00:00.9Z"), read("2026-11-21T12:00:00+02:00"));
     assert_eq!(["2026-11-21", "2026-11-21T10:00:00", "1969-12-31T23:59:59.5Z", "now"].map(read), [None; 4]);
 }

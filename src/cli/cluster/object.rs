@@ -29,7 +29,7 @@ pub(super) fn view(object: api::Revocation, list: Option<&ListConfig>) -> Result
     .map_err(|error| Invalid::new("spec.listName", error))?;
     let created = created(&object);
     let status = object.status.clone().unwrap_or_default();
-    let time = |text: &Option<String>| text.as_deref().and_then(|text| read_time("status", text, "").ok());
+    let time = |text: &Option<String>| text.as_deref().and_then(read_time);
     let issuer = list.and_then(|list| list.issuer(&spec.target.issuer));
     let forgotten_at = time(&status.expires_at)
         .or_else(|| issuer.and_then(|issuer| forgotten_from(&spec, created, &issuer.largest_since(created))));

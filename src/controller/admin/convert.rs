@@ -176,15 +176,6 @@ pub(super) fn page_token(token: &str) -> Result<u64, Status> {
     token.parse().map_err(|_| Status::invalid_argument("page_token is none that was answered"))
 }
 
-/// Reads `counter/revision` or `counter/revision+segments` of an epoch.
-pub(super) fn version(text: &str, epoch: Epoch) -> Option<Version> {
-    let (counter, revisions) = text.split_once('/')?;
-    let (revocations, segments) = revisions.split_once('+').unwrap_or((revisions, "0"));
-    let counter: u64 = counter.parse().ok()?;
-    let revisions = Revisions { revocations: revocations.parse().ok()?, segments: segments.parse().ok()? };
-    (counter == epoch.counter).then_some(Version { epoch, revisions })
-}
-
 /// Writes a revocation with what is in force under its list's declaration.
 pub(super) fn revocation(revocation: &Revocation, list: &ListConfig) -> v1::Revocation {
     stored(revocation, Some(list))
@@ -205,14 +196,17 @@ pub(super) fn planned(new: &NewRevocation, list: &ListConfig, now: Moment) -> v1
     v1::Revocation { uid: String::new(), version: String::new(), ..stored(&planned, Some(list)) }
 }
 
-/// Writes a revocation; without its list's declaration the skew is not known.
+/// Writes a revocation; without its list's declaration the skew is not known, and none is counted.
 pub(super) fn stored(revocation: &Revocation, list: Option<&ListConfig>) -> v1::Revocation {
     let spec = &revocation.spec;
     let issuer = list.and_then(|list| list.issuer(&spec.target.issuer));
-    let skew = issuer.map_or(0, |issuer| issuer.maxima.clock_skew_seconds);
     let effective = spec.effective_cutoff(revocation.created).ok();
     let (cutoff, admits) = match effective {
-        Some(Cutoff::At(time)) => (Some(WireCutoff::UnixSeconds(time.get())), admits_from(time, skew).get()),
+        Some(Cutoff::At(time)) => {
+            let admits = issuer
+                .map_or_else(|| admits_from(time, 0), |issuer| issuer.admits_from(time, spec.compare_with));
+            (Some(WireCutoff::UnixSeconds(time.get())), admits.get())
+        }
         Some(Cutoff::Always) => (Some(WireCutoff::Always(true)), 0),
         None => (None, 0),
     };

@@ -1,20 +1,27 @@
+use std::sync::atomic::Ordering;
+
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::api::compile::public_key;
-use crate::api::compile::tests::document;
+use crate::api::compile::tests::{config, document};
 use crate::api::document::ListDocument;
+use crate::controller::expiry::tests::Counting;
 use crate::distribution::enforcement::Predecessor;
 use crate::distribution::replica::Replica;
 use crate::proto::v1::cutoff::Cutoff;
 use crate::proto::v1::target::Target;
+use crate::revocation::record::{CompareWith, Cutoff as SpecCutoff, RevocationSpec};
+use crate::revocation::row::{Rows, TokenTimes};
+use crate::revocation::time::{Moment, UnixSeconds};
 use crate::runtime::clock::SystemClock;
 use crate::runtime::environment::Environment;
-use crate::store::contract::ISSUER;
+use crate::store::contract::{ISSUER, subject as subject_of};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::embedded::tests::open;
 use crate::token::issuer::Issuer;
 use crate::token::keys::Algorithm;
+use crate::token::list_config::Maxima;
 
 /// An admin API over a new store with the example's list; nothing publishes it.
 async fn admin() -> (tempfile::TempDir, Admin) {
@@ -26,10 +33,7 @@ async fn admin() -> (tempfile::TempDir, Admin) {
 async fn admin_over_store() -> (tempfile::TempDir, EmbeddedStore, Admin) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;
-    let shared: Arc<dyn Store> = Arc::new(store.clone());
-    let sessions = Arc::new(Sessions::new(Predecessor::None));
-    let hub = Hub::new("replica-0", shared.seal_key(), Arc::clone(&sessions));
-    (folder, store, Admin::new(shared, Arc::from([hub]), sessions, Arc::new(SystemClock)))
+    (folder, store.clone(), admin_over(Arc::new(store)))
 }
 
 /// The example's list with the keys of an issuer in place of its own.
@@ -38,6 +42,12 @@ fn declaring(issuer: &Issuer) -> ListDocument {
     let keys = public_key(&issuer.jwk()).into_iter().collect();
     document.spec.issuers[0].verification.keys = Some(keys);
     document
+}
+
+fn admin_over(store: Arc<dyn Store>) -> Admin {
+    let sessions = Arc::new(Sessions::new(Predecessor::None));
+    let hub = Hub::new("replica-0", store.seal_key(), Arc::clone(&sessions));
+    Admin::new(store, Arc::from([hub]), sessions, Arc::new(SystemClock), CancellationToken::new())
 }
 
 fn request(target: Target) -> v1::RevokeRequest {
@@ -77,6 +87,41 @@ async fn the_only_list_and_issuer_need_not_be_named_and_the_answer_says_what_is_
     assert_eq!(revocation.admits_from_unix_seconds, revocation.created_unix_seconds + 2);
     assert!(revocation.forgotten_at_unix_seconds > revocation.created_unix_seconds + 3600);
     assert_eq!(live(&admin).await, [revocation]);
+}
+
+/// The check counts the largest skew since the token's issue, or since its session began.
+#[test]
+fn no_token_is_denied_that_was_issued_when_a_revocation_is_said_to_admit_again() {
+    let at = |seconds| UnixSeconds::new(seconds).unwrap();
+    let (cutoff, mut list) = (1_000_000, config());
+    let issuer = &mut list.issuers[0];
+    let before = Maxima { clock_skew_seconds: 60, ..issuer.maxima };
+    issuer.history.push((at(cutoff - 1000), before));
+    let check = |compare_with, expected: u64| {
+        let spec =
+            RevocationSpec { cutoff: Some(SpecCutoff::At(at(cutoff))), compare_with, ..subject_of("alice") };
+        let new = NewRevocation { list: list.name.clone(), name: None, spec, reason: None, message: None };
+        let now = Moment { boot_nanos: 0, wall_nanos: 0 };
+        let admits = convert::planned(&new, &list, now).admits_from_unix_seconds;
+        assert_eq!(admits, expected, "{compare_with:?}");
+        let rows = match compare_with {
+            CompareWith::IssueTime => Rows { issued: Some(at(cutoff)), ..Rows::default() },
+            CompareWith::SessionStart => Rows { session_started: Some(at(cutoff)), ..Rows::default() },
+        };
+        let issuer = &list.issuers[0];
+        for later in 0..100 {
+            let issued = admits + later;
+            let oldest = match compare_with {
+                CompareWith::IssueTime => issued - issuer.maxima.session_lifetime_seconds,
+                CompareWith::SessionStart => issued,
+            };
+            let session_started = Some(at(oldest).into());
+            let times = TokenTimes { issued: Some(at(issued).into()), session_started };
+            assert_eq!(rows.denies(times, issuer.clock_skew_of(times)), None, "{times:?}");
+        }
+    };
+    check(CompareWith::IssueTime, cutoff + 61);
+    check(CompareWith::SessionStart, cutoff + 2);
 }
 
 #[tokio::test]
@@ -191,6 +236,16 @@ async fn a_revocation_is_lifted_by_name_or_by_uid_and_only_once() {
     assert_eq!(lift("", "", false).await.unwrap_err().code(), tonic::Code::InvalidArgument);
     assert_eq!(lift("", "nonsense", false).await.unwrap_err().code(), tonic::Code::InvalidArgument);
     assert_eq!(live(&admin).await, []);
+}
+
+#[tokio::test]
+async fn everything_is_read_for_one_call_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Counting::new(open(folder.path()).await);
+    let admin = admin_over(Arc::clone(&store) as Arc<dyn Store>);
+    let calls = (0..5).map(|_| live(&admin));
+    assert_eq!(futures::future::join_all(calls).await.concat(), []);
+    assert_eq!(store.most_open.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::distribution::enforcement::{Progress, Sessions};
@@ -21,10 +22,11 @@ pub(super) struct Waiting {
     pub(super) hubs: Arc<[Arc<Hub>]>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) shutdown: CancellationToken,
 }
 
 /// Where a wait stands between two answers.
-struct Place {
+struct Wait {
     waiting: Waiting,
     started: Moment,
     observed: Moment,
@@ -32,35 +34,44 @@ struct Place {
 }
 
 impl Waiting {
-    /// Tells the progress when it changes and at every interval; ends when the version is enforced.
+    /// Tells the progress when it changes and at every interval; ends when the version is enforced, or this process.
     pub(super) fn progress(
         self,
         interval: Duration,
     ) -> impl Stream<Item = Result<v1::EnforcementProgress, Status>> + Send {
         let started = self.clock.now();
-        let place = Place { waiting: self, started, observed: started, told: None };
-        futures::stream::unfold(Some(place), move |place| async move {
-            let mut place = place?;
-            if place.told.is_none()
-                && let Err(status) = place.observe().await
-            {
-                return Some((Err(status), None));
-            }
-            let progress = place.next(interval).await;
-            let answer = v1::EnforcementProgress {
-                enforced: progress.enforced,
-                subscribers: progress.subscribers,
-                applied: progress.applied,
-                away: progress.away,
-                elapsed_milliseconds: nanos_between(place.started, place.waiting.clock.now()) / 1_000_000,
+        let wait = Wait { waiting: self, started, observed: started, told: None };
+        futures::stream::unfold(Some(wait), move |wait| async move {
+            let mut wait = wait?;
+            let shutdown = wait.waiting.shutdown.clone();
+            let answer = tokio::select! {
+                answer = wait.answer(interval) => answer,
+                () = shutdown.cancelled() => {
+                    Err(Status::unavailable("this controller is about to end: ask again"))
+                }
             };
-            place.told = Some(progress);
-            Some((Ok(answer), (!progress.enforced).then_some(place)))
+            let goes_on = answer.as_ref().is_ok_and(|answer| !answer.enforced);
+            Some((answer, goes_on.then_some(wait)))
         })
     }
 }
 
-impl Place {
+impl Wait {
+    async fn answer(&mut self, interval: Duration) -> Result<v1::EnforcementProgress, Status> {
+        if self.told.is_none() {
+            self.observe().await?;
+        }
+        let progress = self.next(interval).await;
+        self.told = Some(progress);
+        Ok(v1::EnforcementProgress {
+            enforced: progress.enforced,
+            subscribers: progress.subscribers,
+            applied: progress.applied,
+            away: progress.away,
+            elapsed_milliseconds: nanos_between(self.started, self.waiting.clock.now()) / 1_000_000,
+        })
+    }
+
     /// Waits until every replica of this process has the version: only then does the window begin.
     async fn observe(&mut self) -> Result<(), Status> {
         for hub in self.waiting.hubs.iter() {

@@ -17,11 +17,22 @@ use tokio_util::sync::CancellationToken;
 use crate::store::kubernetes::KubernetesStore;
 
 const NAME: &str = "rescind-controller";
-/// For how long a holder that is silent is believed to be there.
-const DURATION: Duration = Duration::from_secs(6);
-/// How often the holder renews.
-const RENEW: Duration = Duration::from_secs(2);
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The times of a lease.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    /// For how long a holder that is silent is believed to be there.
+    duration: Duration,
+    /// How often the holder renews, and the others look.
+    renew: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self { duration: Duration::from_secs(6), renew: Duration::from_secs(2) }
+    }
+}
 
 /// Whether this replica is the one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +54,7 @@ struct Observed {
 pub(super) async fn compete(
     store: KubernetesStore,
     identity: String,
+    timing: Timing,
     leadership: watch::Sender<Leadership>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -50,14 +62,14 @@ pub(super) async fn compete(
     loop {
         let started = Instant::now();
         let api: Api<Lease> = Api::namespaced(store.client(), store.namespace());
-        match timeout(CALL_TIMEOUT, round(&api, &identity, &mut observed)).await {
+        match timeout(CALL_TIMEOUT, round(&api, &identity, timing, &mut observed)).await {
             Ok(Ok(Leadership::Leader)) => observed.renewed = Some(started),
             Ok(Ok(Leadership::Follower)) => observed.renewed = None,
             Ok(Err(error)) => tracing::debug!(%error, "the lease can't be renewed"),
             Err(_) => tracing::debug!("the lease can't be renewed in time"),
         }
         // Nobody else takes it before it has been silent for the whole duration.
-        let leads = observed.renewed.is_some_and(|renewed| renewed.elapsed() < DURATION);
+        let leads = observed.renewed.is_some_and(|renewed| renewed.elapsed() < timing.duration);
         let now = if leads { Leadership::Leader } else { Leadership::Follower };
         leadership.send_if_modified(|was| {
             let changed = *was != now;
@@ -69,7 +81,7 @@ pub(super) async fn compete(
         });
         tokio::select! {
             () = shutdown.cancelled() => break,
-            () = tokio::time::sleep(RENEW) => {}
+            () = tokio::time::sleep(timing.renew) => {}
         }
     }
     if *leadership.borrow() == Leadership::Leader {
@@ -78,15 +90,20 @@ pub(super) async fn compete(
     Ok(())
 }
 
-async fn round(api: &Api<Lease>, identity: &str, observed: &mut Observed) -> Result<Leadership, kube::Error> {
+async fn round(
+    api: &Api<Lease>,
+    identity: &str,
+    timing: Timing,
+    observed: &mut Observed,
+) -> Result<Leadership, kube::Error> {
     let Some(lease) = api.get_opt(NAME).await? else {
         let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
-        let lease = Lease { metadata, spec: Some(spec(identity, 0)) };
+        let lease = Lease { metadata, spec: Some(spec(identity, timing, None)) };
         let created = api.create(&PostParams::default(), &lease).await;
         return outcome(created.map(drop));
     };
     let held = lease.spec.clone().unwrap_or_default();
-    let holder = held.holder_identity.unwrap_or_default();
+    let holder = held.holder_identity.clone().unwrap_or_default();
     let revision = lease.metadata.resource_version.clone().unwrap_or_default();
     let since = match &observed.revision {
         Some((known, since)) if *known == revision => *since,
@@ -97,12 +114,11 @@ async fn round(api: &Api<Lease>, identity: &str, observed: &mut Observed) -> Res
         }
     };
     let ours = holder == identity;
-    if !ours && !holder.is_empty() && since.elapsed() < DURATION {
+    if !ours && !holder.is_empty() && since.elapsed() < timing.duration {
         return Ok(Leadership::Follower);
     }
-    let transitions = held.lease_transitions.unwrap_or_default() + i32::from(!ours);
     // Under the revision that was read: of two that take it, one does.
-    let next = Lease { metadata: lease.metadata, spec: Some(spec(identity, transitions)) };
+    let next = Lease { metadata: lease.metadata, spec: Some(spec(identity, timing, Some(&held))) };
     outcome(api.replace(NAME, &PostParams::default(), &next).await.map(drop))
 }
 
@@ -114,14 +130,17 @@ fn outcome(written: Result<(), kube::Error>) -> Result<Leadership, kube::Error> 
     }
 }
 
-fn spec(identity: &str, transitions: i32) -> LeaseSpec {
+/// Returns what the lease says once it is held, after what it said before.
+fn spec(identity: &str, timing: Timing, before: Option<&LeaseSpec>) -> LeaseSpec {
     let now = Timestamp::now();
+    let renewed = before.filter(|before| before.holder_identity.as_deref() == Some(identity));
+    let transitions = before.map_or(0, |before| before.lease_transitions.unwrap_or_default());
     LeaseSpec {
         holder_identity: Some(identity.to_owned()),
-        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+        lease_duration_seconds: i32::try_from(timing.duration.as_secs()).ok(),
         renew_time: Some(MicroTime(now)),
-        acquire_time: (transitions == 0).then_some(MicroTime(now)),
-        lease_transitions: Some(transitions),
+        acquire_time: renewed.map_or(Some(MicroTime(now)), |before| before.acquire_time.clone()),
+        lease_transitions: Some(transitions + i32::from(before.is_some() && renewed.is_none())),
         ..LeaseSpec::default()
     }
 }
@@ -144,3 +163,6 @@ async fn give_away(client: Client, namespace: &str, identity: &str) {
         Err(_) => tracing::info!("the lease could not be given away in time"),
     }
 }
+
+#[cfg(test)]
+mod tests;

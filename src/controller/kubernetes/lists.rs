@@ -83,3 +83,6 @@ fn ready(writer: &Writer<'_>, list: &Declared, known: &Known) -> Condition {
     }
     writer.write("Ready", True, "Published", "Sidecars can follow it.".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

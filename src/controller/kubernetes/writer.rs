@@ -1,6 +1,7 @@
 //! Writes the status of revocations and lists, forgets what has expired, and cleans up, while this replica leads.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +17,12 @@ use crate::distribution::enforcement::Progress;
 use crate::distribution::hub::Hub;
 use crate::revocation::names::{ListName, RecordId};
 use crate::revocation::time::{Moment, UnixSeconds};
+use crate::revocation::version::ToldVersion;
 use crate::runtime::clock::Clock;
 use crate::store::kubernetes::lists::Declared;
-use crate::store::kubernetes::mirror::{Mirror, MirroredRevocation};
+use crate::store::kubernetes::mirror::{Mirror, MirroredReport, MirroredRevocation};
 use crate::store::kubernetes::{KubernetesStore, Written};
-use crate::store::{Entry, Revocation, Store, StoreError};
+use crate::store::{NewStep, Revocation, Store, StoreError};
 use crate::token::list_config::ListConfig;
 
 use super::conditions::{self, Acceptance};
@@ -33,6 +35,8 @@ use crate::controller::expiry;
 const INTERVAL: Duration = Duration::from_millis(500);
 /// How often due expiries, and what is left over, are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// How many revocations are looked at in one pass.
+const MAX_PER_PASS: usize = 512;
 /// How many writes are under way at a time.
 const PARALLEL_WRITES: usize = 8;
 /// How many expiries are carried out in one step.
@@ -47,10 +51,11 @@ pub(super) struct StatusWriter {
     clock: Arc<dyn Clock>,
     /// Revocations that are not enforced yet, with what their sidecars must have.
     pending: HashMap<RecordId, Needed>,
-    /// Those to look at once more: a write failed.
+    /// Those to look at once more.
     again: BTreeSet<RecordId>,
-    /// The generations of the lists by which everything was judged.
-    judged_by: HashMap<ListName, i64>,
+    declared: HashMap<ListName, DeclaredList>,
+    /// The last that had its turn.
+    turn: Option<RecordId>,
 }
 
 /// A status to be written.
@@ -62,6 +67,8 @@ struct Write {
 
 /// A list as it is declared, with what follows from it.
 struct DeclaredList {
+    /// Of the object that it was read from.
+    resource_version: String,
     config: ListConfig,
     generation: i64,
     window_nanos: u64,
@@ -69,7 +76,15 @@ struct DeclaredList {
 
 impl StatusWriter {
     pub(super) fn new(store: KubernetesStore, hub: Arc<Hub>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, hub, clock, pending: HashMap::new(), again: BTreeSet::new(), judged_by: HashMap::new() }
+        Self {
+            store,
+            hub,
+            clock,
+            pending: HashMap::new(),
+            again: BTreeSet::new(),
+            declared: HashMap::new(),
+            turn: None,
+        }
     }
 
     /// Writes while this replica leads, until `shutdown`.
@@ -90,7 +105,7 @@ impl StatusWriter {
                 () = shutdown.cancelled() => return Ok(()),
                 _ = leads.changed() => self.start_over(),
                 Ok(()) = changes.changed(), if leader => {}
-                () = tokio::time::sleep(INTERVAL), if leader => {}
+                () = tokio::time::sleep(self.rest()), if leader => {}
                 _ = housekeeping.tick(), if leader => self.keep_house().await,
             }
         }
@@ -102,14 +117,27 @@ impl StatusWriter {
         self.again = self.store.with_mirror(|mirror| mirror.revocations.keys().copied().collect());
     }
 
+    /// Returns how long to wait if nothing changes: what did not fit into one pass does not wait.
+    fn rest(&self) -> Duration {
+        if self.again.len() >= MAX_PER_PASS { Duration::ZERO } else { INTERVAL }
+    }
+
     async fn write_revocations(&mut self) {
-        let lists = self.declared();
+        let changed = self.read_lists();
         let now = self.clock.now();
-        let ids = self.to_judge(&lists);
-        let store = self.store.clone();
-        let writes: Vec<Write> = store.with_mirror(|mirror| {
-            ids.into_iter().filter_map(|id| self.judge(mirror, &lists, id, now)).collect()
+        let mut ids = self.store.with_mirror(|mirror| {
+            let of_changed = mirror.revocations.iter().filter(|(_, of)| changed.contains(&of.list));
+            let of_changed: Vec<RecordId> = of_changed.map(|(id, _)| *id).collect();
+            let mut ids = std::mem::take(&mut mirror.dirty);
+            ids.extend(of_changed);
+            ids
         });
+        ids.append(&mut self.again);
+        ids.extend(self.pending.keys().copied());
+        let ids = self.next_in_turn(ids);
+        let store = self.store.clone();
+        let writes: Vec<Write> = store
+            .with_mirror(|mirror| ids.into_iter().filter_map(|id| self.judge(mirror, id, now)).collect());
         let written = futures::stream::iter(writes).map(|write| {
             let store = self.store.clone();
             async move {
@@ -123,39 +151,26 @@ impl StatusWriter {
         self.again.extend(failed.map(|(id, _)| id));
     }
 
-    /// Returns the revocations that have changed, those whose list has, and those that were not done before.
-    fn to_judge(&mut self, lists: &HashMap<ListName, DeclaredList>) -> BTreeSet<RecordId> {
-        let generations: HashMap<ListName, i64> =
-            lists.iter().map(|(name, list)| (name.clone(), list.generation)).collect();
-        let before = std::mem::replace(&mut self.judged_by, generations);
-        let has_changed = |list: &ListName| before.get(list) != self.judged_by.get(list);
-        let mut ids = self.store.with_mirror(|mirror| {
-            let mut ids = std::mem::take(&mut mirror.dirty);
-            if before != self.judged_by {
-                let of_changed = mirror.revocations.iter().filter(|(_, of)| has_changed(&of.list));
-                ids.extend(of_changed.map(|(id, _)| *id));
-            }
-            ids
-        });
-        ids.append(&mut self.again);
-        ids.extend(self.pending.keys());
-        ids
+    /// Takes so many that the watch, which waits as long as the mirror is held, does not wait for long; each has its
+    /// turn.
+    fn next_in_turn(&mut self, mut ids: BTreeSet<RecordId>) -> Vec<RecordId> {
+        let first = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
+        let in_turn = ids.range((first, Bound::Unbounded)).chain(ids.iter()).copied();
+        let taken: Vec<RecordId> = in_turn.take(MAX_PER_PASS.min(ids.len())).collect();
+        self.turn = taken.last().copied();
+        taken.iter().for_each(|id| _ = ids.remove(id));
+        self.again = ids;
+        taken
     }
 
     /// Returns the status of a revocation, if it is not what its object bears.
-    fn judge(
-        &mut self,
-        mirror: &Mirror,
-        lists: &HashMap<ListName, DeclaredList>,
-        id: RecordId,
-        now: Moment,
-    ) -> Option<Write> {
+    fn judge(&mut self, mirror: &Mirror, id: RecordId, now: Moment) -> Option<Write> {
         let Some(mirrored) = mirror.revocations.get(&id) else {
             self.pending.remove(&id);
             return None;
         };
-        let list = lists.get(&mirrored.list);
-        let progress = self.progress(mirror, mirrored, list, id, now);
+        let progress = self.progress(mirror, mirrored, id, now);
+        let list = self.declared.get(&mirrored.list);
         let elapsed_milliseconds = elapsed_nanos(mirrored.first_seen.1, now) / 1_000_000;
         let progress = progress.map(|progress| (progress, elapsed_milliseconds));
         let config = list.map(|list| &list.config);
@@ -183,10 +198,10 @@ impl StatusWriter {
         &mut self,
         mirror: &Mirror,
         mirrored: &MirroredRevocation,
-        list: Option<&DeclaredList>,
         id: RecordId,
         now: Moment,
     ) -> Option<Progress> {
+        let list = self.declared.get(&mirrored.list);
         let done = mirrored.expired || conditions::is_true(&mirrored.status.conditions, "Enforced");
         let accepted = conditions::judge(mirrored, list.map(|list| &list.config));
         let revocation = mirrored.read.as_ref().ok()?;
@@ -199,16 +214,24 @@ impl StatusWriter {
         Some(enforced::progress(needed, reports, list.window_nanos, now))
     }
 
-    fn declared(&self) -> HashMap<ListName, DeclaredList> {
-        let now = self.clock.now();
-        let read = |list: Declared| {
-            let document = list.document.ok()?;
-            let config = document.config().ok()?;
-            let past = document.past_window().and_then(|past| past.window_nanos(now.wall().floor()));
-            let window_nanos = past.unwrap_or(0).max(config.freshness.window_nanos());
-            Some((list.name, DeclaredList { config, generation: list.generation, window_nanos }))
-        };
-        self.store.declared().into_iter().filter_map(read).collect()
+    /// Reads the lists that have changed, and returns those by which revocations are to be judged anew. What a
+    /// declaration before this one allowed counts until it is surely over; an hour more or less does not matter there.
+    fn read_lists(&mut self) -> HashSet<ListName> {
+        let now = self.clock.now().wall().floor();
+        let mut before = std::mem::take(&mut self.declared);
+        let mut changed = HashSet::new();
+        for list in self.store.declared() {
+            let known = before.remove(&list.name);
+            let generation = known.as_ref().map(|known| known.generation);
+            let known = known.filter(|known| known.resource_version == list.resource_version);
+            let read = known.or_else(|| DeclaredList::read(&list, now));
+            if read.as_ref().map(|read| read.generation) != generation {
+                changed.insert(list.name.clone());
+            }
+            self.declared.extend(read.map(|read| (list.name, read)));
+        }
+        changed.extend(before.into_keys());
+        changed
     }
 
     async fn keep_house(&mut self) {
@@ -254,13 +277,13 @@ impl StatusWriter {
 
     async fn expire(&self) -> Result<(), StoreError> {
         let now = self.clock.now().wall().floor();
-        let configs: Vec<ListConfig> = self.declared().into_values().map(|list| list.config).collect();
+        let configs: Vec<ListConfig> = self.declared.values().map(|list| list.config.clone()).collect();
         let live: Vec<Revocation> = self.store.with_mirror(|mirror| {
             let read = mirror.revocations.values().filter_map(|mirrored| mirrored.read.as_ref().ok());
             read.map(|revocation| Revocation::clone(revocation)).collect()
         });
-        for ids in expiry::due(&live, &configs, now).chunks(MAX_EXPIRIES) {
-            self.store.append(Entry::Expire { ids: ids.to_vec(), horizon: now }).await?;
+        for ids in expiry::due(&live, &configs, now).now.chunks(MAX_EXPIRIES) {
+            self.store.append(NewStep::Expire { ids: ids.to_vec(), horizon: now }).await?;
             tracing::info!(count = ids.len(), "forgot revocations whose last token has expired");
         }
         Ok(())
@@ -270,16 +293,12 @@ impl StatusWriter {
     /// again.
     async fn clean_up(&self) {
         let now = self.clock.now();
-        let longest = self.declared().values().map(|list| list.window_nanos).max().unwrap_or(0);
+        let longest = self.declared.values().map(|list| list.window_nanos).max().unwrap_or(0);
         let gone: Vec<ObjectMeta> = self.store.with_mirror(|mirror| {
             let expired =
                 mirror.revocations.values().filter(|mirrored| is_left_over(mirrored, now.wall().floor()));
             let expired = expired.map(|mirrored| mirrored.metadata.clone());
-            // Whom a replica had told to be fresh is counted until it can allow nothing any more.
-            let silent = mirror.reports.values();
-            let silent =
-                silent.filter(|report| elapsed_nanos(report.changed, now) > longest.saturating_mul(2));
-            let silent = silent.filter(|report| elapsed_nanos(report.changed, now) > GONE_NANOS);
+            let silent = mirror.reports.values().filter(|report| is_gone(report, longest, now));
             expired.chain(silent.flat_map(|report| report.objects.values().cloned())).collect()
         });
         for metadata in gone {
@@ -288,8 +307,26 @@ impl StatusWriter {
     }
 }
 
+impl DeclaredList {
+    fn read(list: &Declared, now: UnixSeconds) -> Option<Self> {
+        let document = list.document.as_ref().ok()?;
+        let config = document.config().ok()?;
+        let past = document.past_window().and_then(|past| past.window_nanos(now));
+        let window_nanos = past.unwrap_or(0).max(config.freshness.window_nanos());
+        let resource_version = list.resource_version.clone();
+        Some(Self { resource_version, config, generation: list.generation, window_nanos })
+    }
+}
+
 /// A replica without sidecars writes no heartbeat, and is not gone for that.
-const GONE_NANOS: u64 = 3600 * 1_000_000_000;
+const IDLE_NANOS: u64 = 3600 * 1_000_000_000;
+
+/// Whom a replica had told to be fresh is counted until it can allow nothing any more.
+fn is_gone(report: &MirroredReport, longest_window_nanos: u64, now: Moment) -> bool {
+    let silent_nanos = elapsed_nanos(report.changed, now);
+    let serves = report.lists.iter().any(|list| list.subscribers > 0);
+    silent_nanos > longest_window_nanos.saturating_mul(2).max(if serves { 0 } else { IDLE_NANOS })
+}
 
 fn needed(
     mirrored: &MirroredRevocation,
@@ -299,12 +336,15 @@ fn needed(
 ) -> Needed {
     let mut version = revocation.version;
     version.revisions.revocations = mirrored.first_seen.0;
+    // A process that started after the status was written has seen the object at a later revision only.
+    let told = mirrored.status.version.as_deref().and_then(|told| told.parse::<ToldVersion>().ok());
+    let version = told.and_then(|told| told.in_history(version.epoch)).unwrap_or(version);
     Needed { list: mirrored.list.clone(), version, generation: list.generation, observed: now }
 }
 
 fn is_left_over(mirrored: &MirroredRevocation, now: UnixSeconds) -> bool {
     let expired = mirrored.status.conditions.iter().find(|condition| condition.type_ == "Expired");
-    let since = expired.and_then(|condition| read_time("Expired", &condition.last_transition_time, "").ok());
+    let since = expired.and_then(|condition| read_time(&condition.last_transition_time));
     let ours = mirrored.metadata.labels.as_ref().is_some_and(|labels| {
         let (key, value) = KubernetesStore::MANAGED;
         labels.get(key).is_some_and(|found| found == value)

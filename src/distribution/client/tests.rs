@@ -57,6 +57,7 @@ fn serve(
         Routes::new(server),
         64,
         CancellationToken::new(),
+        Duration::ZERO,
     );
     tasks.spawn(async move { serving.await.unwrap() });
     (format!("unix:{}", folder.join(name).display()), draining)

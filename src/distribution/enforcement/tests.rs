@@ -22,6 +22,11 @@ fn follower(sessions: &Sessions, instance: u128, since: u64) -> SessionId {
     id
 }
 
+/// What a sidecar has that holds a version under the first declaration.
+const fn in_use(version: Version) -> InUse {
+    InUse { version, generation: 1 }
+}
+
 const fn progress(enforced: bool, subscribers: u32, applied: u32, away: u32) -> Progress {
     Progress { enforced, subscribers, applied, away }
 }
@@ -206,4 +211,51 @@ fn sessions_that_are_over_are_forgotten() {
     }
     assert!(sessions.report(moment(1000)).len() <= 10);
     assert_eq!(sessions.report(moment(1011)), []);
+}
+
+#[test]
+fn a_summary_counts_those_that_are_known_and_names_what_all_of_them_have() {
+    let sessions = sessions(Predecessor::None);
+    assert_eq!(sessions.summary(moment(0)), BTreeMap::new());
+    let summary = |subscribers, connected, lowest| {
+        BTreeMap::from([(list(), Summary { subscribers, connected, lowest })])
+    };
+    let one = follower(&sessions, 1, 0);
+    assert_eq!(sessions.summary(moment(1)), summary(1, 1, None));
+    let held = |revision, generation| InUse { version: version(revision), generation };
+    sessions.acknowledge(one, &list(), held(7, 2));
+    assert_eq!(sessions.summary(moment(1)), summary(1, 1, Some(held(7, 2))));
+    let two = follower(&sessions, 2, 0);
+    assert_eq!(sessions.summary(moment(1)), summary(2, 2, None));
+    // Each of the two is behind in something.
+    sessions.acknowledge(two, &list(), held(5, 3));
+    assert_eq!(sessions.summary(moment(1)), summary(2, 2, Some(held(5, 2))));
+    sessions.bye(one, &list());
+    assert_eq!(sessions.summary(moment(1)), summary(1, 1, Some(held(5, 3))));
+}
+
+/// Invariant 1: a session that has ended goes on being counted by what it had, for its sidecar may go on allowing.
+#[test]
+fn a_summary_has_those_that_have_ended_until_the_window_after_their_last_ping() {
+    let sessions = sessions(Predecessor::None);
+    let id = follower(&sessions, 1, 0);
+    sessions.acknowledge(id, &list(), in_use(version(4)));
+    sessions.ping(id, moment(3));
+    sessions.close(id, moment(4));
+    let ended = Summary { subscribers: 1, connected: 0, lowest: Some(in_use(version(4))) };
+    assert_eq!(sessions.summary(moment(13)), BTreeMap::from([(list(), ended)]));
+    assert_eq!(sessions.summary(moment(14)), BTreeMap::new());
+}
+
+/// Two histories with one counter are not ordered: of such two sidecars nothing is what both have.
+#[test]
+fn a_summary_names_nothing_where_two_histories_meet() {
+    let sessions = sessions(Predecessor::None);
+    let (one, two) = (follower(&sessions, 1, 0), follower(&sessions, 2, 0));
+    let mut other_history = version(9);
+    other_history.epoch.id ^= 1;
+    sessions.acknowledge(one, &list(), in_use(version(9)));
+    sessions.acknowledge(two, &list(), in_use(other_history));
+    let of_both = Summary { subscribers: 2, connected: 2, lowest: None };
+    assert_eq!(sessions.summary(moment(1)), BTreeMap::from([(list(), of_both)]));
 }

@@ -58,6 +58,8 @@ pub(super) struct Rounds {
     next_start: Instant,
     deadline: Instant,
     missed: u32,
+    /// The store has been busy since then, in every round.
+    busy_since: Option<Instant>,
     proven: u64,
 }
 
@@ -65,7 +67,16 @@ impl Rounds {
     /// Starts without a round. `proven` is the number of pings that were answered before.
     pub(super) fn new(proven: u64, interval: Duration) -> Self {
         let now = Instant::now();
-        Self { interval, round: None, work: None, next_start: now, deadline: now, missed: 0, proven }
+        Self {
+            interval,
+            round: None,
+            work: None,
+            next_start: now,
+            deadline: now,
+            missed: 0,
+            busy_since: None,
+            proven,
+        }
     }
 
     /// Returns how many pings may be answered.
@@ -133,6 +144,7 @@ impl Rounds {
                 }
             }
             Err(error @ (StoreError::Failed { .. } | StoreError::WentBack)) => return Err(error),
+            Err(StoreError::Busy) => self.busy(),
             // A write that failed proves nothing: another round, with another nonce.
             Err(error) => {
                 tracing::warn!(%error, "a round of proof failed");
@@ -142,11 +154,26 @@ impl Rounds {
         Ok(())
     }
 
+    /// A burst of calls is soon over, and to fetch everything would make it worse: only one that lasts as long as a
+    /// round may take is like a round that took too long.
+    fn busy(&mut self) {
+        if self.round.take().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        let since = *self.busy_since.get_or_insert(now);
+        tracing::debug!(busy = ?(now - since), "the store is busy: a round of proof has to wait");
+        if now - since >= TIMEOUT {
+            self.missed += 1;
+            self.busy_since = None;
+        }
+    }
+
     /// Returns what has ended since.
     pub(super) fn finish(&mut self) -> Finished {
         match self.round.as_ref().map(Round::outcome) {
             Some(Outcome::Proven { serial }) => {
-                (self.proven, self.missed) = (serial, 0);
+                (self.proven, self.missed, self.busy_since) = (serial, 0, None);
                 let lists = self.round.take().map(Round::into_lists).unwrap_or_default();
                 Finished::Proven { serial, lists }
             }

@@ -1,8 +1,11 @@
 use super::*;
 use crate::api::compile::tests::document;
-use crate::distribution::enforcement::Predecessor;
 use crate::distribution::enforcement::Sessions;
+use crate::distribution::enforcement::{InUse, Predecessor};
 use crate::distribution::hub::News;
+use crate::distribution::session::Session;
+use crate::distribution::subscriber::Subscriber;
+use crate::distribution::view::ListView;
 use crate::revocation::time::Moment;
 use crate::runtime::clock::Clock;
 use crate::runtime::clock::ManualClock;
@@ -11,7 +14,7 @@ use crate::store::SealKey;
 use crate::store::contract::{lift, list, revoke};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::embedded::tests::open;
-use faulty::{Fault, Faulty};
+use faulty::{Fault, Faulty, Write};
 
 mod faulty;
 
@@ -198,6 +201,28 @@ async fn a_refused_heartbeat_proves_nothing() {
         .await;
 }
 
+/// Invariant 12: nor does one that found no place; but a burst of calls is no reason to fetch everything.
+#[tokio::test(start_paused = true)]
+async fn while_a_store_is_busy_nothing_is_proven_and_nothing_fetched_unless_it_lasts() {
+    let bench = bench().await;
+    bench
+        .run(async {
+            bench.proof().await;
+            bench.store.set(Fault::BeatsBusy);
+            let serial = bench.hub.ping();
+            let burst = Duration::from_secs(4);
+            let waited = tokio::time::timeout(burst, bench.until(|news| news.proven >= serial)).await;
+            assert!(waited.is_err(), "it proved something");
+            assert!(bench.beats() > 10, "{} beats", bench.beats());
+            bench.store.set(Fault::None);
+            bench.until(|news| news.proven >= serial).await;
+            assert_eq!(bench.fetches(), 1);
+            bench.check_proves_nothing_during(Fault::BeatsBusy).await;
+            assert!(bench.fetches() > 1);
+        })
+        .await;
+}
+
 /// Invariant 12: a write that timed out proves nothing, though its event was delivered.
 #[tokio::test(start_paused = true)]
 async fn an_unanswered_heartbeat_proves_nothing() {
@@ -210,6 +235,63 @@ async fn an_unanswered_heartbeat_proves_nothing() {
 async fn a_heartbeat_of_the_past_proves_nothing() {
     let bench = bench().await;
     bench.run(bench.check_proves_nothing_during(Fault::BeatsOfThePast)).await;
+}
+
+/// Invariant 1: whoever is told to be fresh is in a report that was in the log before.
+#[tokio::test(start_paused = true)]
+async fn a_report_of_whoever_has_pinged_is_written_before_the_heartbeat() {
+    let bench = bench().await;
+    bench.store.keep_reports();
+    bench
+        .run(async {
+            bench.proof().await;
+            assert_eq!(bench.store.written(), [Write::Report(vec![]), Write::Beat]);
+            let sessions = bench.hub.sessions();
+            let id = sessions.open("sidecar", 1, "one", bench.clock.now());
+            sessions.follow(id, &list());
+            bench.proof().await;
+            let report = bench.hub.report(bench.clock.now());
+            assert_eq!(report[0].subscribers, 1);
+            assert_eq!(bench.store.written(), [Write::Report(report), Write::Beat]);
+        })
+        .await;
+}
+
+/// Invariants 1 and 12: without the report in the log, nobody is told to be fresh.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_was_refused_proves_nothing() {
+    let bench = bench().await;
+    bench.store.keep_reports();
+    bench.run(bench.check_proves_nothing_during(Fault::ReportsRefused)).await;
+}
+
+/// What waits to be enforced need not wait for the next round.
+#[tokio::test(start_paused = true)]
+async fn what_a_sidecar_has_acknowledged_is_reported_between_the_rounds() {
+    let bench = bench().await;
+    bench.store.keep_reports();
+    bench
+        .run(async {
+            bench.proof().await;
+            let sessions = bench.hub.sessions();
+            let id = sessions.open("sidecar", 1, "one", bench.clock.now());
+            sessions.follow(id, &list());
+            bench.store.written();
+            let version = bench.hub.news().borrow().complete.unwrap();
+            sessions.acknowledge(id, &list(), InUse { version, generation: 1 });
+            let reported = async {
+                loop {
+                    let written = bench.store.written();
+                    if !written.is_empty() {
+                        return written;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            };
+            let written = tokio::time::timeout(Duration::from_secs(60), reported).await.unwrap();
+            assert_eq!(written, [Write::Report(bench.hub.report(bench.clock.now()))]);
+        })
+        .await;
 }
 
 /// Invariants 5 and 13: a list below the highest version seen is not taken, and what is held stays published.
@@ -251,6 +333,86 @@ async fn a_log_that_was_compacted_while_it_was_fetched_is_fetched_again() {
             assert!((2..100).contains(&bench.fetches()), "{} fetches", bench.fetches());
             bench.store.set(Fault::None);
             bench.until(|news| news.proven >= serial).await;
+        })
+        .await;
+}
+
+/// One stream, from its subscription on.
+struct Stream(Subscriber);
+
+impl Stream {
+    fn open(bench: &Bench) -> Self {
+        let mut session = Session::new("shop-1#ab".to_owned(), vec![ListView::empty(list())]);
+        let mut stream = Self(Subscriber::new(bench.hub.seal_key()));
+        for message in session.connect() {
+            stream.0.receive(message, 0).unwrap();
+        }
+        stream
+    }
+
+    /// Returns how many messages there are to be sent.
+    fn messages(&mut self, bench: &Bench) -> usize {
+        let lend = &mut |list: &ListName, use_it: &mut dyn FnMut(&mut ListPublisher)| {
+            bench.hub.with(list, use_it);
+        };
+        self.0.next_frames(0, lend).len()
+    }
+}
+
+impl Bench {
+    /// Makes the replica fetch everything: nothing is delivered to it until it has.
+    async fn fetch_anew(&self, meanwhile: impl Future<Output = ()>) {
+        let before = self.fetches();
+        self.store.set(Fault::FollowersDead);
+        meanwhile.await;
+        let serial = self.hub.ping();
+        let fetched = async {
+            while self.fetches() == before {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), fetched).await.unwrap();
+        self.store.set(Fault::None);
+        self.until(|news| news.proven >= serial).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_everything_was_fetched_a_stream_of_a_list_that_has_not_changed_goes_on() {
+    let bench = bench().await;
+    revoke(&*bench.store, "alice").await;
+    bench
+        .run(async {
+            bench.proof().await;
+            let mut stream = Stream::open(&bench);
+            assert!(stream.messages(&bench) > 2, "a declaration and a snapshot");
+            bench.fetch_anew(async {}).await;
+            assert_eq!(stream.messages(&bench), 0);
+            revoke(&*bench.store, "bob").await;
+            bench.proof().await;
+            assert_eq!(stream.messages(&bench), 1, "a delta");
+            bench.fetch_anew(async { drop(revoke(&*bench.store, "carol").await) }).await;
+            assert!(stream.messages(&bench) > 1, "a snapshot");
+            assert_eq!(bench.record_count(), 3);
+        })
+        .await;
+}
+
+/// Invariant 16: also if the second was revoked while nothing was delivered, and the rows were the same.
+#[tokio::test(start_paused = true)]
+async fn a_second_record_of_the_same_rows_is_not_lost_when_everything_is_fetched() {
+    let bench = bench().await;
+    let first = revoke(&*bench.store, "alice").await;
+    bench
+        .run(async {
+            bench.proof().await;
+            bench.fetch_anew(async { drop(revoke(&*bench.store, "alice").await) }).await;
+            assert_eq!(bench.record_count(), 2);
+            let lifted = bench.store.append(lift(&first)).await.unwrap();
+            bench.until(|news| news.complete >= Some(lifted.version)).await;
+            let mut keys = 0;
+            bench.hub.with(&list(), &mut |publisher| keys = publisher.state().key_count());
+            assert_eq!((bench.record_count(), keys), (1, 1));
         })
         .await;
 }

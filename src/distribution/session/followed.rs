@@ -11,10 +11,11 @@ use crate::revocation::key::HashKey;
 use crate::revocation::list::{ListError, RevocationList};
 use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::Epoch;
-use crate::token::selection::sha256;
+use crate::token::hash::sha256;
+use crate::token::list_config::ListConfig;
 
+use super::Update;
 use super::kept::Kept;
-use super::{SharedConfig, Update};
 use crate::distribution::KEY_SCHEME;
 use crate::distribution::assembly::{Assembly, AssemblyError, check_features};
 use crate::distribution::convert::{
@@ -68,7 +69,7 @@ pub(super) enum Proof {
 #[derive(Debug)]
 struct Pending {
     generation: u64,
-    config: SharedConfig,
+    config: Arc<ListConfig>,
     document: Arc<[u8]>,
 }
 

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::distribution::convert::{Proof, delta_to_wire, proof_to_wire, snapshot_end_to_wire};
 use crate::distribution::enforcement::InUse;
@@ -8,6 +10,7 @@ use crate::distribution::{KEY_SCHEME, MAX_ENTRIES};
 use crate::proto::v1::NackReason;
 use crate::revocation::delta::Delta;
 use crate::revocation::digest::Digest;
+use crate::revocation::freshness::Knowledge;
 use crate::revocation::key::{HashKey, Key};
 use crate::revocation::list::tests::version;
 use crate::revocation::list::{Found, RevocationList};
@@ -441,7 +444,7 @@ fn a_ping_acknowledges_what_was_proven_last() {
     pump.ping(moment(6));
     pump.settle(&mut replica).unwrap();
     let [Reaction::Ping(acknowledged)] = &pump.reactions[..] else { panic!("{:?}", pump.reactions) };
-    assert!(matches!(&acknowledged[..], [(_, version)] if *version >= repeated), "{acknowledged:?}");
+    assert!(matches!(&acknowledged[..], [(_, in_use)] if in_use.version >= repeated), "{acknowledged:?}");
     // Another replica has vouched for nothing yet: there, what is held is acknowledged.
     pump.connect();
     pump.ping(moment(7));

@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const HEADER_BYTES: usize = 1 + 8 + 4 + 32;
+
 const HASH_KEY: HashKey = HashKey::new([7; 16]);
 
 fn key(n: u64) -> Key {

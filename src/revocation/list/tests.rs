@@ -118,7 +118,7 @@ fn the_filter_grows_with_the_list_and_misses_nothing() {
         list = list.apply(&delta(&list, round + 2, &changes)).unwrap();
     }
     assert_eq!(list.len(), 5600);
-    assert!(list.filter_capacity() >= 4200, "{}", list.filter_capacity());
+    assert!(list.base.filter.capacity() >= 4200, "{}", list.base.filter.capacity());
     assert!((0..5600).all(|n| list.find(key(n)) == Found::Rows(always())));
 }
 

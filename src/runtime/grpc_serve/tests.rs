@@ -12,6 +12,8 @@ use super::*;
 use crate::runtime::dial;
 use crate::runtime::listen::{self, Address};
 
+const DRAIN: Duration = Duration::from_secs(5);
+
 /// A server with nothing but its health, and the folder of its socket.
 struct Served {
     folder: tempfile::TempDir,
@@ -23,7 +25,7 @@ impl Served {
         let folder = tempfile::tempdir().unwrap();
         let listener = listen::bind(&Address::Unix(folder.path().join("s.sock")), 0o600).unwrap();
         let routes = described(Routes::default(), &[], &[]);
-        let serving = serve(listener, Transport::Plain(None), routes, 16, CancellationToken::new());
+        let serving = serve(listener, Transport::Plain(None), routes, 16, CancellationToken::new(), DRAIN);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { serving.await.unwrap() });
         Self { folder, _tasks: tasks }
@@ -96,7 +98,7 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
     let Address::Tcp(address) = *listener.address() else { panic!("not TCP") };
     let routes = Routes::new(tonic_health::server::health_reporter().1);
     let mut server = JoinSet::new();
-    server.spawn(serve(listener, Transport::Plain(None), routes, 1, CancellationToken::new()));
+    server.spawn(serve(listener, Transport::Plain(None), routes, 1, CancellationToken::new(), DRAIN));
     let mut first = TcpStream::connect(address).await.unwrap();
     say(&mut first, HELLO).await;
     assert!(heard(&mut first).await > 0);
@@ -112,4 +114,22 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
     }
     drop(first);
     assert!(heard(&mut second).await > 0);
+}
+
+#[tokio::test]
+async fn a_stream_without_an_end_is_cut_off_when_the_time_to_drain_is_over() {
+    let listener = listen::bind(&"127.0.0.1:0".parse().unwrap(), 0).unwrap();
+    let uri = format!("http://{}", listener.address());
+    let routes = Routes::new(tonic_health::server::health_reporter().1);
+    let (mut server, shutdown) = (JoinSet::new(), CancellationToken::new());
+    server.spawn(serve(listener, Transport::Plain(None), routes, 1, shutdown.clone(), DRAIN));
+    let mut health = HealthClient::new(dial::channel(&uri, None, |endpoint| endpoint).unwrap());
+    let mut watched = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert!(watched.message().await.unwrap().is_some());
+    tokio::time::pause();
+    let asked = tokio::time::Instant::now();
+    shutdown.cancel();
+    let ended = tokio::time::timeout(DRAIN * 2, server.join_next()).await;
+    ended.expect("in time").unwrap().unwrap().unwrap();
+    assert!(asked.elapsed() >= DRAIN && asked.elapsed() < DRAIN * 2, "{:?}", asked.elapsed());
 }

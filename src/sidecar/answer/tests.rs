@@ -6,7 +6,7 @@ use crate::sidecar::outcome::Why;
 use crate::token::rejection::Rejection;
 
 fn outcome(verdict: Verdict) -> Outcome {
-    Outcome { verdict, reason: verdict.code(), ..Outcome::bad_policy() }
+    Outcome { reason: verdict.code(), ..Outcome::unasked(verdict, Decision::Deny) }
 }
 
 /// The status with the challenge.

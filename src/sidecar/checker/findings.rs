@@ -99,3 +99,42 @@ pub(super) fn conclude(
         _ => Conclusion::new(verdict, Decision::Deny, false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::revocation::row::RowKind;
+    use crate::revocation::verdict::Doubt;
+    use crate::token::rejection::Rejection;
+
+    const REVOKED: Verdict = Verdict::Revoked(RowKind::Issued);
+
+    fn check(note: impl FnOnce(&mut Findings), token: TokenPolicy) {
+        let mut findings = Findings::default();
+        note(&mut findings);
+        let policy = RoutePolicy { token, ..RoutePolicy::default() };
+        let concluded = conclude(&findings, Verdict::Active, &policy, Removal::Possible);
+        assert_eq!(concluded, Conclusion::new(REVOKED, Decision::Deny, false), "{findings:?} {token:?}");
+    }
+
+    /// Invariant 19: for each (state, policy, hit) the decision is the table's.
+    #[test]
+    fn a_hit_denies_whatever_else_was_found() {
+        let hit = |findings: &mut Findings| findings.refuse(Force::Enforced, REVOKED);
+        for token in [TokenPolicy::Required, TokenPolicy::Optional] {
+            check(hit, token);
+            for doubt in [Doubt::Stale, Doubt::Expired, Doubt::NeverFresh, Doubt::Corrupt] {
+                for force in [Force::Enforced, Force::Shadow] {
+                    let doubted = |findings: &mut Findings| findings.doubt(force, Why::List(doubt));
+                    check(|findings| (doubted(findings), hit(findings)).0, token);
+                    check(|findings| (hit(findings), doubted(findings)).0, token);
+                }
+            }
+            let rejected = |findings: &mut Findings| {
+                findings.refuse(Force::Enforced, Verdict::Rejected(Rejection::Expired));
+            };
+            check(|findings| (rejected(findings), hit(findings)).0, token);
+            check(|findings| (hit(findings), rejected(findings)).0, token);
+        }
+    }
+}

@@ -5,7 +5,6 @@ use crate::revocation::key::{HashKey, ValueRef};
 use crate::revocation::list::{Found, RevocationList};
 use crate::revocation::row::{RowKind, TokenTimes};
 use crate::revocation::selector::BuiltIn;
-use crate::revocation::time::UnixSeconds;
 use crate::sidecar::outcome::{Effort, Verdict, Why};
 use crate::token::list_config::IssuerConfig;
 use crate::token::selection::{Selected, SelectionError, opaque_keys, select};
@@ -81,7 +80,7 @@ impl Check<'_> {
         keys: impl Fn(&HashKey) -> Result<Vec<Selected<'k>>, SelectionError>,
     ) -> Result<Option<Hit<'k>>, SelectionError> {
         let view = list.asked.view;
-        let skew = clock_skew_seconds(list.issuer, times);
+        let skew = list.issuer.clock_skew_of(times);
         let mut computed: Option<(HashKey, Vec<Selected<'k>>)> = None;
         for held in view.list.iter().chain(&view.denials) {
             let keys = match computed.take() {
@@ -123,14 +122,4 @@ fn hit_in<'k>(
 fn by_key(issuer: &IssuerConfig, name: &str, hash_key: &HashKey) -> Selected<'static> {
     let key = hash_key.built_in_key(&issuer.issuer, BuiltIn::Key, Some(ValueRef::String(name)));
     Selected { selector: BuiltIn::Key.name(), key }
-}
-
-/// The largest clock skew in force since the token's issue, and since its session began: what a cutoff has denied
-/// must not pass because the skew was lowered.
-fn clock_skew_seconds(issuer: &IssuerConfig, times: TokenTimes) -> u64 {
-    let Some(first) = [times.issued, times.session_started].into_iter().flatten().min() else {
-        return issuer.maxima.clock_skew_seconds;
-    };
-    let ever = issuer.largest_since(UnixSeconds::MIN).clock_skew_seconds;
-    issuer.largest_since(first.floor().saturating_sub(ever)).clock_skew_seconds
 }

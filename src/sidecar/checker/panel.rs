@@ -7,7 +7,7 @@ use crate::distribution::view::ListView;
 use crate::revocation::freshness::{Bounds, Freshness, Knowledge, freshness};
 use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;
-use crate::revocation::verdict::{Assurance, Doubt, ListVerdict, judge};
+use crate::revocation::verdict::{Assurance, Doubt, vouch};
 use crate::revocation::version::{Revisions, Version};
 use crate::sidecar::outcome::Why;
 use crate::sidecar::request::Request;
@@ -156,13 +156,11 @@ impl<'a> Asked<'a> {
         // caller that was told "enforced" is not sent away until the next proof.
         let reached = view.proven.into_iter().chain(view.list.as_ref().map(|list| list.version()));
         let reached: Vec<Version> = reached.collect();
-        let behind = request.min_version.filter(|min| !reached.iter().any(|at| min.is_reached_by(*at)));
-        let standing = match (judge(freshness, bounds.policy, None), behind) {
-            (ListVerdict::Unknown(doubt), _) => Err(Why::List(doubt)),
-            (_, Some(_)) => Err(Why::BehindMinVersion),
-            (ListVerdict::Vouched(assurance), None) => Ok(assurance),
-            // No hit was given, so none is found; if it were, it would not vouch.
-            (ListVerdict::Revoked(_), None) => Err(Why::List(Doubt::Corrupt)),
+        let behind = request.min_version.filter(|min| !reached.iter().any(|at| min.reached_by(at)));
+        let standing = match (vouch(freshness, bounds.policy), behind) {
+            (Err(doubt), _) => Err(Why::List(doubt)),
+            (Ok(_), Some(_)) => Err(Why::BehindMinVersion),
+            (Ok(assurance), None) => Ok(assurance),
         };
         let force = match config.map(|config| config.enforcement) {
             // A declaration from the disk, which has no generation, may be as old as the disk: what it says is good

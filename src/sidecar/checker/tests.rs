@@ -8,8 +8,8 @@ use crate::revocation::row::RowKind;
 use crate::revocation::selector::Selection;
 use crate::revocation::time::UnixSeconds;
 use crate::revocation::verdict::Doubt;
-use crate::revocation::version::{Epoch, Revisions, Version};
-use crate::sidecar::request::{MinVersion, UpstreamClaims};
+use crate::revocation::version::{Epoch, Revisions, ToldVersion, Version};
+use crate::sidecar::request::UpstreamClaims;
 use crate::sidecar::test_support::*;
 use crate::token::keys::{Jwk, VerifyingKey};
 use crate::token::list_config::{
@@ -85,7 +85,7 @@ fn age_and_version_are_the_worst_of_all_lists() {
 fn every_list_must_be_complete_up_to_the_version_asked_for() {
     let token = token();
     let ask = |views: &[ListView], min: &str| {
-        let min_version = Some(min.parse::<MinVersion>().unwrap());
+        let min_version = Some(min.parse::<ToldVersion>().unwrap());
         let request =
             Request { min_version, ..Request::new(Credential::Token { token: &token, source: "" }) };
         short(&check(&arcs(views), &request, NOW))

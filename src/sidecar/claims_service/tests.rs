@@ -26,6 +26,17 @@ async fn what_can_not_be_claims_is_refused() {
 }
 
 #[tokio::test]
+async fn others_on_the_core_have_their_turn_between_two_questions_of_a_batch() {
+    let service = ClaimsService::new(checker(&[shop(&[])]).0);
+    let requests = vec![v1::CheckClaimsRequest::default(); 3];
+    let mut batch = service.check_claims_batch(granted(v1::CheckClaimsBatchRequest { requests }));
+    for question in 0..3 {
+        assert!(futures::poll!(&mut batch).is_pending(), "after question {question}");
+    }
+    assert_eq!(batch.await.unwrap().into_inner().responses.len(), 3);
+}
+
+#[tokio::test]
 async fn a_batch_is_answered_in_order() {
     let one = |claims: String| v1::CheckClaimsRequest {
         claims: claims.into(),

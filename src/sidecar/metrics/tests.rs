@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::revocation::selector::Selection;
 use crate::runtime::clock::ManualClock;
@@ -11,7 +13,8 @@ fn samples(metrics: &Metrics, views: &[ListView], name: &str) -> Vec<String> {
     let names: Vec<_> = views.iter().map(|view| view.name.clone()).collect();
     let published = Views::new(&names);
     views.iter().enumerate().for_each(|(index, view)| published.publish(index, view.clone()));
-    let exposition = metrics.exposition(published, Arc::new(ManualClock::new(NOW)));
+    let gate = Gate::new(1024, Duration::from_secs(5));
+    let exposition = metrics.exposition(published, Arc::new(ManualClock::new(NOW)), gate);
     let text = exposition.encode(Format::Prometheus).unwrap();
     text.lines().filter(|line| line.starts_with(name)).map(ToOwned::to_owned).collect()
 }

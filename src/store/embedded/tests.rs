@@ -1,8 +1,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 
 use super::*;
 use crate::api::compile::tests::document;
-use crate::revocation::time::Moment;
+use crate::revocation::time::{Moment, UnixSeconds};
 use crate::runtime::clock::ManualClock;
 use crate::runtime::random::SeededRandom;
 use crate::store::contract::{lift, list, new, revoke, store_contract, subject};
@@ -80,7 +84,7 @@ async fn at_the_limit_the_new_revocation_is_refused() {
     let store = EmbeddedStore::open(folder.path(), environment).unwrap();
     store.put_list(document()).await.unwrap();
     let (alice, bob) = (revoke(&store, "alice").await, revoke(&store, "bob").await);
-    let refused = store.append(Entry::Revoke(Box::new(new(subject("carol"))))).await;
+    let refused = store.append(NewStep::Revoke(Box::new(new(subject("carol"))))).await;
     assert_eq!(refused, Err(StoreError::Full { limit: 2 }));
     assert_eq!(store.fetch().await.unwrap().revocations, [alice.clone(), bob]);
     store.append(lift(&alice)).await.unwrap();
@@ -191,14 +195,26 @@ async fn a_later_format_is_refused() {
     assert!(matches!(error, OpenError::Format { found: 9, known: 1, .. }), "{error}");
 }
 
-/// A disk that can be filled: a file of the real kind can't be made to fail on demand.
-#[derive(Debug)]
+/// A disk that can be filled, and be slow: a file of the real kind can't be made to on demand.
+#[derive(Clone, Debug)]
 struct Disk {
-    inner: redb::backends::InMemoryBackend,
+    inner: Arc<redb::backends::InMemoryBackend>,
     full: Arc<AtomicBool>,
+    hangs: Arc<AtomicBool>,
 }
 
 impl Disk {
+    fn new() -> Self {
+        Self { inner: Arc::default(), full: Arc::default(), hangs: Arc::default() }
+    }
+
+    async fn store(&self) -> EmbeddedStore {
+        let database = Database::builder().create_with_backend(self.clone()).unwrap();
+        let store = EmbeddedStore::start(database, environment()).unwrap();
+        store.put_list(document()).await.unwrap();
+        store
+    }
+
     fn check(&self) -> std::io::Result<()> {
         if self.full.load(Ordering::SeqCst) { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
@@ -216,6 +232,9 @@ impl redb::StorageBackend for Disk {
         self.inner.set_len(len)
     }
     fn sync_data(&self) -> std::io::Result<()> {
+        while self.hangs.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
         self.check()?;
         self.inner.sync_data()
     }
@@ -228,17 +247,57 @@ impl redb::StorageBackend for Disk {
 /// Invariant 12: a write that failed acknowledges and proves nothing.
 #[tokio::test]
 async fn on_a_full_disk_nothing_is_acknowledged_and_nothing_is_shown_to_followers() {
-    let full = Arc::new(AtomicBool::new(false));
-    let disk = Disk { inner: redb::backends::InMemoryBackend::new(), full: Arc::clone(&full) };
-    let database = Database::builder().create_with_backend(disk).unwrap();
-    let store = EmbeddedStore::start(database, environment()).unwrap();
-    store.put_list(document()).await.unwrap();
+    let disk = Disk::new();
+    let store = disk.store().await;
     let alice = revoke(&store, "alice").await;
     let mut follow = store.follow(alice.version).await.unwrap();
-    full.store(true, Ordering::SeqCst);
-    let refused = store.append(Entry::Revoke(Box::new(new(subject("bob"))))).await;
+    disk.full.store(true, Ordering::SeqCst);
+    let refused = store.append(NewStep::Revoke(Box::new(new(subject("bob"))))).await;
     assert!(matches!(refused, Err(StoreError::Failed { .. })), "{refused:?}");
     assert!(matches!(store.beat(Beat { replica: 1, nonce: 1 }).await, Err(StoreError::Failed { .. })));
     assert!(matches!(follow.next().await, Err(FollowError::Failed { .. })));
     assert_eq!(alice.list, list());
+}
+
+/// A burst of callers is told to try again; what makes sidecars fresh is not.
+#[tokio::test]
+async fn a_heartbeat_waits_for_a_place_where_other_calls_are_told_to_try_again() {
+    let disk = Disk::new();
+    let store = disk.store().await;
+    disk.hangs.store(true, Ordering::SeqCst);
+    let mut taken = FuturesUnordered::new();
+    // The writer takes some before it hangs in its commit.
+    let busy = async {
+        loop {
+            let mut call = store.append(NewStep::Expire { ids: Vec::new(), horizon: UnixSeconds::MIN });
+            match futures::poll!(&mut call) {
+                Poll::Ready(refused) => return refused,
+                Poll::Pending => taken.push(call),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(busy.await, Err(StoreError::Busy));
+    let mut beat = store.beat(Beat { replica: 1, nonce: 1 });
+    let mut epoch = store.start_epoch(store.version());
+    assert_eq!((futures::poll!(&mut beat), futures::poll!(&mut epoch)), (Poll::Pending, Poll::Pending));
+    disk.hangs.store(false, Ordering::SeqCst);
+    beat.await.unwrap();
+    epoch.await.unwrap();
+    while let Some(appended) = taken.next().await {
+        appended.unwrap();
+    }
+}
+
+/// Invariant 2: a folder that was made just now is lost in a crash if nobody has synced the one above it.
+#[test]
+fn every_folder_that_gets_a_new_name_is_synced() {
+    let root = tempfile::tempdir().unwrap();
+    let (deep, above) = (root.path().join("a/b"), root.path().join("a"));
+    let expected = vec![deep.clone(), above, root.path().to_owned()];
+    assert_eq!(folders_with_new_names(&deep), expected);
+    assert_eq!(folders_with_new_names(root.path()), [root.path()]);
+    assert_eq!(folders_with_new_names(Path::new("not-there")), [Path::new("not-there"), Path::new(".")]);
+    prepare(&deep, &deep.join(FILE_NAME)).unwrap();
+    assert_eq!(folders_with_new_names(&deep), [deep.as_path()]);
 }

@@ -11,7 +11,7 @@ use crate::revocation::names::{ListName, RecordId};
 use crate::revocation::time::UnixSeconds;
 use crate::revocation::version::{Epoch, Version};
 use crate::runtime::random::bytes;
-use crate::store::{Appended, Beat, Entry, NewRevocation, Revocation, StoreError, StoredList, written};
+use crate::store::{Appended, Beat, NewRevocation, NewStep, Revocation, StoreError, StoredList, written};
 
 use super::tables::{TableError, Writing};
 use super::{Environment, PutListError, failed, version};
@@ -21,7 +21,7 @@ const MAX_GROUP: usize = 256;
 
 /// A call with the place for its answer.
 pub(super) enum Request {
-    Append { entry: Entry, reply: oneshot::Sender<Result<Appended, StoreError>> },
+    Append { step: NewStep, reply: oneshot::Sender<Result<Appended, StoreError>> },
     Beat { beat: Beat, reply: oneshot::Sender<Result<Version, StoreError>> },
     StartEpoch { above: Version, reply: oneshot::Sender<Result<(), StoreError>> },
     PutList { document: Box<ListDocument>, reply: oneshot::Sender<Result<(), PutListError>> },
@@ -94,8 +94,8 @@ impl Writer {
         answers: &mut Vec<Answer>,
     ) -> Result<(), TableError> {
         match request {
-            Request::Append { entry, reply } => {
-                let outcome = self.append(writing, entry)?;
+            Request::Append { step, reply } => {
+                let outcome = self.append(writing, step)?;
                 answers.push(after_commit(reply, outcome));
             }
             Request::Beat { beat, reply } => {
@@ -121,14 +121,14 @@ impl Writer {
     fn append(
         &self,
         writing: &mut Writing<'_>,
-        entry: Entry,
+        step: NewStep,
     ) -> Result<Result<Appended, StoreError>, TableError> {
-        let revocation = match entry {
-            Entry::Revoke(new) => match self.revoke(writing, *new)? {
+        let revocation = match step {
+            NewStep::Revoke(new) => match self.revoke(writing, *new)? {
                 Ok(revocation) => Some(revocation),
                 Err(refusal) => return Ok(Err(refusal)),
             },
-            Entry::Lift { list, name, id } => {
+            NewStep::Lift { list, name, id } => {
                 let found = writing.named(&list, &name)?.filter(|found| found.list == list);
                 let Some(found) = found.filter(|found| id.is_none_or(|id| id == found.id)) else {
                     return Ok(Err(StoreError::NotFound { list, name }));
@@ -136,7 +136,7 @@ impl Writer {
                 writing.remove(&found)?;
                 Some(found)
             }
-            Entry::Expire { ids, horizon } => {
+            NewStep::Expire { ids, horizon } => {
                 writing.raise_horizon(horizon)?;
                 for id in ids {
                     if let Some(found) = writing.record(id)? {

@@ -101,12 +101,12 @@ impl CallError {
 
 impl From<CallError> for StoreError {
     fn from(error: CallError) -> Self {
-        match error {
-            CallError::Refused(status) if matches!(status.code, 400 | 403 | 422) => {
-                Self::Refused { why: status.message }
-            }
-            error => Self::Unavailable { why: error.to_string() },
+        if let CallError::Refused(status) = &error
+            && matches!(status.code, 400 | 403 | 422)
+        {
+            return Self::Refused { why: status.message.clone() };
         }
+        Self::Unavailable { why: error.to_string() }
     }
 }
 

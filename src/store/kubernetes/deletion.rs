@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -13,6 +14,8 @@ use kube::api::Api;
 
 use super::call::{CallError, timed};
 
+/// How many namespaces are looked at at a time.
+const PARALLEL_LOOKS: usize = 16;
 const DEFINITION: &str = "revocations.rescind.dev";
 
 /// What became of the namespaces of deleted objects.
@@ -38,13 +41,13 @@ pub(super) async fn definition(client: &Client) -> Result<Option<String>, CallEr
 
 /// Looks at namespaces, each as of now.
 pub(super) async fn look(client: &Client, namespaces: HashSet<String>) -> Result<Explained, CallError> {
-    let mut explained = Explained::default();
-    for name in namespaces {
-        if let Some(uid) = namespace(client, &name).await? {
-            explained.alive.insert(name, uid);
-        }
-    }
-    Ok(explained)
+    let looks = namespaces.into_iter().map(|name| async move {
+        let uid = namespace(client, &name).await?;
+        Ok::<_, CallError>(uid.map(|uid| (name, uid)))
+    });
+    let looked: Vec<Option<(String, String)>> =
+        stream::iter(looks).buffer_unordered(PARALLEL_LOOKS).try_collect().await?;
+    Ok(Explained { alive: looked.into_iter().flatten().collect() })
 }
 
 /// Returns the UID of a namespace; none if it is not there, or about to go.

@@ -2,6 +2,7 @@
 //! a write that was late can't land over a newer one.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
@@ -48,14 +49,13 @@ impl Heartbeats {
     /// Writes a pulse; returns its revision.
     pub(super) async fn beat(&mut self, api: &Api<Object>, beat: Beat) -> Result<u64, PulseError> {
         let nonce = format!("{:032x}", beat.nonce);
-        if !self.pulses.contains_key(&beat.replica) {
-            let object = ensure(api, HeartbeatKind::Pulse, beat.replica).await?;
-            let nonces = status(&object).heartbeat.and_then(|heartbeat| heartbeat.nonce).into_iter();
-            let pulse = Pulse { metadata: object.metadata, nonces: nonces.collect() };
-            self.pulses.insert(beat.replica, pulse);
-        }
-        let Some(pulse) = self.pulses.get_mut(&beat.replica) else {
-            return Err(CallError::TimedOut.into());
+        let pulse = match self.pulses.entry(beat.replica) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let object = ensure(api, HeartbeatKind::Pulse, beat.replica).await?;
+                let nonces = status(&object).heartbeat.and_then(|heartbeat| heartbeat.nonce).into_iter();
+                unknown.insert(Pulse { metadata: object.metadata, nonces: nonces.collect() })
+            }
         };
         let status = json!({ "heartbeat": { "nonce": nonce } });
         match patch_status(api, &pulse.metadata, status).await {

@@ -6,10 +6,12 @@
 use std::collections::HashSet;
 
 use kube::Client;
+use kube::api::Api;
 
 use crate::revocation::names::RecordId;
 use crate::revocation::record::Cutoff;
 use crate::revocation::version::Epoch;
+use crate::store::written::generated_name;
 use crate::store::{Revocation, StoreError};
 
 use super::Shared;
@@ -86,27 +88,29 @@ impl Shared {
         let Ok(revocation) = &lost.read else { return Ok(Outcome::Kept) };
         let again = with_its_cutoff(revocation);
         let api = self.api_in(lost.list.namespace());
-        let created = append::create(&api, &again).await;
-        match created {
-            Ok(_) => Ok(Outcome::Written),
-            Err(error) if error.is_conflict() => {
-                let found = timed(api.get(&again.name)).await?;
-                let epoch = Epoch { counter: 0, id: 0 };
-                let same = match object::read(&found, epoch, &self.own) {
-                    Says::Live(found) => found.list == again.list && found.spec == again.spec,
-                    _ => false,
-                };
-                if same {
-                    return Ok(Outcome::Written);
+        // Its own name may be another's by now.
+        for name in [again.name.clone(), generated_name(again.id)] {
+            let again = Revocation { name, ..again.clone() };
+            match append::create(&api, &again).await {
+                Ok(_) => return Ok(Outcome::Written),
+                Err(error) if error.is_conflict() => {
+                    if self.says_the_same(&api, &again).await? {
+                        return Ok(Outcome::Written);
+                    }
                 }
-                // Another bears the name now.
-                let name = crate::store::written::generated_name(again.id);
-                append::create(&api, &Revocation { name, ..again }).await.map(|_| Outcome::Written)
+                // Its namespace is gone: perhaps it comes back, and its list with it.
+                Err(error) if error.is_not_found() || error.is_terminating() => return Ok(Outcome::Kept),
+                Err(error) => return Err(error),
             }
-            // Its namespace is gone: perhaps it comes back, and its list with it.
-            Err(error) if error.is_not_found() || error.is_terminating() => Ok(Outcome::Kept),
-            Err(error) => Err(error),
         }
+        Ok(Outcome::Kept)
+    }
+
+    /// Another replica may have been faster.
+    async fn says_the_same(&self, api: &Api<Object>, again: &Revocation) -> Result<bool, CallError> {
+        let found = timed(api.get(&again.name)).await?;
+        let says = object::read(&found, again.version.epoch, &self.own);
+        Ok(matches!(says, Says::Live(found) if found.list == again.list && found.spec == again.spec))
     }
 }
 

@@ -98,7 +98,8 @@ impl Mirror {
         let before = std::mem::take(&mut self.revocations);
         let reports = std::mem::take(&mut self.reports);
         if self.epoch != Some(epoch) {
-            self.since = begun(epoch, now);
+            // Of one that begins before our eyes, nobody else's clock has to be asked.
+            self.since = if self.epoch.is_none() { begun(epoch, now) } else { now };
         }
         (self.epoch, self.revision) = (Some(epoch), revision);
         for object in objects {
@@ -202,3 +203,6 @@ impl MirroredReport {
         self.objects.values().map(|metadata| metadata.resource_version.as_ref()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

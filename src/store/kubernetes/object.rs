@@ -171,3 +171,6 @@ pub(super) fn created(object: &Object) -> Option<UnixSeconds> {
 pub(super) const fn version(epoch: Epoch, revision: u64) -> Version {
     Version { epoch, revisions: Revisions { revocations: revision, segments: 0 } }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

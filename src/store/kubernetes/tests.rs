@@ -5,9 +5,11 @@ use tokio::sync::MutexGuard;
 
 use super::*;
 use crate::api::compile::tests::document;
-use crate::store::What;
-use crate::store::contract::{lift, list, revoke, store_contract};
+use crate::store::contract::store_contract;
 use control_plane::ControlPlane;
+
+mod following;
+mod heartbeats;
 
 #[path = "../../../tests/support/control_plane.rs"]
 mod control_plane;
@@ -15,14 +17,14 @@ mod control_plane;
 /// The store is about everything in the cluster, so tests have it in turn.
 static CLUSTER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-fn kubectl(arguments: &[&str]) -> String {
+pub(crate) fn kubectl(arguments: &[&str]) -> String {
     let output = ControlPlane::shared().kubectl(arguments);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
     text
 }
 
-fn apply(yaml: &str) {
+pub(crate) fn apply(yaml: &str) {
     let plane = ControlPlane::shared();
     let output = plane.kubectl_with(plane.kubeconfig(), &["apply", "--server-side", "-f", "-"], yaml);
     assert!(output.status.success(), "{yaml}: {}", String::from_utf8_lossy(&output.stderr));
@@ -58,7 +60,12 @@ async fn config() -> Config {
 }
 
 async fn open() -> KubernetesStore {
-    KubernetesStore::open(config().await, DEFAULT_NAMESPACE, Environment::of_machine()).await.unwrap()
+    open_in(DEFAULT_NAMESPACE).await
+}
+
+/// Opens the store of controllers in a namespace, which has to be there.
+pub(crate) async fn open_in(namespace: &str) -> KubernetesStore {
+    KubernetesStore::open(config().await, namespace, Environment::of_machine()).await.unwrap()
 }
 
 /// A store that nothing was revoked in.
@@ -70,11 +77,6 @@ async fn empty() -> (MutexGuard<'static, ()>, Arc<dyn Store>) {
 mod contract {
     use super::*;
     store_contract!(empty());
-}
-
-async fn next(follow: &mut Box<dyn Follow>) -> Result<What, FollowError> {
-    let next = tokio::time::timeout(Duration::from_secs(20), follow.next()).await.unwrap();
-    next.map(|event| event.what)
 }
 
 /// Invariant 20: the epoch is begun by compare-and-swap.
@@ -89,7 +91,8 @@ async fn two_replicas_agree_on_the_history() {
     let mut seen = seen;
     seen.revisions.revocations += 1_000_000;
     let (one_done, two_done) = tokio::join!(one.start_epoch(seen), two.start_epoch(seen));
-    (one_done.unwrap(), two_done.unwrap());
+    one_done.unwrap();
+    two_done.unwrap();
     let (a, b) = tokio::join!(one.fetch(), two.fetch());
     let next = a.unwrap().version;
     assert_eq!(next.epoch, b.unwrap().version.epoch);

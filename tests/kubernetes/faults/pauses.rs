@@ -69,7 +69,8 @@ async fn sidecars_of_a_hung_controller_move_to_the_other_and_stay_fresh() {
     // Long enough for a move on a machine that is busy with other tests.
     lab.declare_with_bound("shop", BOUND * 2);
     for _ in 0..2 {
-        lab.add_controller(&lab.plane.kubeconfig().to_owned()).await;
+        let kubeconfig = lab.plane.kubeconfig().to_owned();
+        lab.add_controller(&kubeconfig).await;
     }
     lab.add_sidecar(&[0, 1], LIST).await;
     lab.add_sidecar(&[1, 0], LIST).await;

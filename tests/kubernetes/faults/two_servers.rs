@@ -18,7 +18,8 @@ async fn start() -> (Lab, Relay) {
     let other = tokio::task::block_in_place(|| lab.plane.add_api_server());
     let relay = Relay::start(other.url()).await;
     lab.servers.push(other);
-    lab.add_controller(&lab.plane.kubeconfig().to_owned()).await;
+    let kubeconfig = lab.plane.kubeconfig().to_owned();
+    lab.add_controller(&kubeconfig).await;
     lab.add_controller(&lab.plane.kubeconfig_at(&relay.url())).await;
     lab.add_sidecar(&[0, 1], LIST).await;
     lab.add_sidecar(&[1, 0], LIST).await;

@@ -6,8 +6,9 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::*;
+use crate::api::revocation::ListReport;
 use crate::revocation::selector::Selection;
-use crate::store::{Appended, Entry};
+use crate::store::{Appended, NewStep};
 
 /// What is wrong with the store.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,11 +19,13 @@ pub(super) enum Fault {
     /// Writes succeed; whoever follows the log now is never delivered anything again.
     FollowersDead,
     BeatsRefused,
+    BeatsBusy,
     /// They are written, and the answer does not come for now.
     BeatsUnanswered,
     /// They come back with a version from before the fetch.
     BeatsOfThePast,
     BeatsFail,
+    ReportsRefused,
     FetchHangs,
     /// A fetch answers what was true earlier, and nothing is delivered; beats are refused, so that the replica
     /// fetches.
@@ -41,16 +44,47 @@ pub(super) struct Faulty {
     fault: watch::Sender<Fault>,
     pub(super) beats: AtomicU64,
     pub(super) fetches: AtomicU64,
+    /// What was written while reports are kept, in this order; none if they are not.
+    reports: Mutex<Option<Vec<Write>>>,
+}
+
+/// A write of a store that keeps reports.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Write {
+    Report(Vec<ListReport>),
+    Beat,
 }
 
 impl Faulty {
     pub(super) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
         let (fault, _) = watch::channel(Fault::None);
-        Arc::new(Self { inner, fault, beats: AtomicU64::new(0), fetches: AtomicU64::new(0) })
+        Arc::new(Self {
+            inner,
+            fault,
+            beats: AtomicU64::new(0),
+            fetches: AtomicU64::new(0),
+            reports: Mutex::default(),
+        })
     }
 
     pub(super) fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
+    }
+
+    /// Keeps reports from now on, as a store does that several processes share.
+    pub(super) fn keep_reports(&self) {
+        *self.reports.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// Returns what was written since it was asked last.
+    pub(super) fn written(&self) -> Vec<Write> {
+        self.reports.lock().unwrap().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn note(&self, write: Write) {
+        if let Some(written) = &mut *self.reports.lock().unwrap() {
+            written.push(write);
+        }
     }
 
     fn is(&self, fault: &Fault) -> bool {
@@ -79,8 +113,8 @@ async fn passed(mut fault: watch::Receiver<Fault>, what: impl Fn(&Fault) -> bool
 }
 
 impl Store for Faulty {
-    fn append(&self, entry: Entry) -> BoxFuture<'_, Result<Appended, StoreError>> {
-        Box::pin(held(self.inner.append(entry)))
+    fn append(&self, step: NewStep) -> BoxFuture<'_, Result<Appended, StoreError>> {
+        Box::pin(held(self.inner.append(step)))
     }
 
     fn follow(&self, from: Version) -> BoxFuture<'_, Result<Box<dyn Follow>, FollowError>> {
@@ -128,11 +162,15 @@ impl Store for Faulty {
         let fault = self.fault.borrow().clone();
         Box::pin(async move {
             if matches!(fault, Fault::BeatsRefused | Fault::Stale(_)) {
+                return Err(StoreError::Unavailable { why: "the disk is away".to_owned() });
+            }
+            if fault == Fault::BeatsBusy {
                 return Err(StoreError::Busy);
             }
             if fault == Fault::BeatsFail {
                 return Err(StoreError::Failed { why: "the disk is gone".to_owned() });
             }
+            self.note(Write::Beat);
             let mut version = held(self.inner.beat(beat)).await?;
             passed(self.fault.subscribe(), |fault| *fault == Fault::BeatsUnanswered).await;
             if fault == Fault::BeatsOfThePast {
@@ -142,8 +180,18 @@ impl Store for Faulty {
         })
     }
 
+    fn report(&self, _replica: u64, lists: Vec<ListReport>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.note(Write::Report(lists));
+        let refused = self.is(&Fault::ReportsRefused);
+        Box::pin(async move { if refused { Err(StoreError::Busy) } else { Ok(()) } })
+    }
+
+    fn keeps_reports(&self) -> bool {
+        self.reports.lock().unwrap().is_some()
+    }
+
     fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.start_epoch(above)
+        Box::pin(held(self.inner.start_epoch(above)))
     }
 
     fn seal_key(&self) -> SealKey {

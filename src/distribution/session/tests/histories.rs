@@ -7,6 +7,12 @@ use crate::revocation::record::Record;
 use crate::revocation::row::Rows;
 use crate::revocation::state::Step;
 
+/// What a process leaves on the disk for the next.
+fn denials_only(view: ListView) -> ListView {
+    let denials = view.list.into_iter().chain(view.denials).collect();
+    ListView { list: None, denials, knowledge: Knowledge::NeverProven, proven: None, ..view }
+}
+
 /// What is on the disk never makes fresh, and is given up once its own history is proven again.
 #[test]
 fn what_an_earlier_process_left_is_good_for_denials_until_the_first_proof() {

@@ -59,9 +59,10 @@ async fn a_controller_behind_a_bad_network_vouches_for_nothing_and_its_sidecars_
     }
 }
 
-/// Creates revocations without a pause until something has happened, and some more; returns their names.
-async fn burst(lab: &Lab, prefix: &str, has_happened: impl Fn() -> bool) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+/// Creates revocations and lifts old ones without a pause until something has happened, and some more; returns the
+/// names of the new ones.
+async fn burst(lab: &Lab, prefix: &str, old: &[String], has_happened: impl Fn() -> bool) -> Vec<String> {
+    let (mut names, mut old) = (Vec::new(), old.iter());
     let mut batches_left = 4;
     let begun = Instant::now();
     while batches_left > 0 {
@@ -70,9 +71,25 @@ async fn burst(lab: &Lab, prefix: &str, has_happened: impl Fn() -> bool) -> Vec<
         let manifests = batch.iter().map(|name| revocation(name, &json!({"subject": name})));
         lab.create(manifests.collect()).await;
         names.extend(batch);
+        for name in old.by_ref().take(5) {
+            lab.lift(name).await;
+        }
         batches_left -= u32::from(has_happened());
     }
+    for name in old {
+        lab.lift(name).await;
+    }
     names
+}
+
+/// Waits until sidecars refuse, and let pass, whom they should.
+async fn until_known(lab: &Lab, revoked: &[String], lifted: &[String]) {
+    for name in revoked {
+        lab.until_all(&lab.token(name), 401).await;
+    }
+    for name in lifted {
+        lab.until_all(&lab.token(name), 200).await;
+    }
 }
 
 /// Invariant 3: what is created while a watch is opened again, or everything is listed anew, is not lost.
@@ -80,29 +97,29 @@ async fn burst(lab: &Lab, prefix: &str, has_happened: impl Fn() -> bool) -> Vec<
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relist_in_the_middle_of_a_burst_loses_nothing() {
     let (lab, relay) = start().await;
+    let old = burst(&lab, "old", &[], || true).await;
+    for name in &old {
+        lab.until(name, "Enforced", "True").await;
+    }
     let relists = || lab.controllers[1].log().matches("fetching everything anew").count();
     let since = relists();
-    let cut_and_join = async {
+    let cut_and_mend = async {
         relay.set(Mode::Cut);
         tokio::time::sleep(BOUND / 10).await;
         relay.set(Mode::Pass);
     };
     let (begun, cut) = (Instant::now(), BOUND / 5);
-    let ((), mut names) = tokio::join!(cut_and_join, burst(&lab, "cut", || begun.elapsed() > cut));
-    for name in &names {
-        lab.until_all(&lab.token(name), 401).await;
-    }
+    let ((), names) = tokio::join!(cut_and_mend, burst(&lab, "cut", &old, || begun.elapsed() > cut));
+    until_known(&lab, &names, &old).await;
     assert_eq!(relists(), since, "a watch that was cut is opened where it ended:\n{}", lab.logs());
 
     // A server that starts anew has no history to resume from.
     lab.servers[0].kill();
     lab.servers[0].begin();
-    names.extend(burst(&lab, "relist", || relists() > since).await);
-    for name in &names {
-        lab.until_all(&lab.token(name), 401).await;
-    }
+    let new = burst(&lab, "relist", &names, || relists() > since).await;
+    until_known(&lab, &new, &names).await;
     lab.until_fresh().await;
-    for name in [&names[0], &names[names.len() - 1]] {
+    for name in [&new[0], &new[new.len() - 1]] {
         lab.until(name, "Enforced", "True").await;
     }
 }

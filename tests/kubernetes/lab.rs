@@ -28,6 +28,10 @@ pub(crate) const WINDOW: Duration = Duration::from_millis(5005);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// The namespace of the lists. Its name is before that of the controllers: what goes away with its kind goes first.
 pub(crate) const NAMESPACE: &str = "apps";
+/// The controllers' ServiceAccount, and the groups that every such account is in.
+const ACCOUNT: &str = "system:serviceaccount:rescind-system:rescind-controller";
+const ACCOUNT_GROUPS: [&str; 3] =
+    ["system:serviceaccounts", "system:serviceaccounts:rescind-system", "system:authenticated"];
 /// The list that sidecars follow unless told otherwise.
 pub(crate) const LIST: &str = "apps/shop";
 
@@ -107,9 +111,11 @@ impl Lab {
             folder: tempfile::Builder::new().prefix("rescind-").tempdir().unwrap(),
         };
         lab.define();
-        for namespace in ["rescind-system", NAMESPACE] {
-            lab.kubectl(&["create", "namespace", namespace]);
+        for manifest in ["namespace.yaml", "rbac.yaml"] {
+            let manifest = in_project(&format!("examples/kubernetes/{manifest}"));
+            lab.kubectl(&["apply", "--filename", &manifest]);
         }
+        lab.kubectl(&["create", "namespace", NAMESPACE]);
         lab.declare("shop");
         lab
     }
@@ -119,7 +125,8 @@ impl Lab {
     pub(crate) async fn start(controllers: usize, sidecars: usize) -> Self {
         let mut lab = Self::new().await;
         for _ in 0..controllers {
-            let kubeconfig = lab.plane.kubeconfig().to_owned();
+            // With the permissions of the examples, and no more.
+            let kubeconfig = lab.plane.kubeconfig_as(ACCOUNT, &ACCOUNT_GROUPS);
             lab.add_controller(&kubeconfig).await;
         }
         let all: Vec<usize> = (0..controllers).collect();

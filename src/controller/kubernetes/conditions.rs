@@ -201,4 +201,4 @@ fn expired(writer: &Writer<'_>) -> Vec<Condition> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -352,3 +352,69 @@ fn is_left_over(mirrored: &MirroredRevocation, now: UnixSeconds) -> bool {
     });
     mirrored.expired && ours && since.is_some_and(|since| now >= since.saturating_add(KEPT_SECONDS))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::api::revocation::ListReport;
+    use crate::api::target::write_time;
+    use crate::api::token_revocation_list::{Condition, ConditionStatus};
+    use crate::controller::kubernetes::conditions::tests::mirrored;
+    use crate::distribution::pump::moment;
+    use crate::store::contract::subject;
+
+    fn at(seconds: u64) -> UnixSeconds {
+        UnixSeconds::new(seconds).unwrap()
+    }
+
+    /// An object that has expired at 1000, with these labels.
+    fn expired(labels: &[(&str, &str)]) -> MirroredRevocation {
+        let mut object = mirrored(subject("alice"));
+        object.expired = true;
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        object.metadata.labels = Some(labels.collect());
+        object.status.conditions = vec![Condition {
+            status: ConditionStatus::True,
+            last_transition_time: write_time(at(1000)),
+            ..Condition::unknown("Expired")
+        }];
+        object
+    }
+
+    #[test]
+    fn what_we_made_is_removed_a_day_after_it_has_expired_and_what_others_made_stays() {
+        let ours = expired(&[KubernetesStore::MANAGED]);
+        assert!(!is_left_over(&ours, at(1000 + KEPT_SECONDS - 1)));
+        assert!(is_left_over(&ours, at(1000 + KEPT_SECONDS)));
+        for others in [expired(&[]), expired(&[(KubernetesStore::MANAGED.0, "argocd")])] {
+            assert!(!is_left_over(&others, UnixSeconds::MAX));
+        }
+        let live = MirroredRevocation { expired: false, ..ours };
+        assert!(!is_left_over(&live, UnixSeconds::MAX));
+    }
+
+    fn report(subscribers: i64) -> MirroredReport {
+        let list = ListReport {
+            namespace: "default".to_owned(),
+            name: "shop".to_owned(),
+            subscribers,
+            connected: 0,
+            lowest: None,
+            generation: None,
+        };
+        MirroredReport { lists: vec![list], changed: moment(0), objects: BTreeMap::new() }
+    }
+
+    /// Invariant 1: whom a replica had told to be fresh is counted until it can allow nothing any more.
+    #[test]
+    fn a_replica_is_forgotten_only_when_its_sidecars_can_allow_nothing_any_more() {
+        const WINDOW_NANOS: u64 = 10_000_000_000;
+        assert!(!is_gone(&report(1), WINDOW_NANOS, moment(20)));
+        assert!(is_gone(&report(1), WINDOW_NANOS, moment(21)));
+        // One without sidecars has no reason to write.
+        assert!(!is_gone(&report(0), WINDOW_NANOS, moment(3600)));
+        assert!(is_gone(&report(0), WINDOW_NANOS, moment(3601)));
+    }
+}

@@ -16,7 +16,7 @@ fn at(seconds: u64) -> UnixSeconds {
     UnixSeconds::new(seconds).unwrap()
 }
 
-fn mirrored(spec: RevocationSpec) -> MirroredRevocation {
+pub(in crate::controller::kubernetes) fn mirrored(spec: RevocationSpec) -> MirroredRevocation {
     let version = Version {
         epoch: Epoch { counter: 1, id: 7 },
         // That of a write of the status.

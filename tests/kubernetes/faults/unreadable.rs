@@ -56,7 +56,12 @@ async fn one_object_that_cannot_be_read_stops_its_list_alone_and_says_so() {
         if of(&list, "Ready")["reason"] == "Unreadable" { Ok(()) } else { Err(list.to_string()) }
     })
     .await;
-    assert_eq!(of(&lab.list("other").await.unwrap(), "Ready")["status"], "True");
+    // It may be told a little later: statuses of lists are looked at every few seconds.
+    wait_for("the other list is ready", PATIENCE, async || {
+        let list = lab.list("other").await?;
+        if of(&list, "Ready")["status"] == "True" { Ok(()) } else { Err(list.to_string()) }
+    })
+    .await;
     // Others are served as ever.
     let mut ban = revocation("bob-elsewhere", &json!({"subject": "dave"}));
     ban["spec"]["listName"] = json!("other");

@@ -80,10 +80,8 @@ async fn a_cut_stream_resumes_without_a_snapshot() {
     assert!(metric(&health, "rescind_stream_connections_total").await >= 2.0);
 }
 
-/// Two publishers with listeners of their own over one store.
-#[tokio::test]
-async fn a_sidecar_moves_to_another_replica_and_resumes_there() {
-    let mut lab = Lab::new();
+/// Starts a controller with two replicas, and a sidecar that is fresh by the first and can reach both.
+async fn start_with_two_replicas(lab: &mut Lab) -> [Relay; 2] {
     let other = lab.path("other.sock");
     lab.start_controller(&[&format!("--listen={}", other.display())]).await;
     let relays = [
@@ -95,6 +93,14 @@ async fn a_sidecar_moves_to_another_replica_and_resumes_there() {
     lab.start_sidecar_with(&arguments).await;
     lab.until_fresh().await;
     relays[1].set(Mode::Pass);
+    relays
+}
+
+/// Two publishers with listeners of their own over one store.
+#[tokio::test]
+async fn a_sidecar_moves_to_another_replica_and_resumes_there() {
+    let mut lab = Lab::new();
+    let relays = start_with_two_replicas(&mut lab).await;
     relays[0].set(Mode::Cut);
     let revoked = lab.revoke(Target::Subject("alice".into())).await;
     lab.until_enforced(&revoked.version).await;
@@ -112,17 +118,7 @@ async fn a_sidecar_moves_to_another_replica_and_resumes_there() {
 async fn a_controller_that_hangs_is_left_for_another_before_anything_is_stale() {
     // Longer than a controller is waited for, by more than a move takes; and shorter than the transport's keepalive.
     let mut lab = Lab::declaring(|spec| spec["freshness"]["boundSeconds"] = json!(8));
-    let other = lab.path("other.sock");
-    lab.start_controller(&[&format!("--listen={}", other.display())]).await;
-    let relays = [
-        Relay::start(lab.path("relay-a.sock"), lab.path("stream.sock")),
-        Relay::start(lab.path("relay-b.sock"), other),
-    ];
-    relays[1].set(Mode::Cut);
-    let arguments = lab.sidecar_arguments_to(&[relays[0].uri(), relays[1].uri()]);
-    lab.start_sidecar_with(&arguments).await;
-    lab.until_fresh().await;
-    relays[1].set(Mode::Pass);
+    let relays = start_with_two_replicas(&mut lab).await;
     relays[0].set(Mode::Hang);
     let revoked = lab.revoke(Target::Subject("alice".into())).await;
     let bob = lab.keys.token(&json!({"sub": "bob"}));

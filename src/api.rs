@@ -20,3 +20,5 @@ pub mod window;
 pub const GROUP: &str = "rescind.dev";
 /// The API version of all kinds.
 pub const API_VERSION: &str = "rescind.dev/v1alpha1";
+/// The label, with its value, of objects that this program has made: those it may remove.
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "rescind");

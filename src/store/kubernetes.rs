@@ -385,9 +385,6 @@ impl KubernetesStore {
         self.shared.client()
     }
 
-    /// The label, with its value, of objects that this program has made.
-    pub const MANAGED: (&str, &str) = append::MANAGED;
-
     /// Writes the status of a revocation, if its object is still the one that was observed.
     pub async fn write_status(&self, metadata: &ObjectMeta, status: Value) -> Written {
         let api = self.shared.api_in(metadata.namespace.as_deref().unwrap_or_default());

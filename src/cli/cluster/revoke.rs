@@ -22,8 +22,6 @@ use super::error::Wanted;
 use super::object::view;
 use super::{Cluster, ClusterError, REVOCATIONS};
 
-/// The label by which controllers know that an expired object may be deleted: nobody applies it anew.
-const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "rescind");
 /// What was not answered is sent so many times. The name makes it the same revocation.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -146,7 +144,8 @@ fn object(
     let spec = write(config.name.name(), spec, reason.as_deref(), message.as_deref());
     let mut object = api::Revocation::new(&name, spec);
     object.metadata.namespace = Some(config.name.namespace().to_owned());
-    object.metadata.labels = Some([MANAGED_BY].map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    object.metadata.labels =
+        Some([crate::api::MANAGED_BY].map(|(key, value)| (key.to_owned(), value.to_owned())).into());
     Ok(object)
 }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::MANAGED_BY;
 use crate::api::revocation::RevocationStatus;
 use crate::api::target::read_time;
 use crate::distribution::enforcement::Progress;
@@ -347,7 +348,7 @@ fn is_left_over(mirrored: &MirroredRevocation, now: UnixSeconds) -> bool {
     let expired = mirrored.status.conditions.iter().find(|condition| condition.type_ == "Expired");
     let since = expired.and_then(|condition| read_time(&condition.last_transition_time));
     let ours = mirrored.metadata.labels.as_ref().is_some_and(|labels| {
-        let (key, value) = KubernetesStore::MANAGED;
+        let (key, value) = MANAGED_BY;
         labels.get(key).is_some_and(|found| found == value)
     });
     mirrored.expired && ours && since.is_some_and(|since| now >= since.saturating_add(KEPT_SECONDS))
@@ -385,10 +386,10 @@ mod tests {
 
     #[test]
     fn what_we_made_is_removed_a_day_after_it_has_expired_and_what_others_made_stays() {
-        let ours = expired(&[KubernetesStore::MANAGED]);
+        let ours = expired(&[MANAGED_BY]);
         assert!(!is_left_over(&ours, at(1000 + KEPT_SECONDS - 1)));
         assert!(is_left_over(&ours, at(1000 + KEPT_SECONDS)));
-        for others in [expired(&[]), expired(&[(KubernetesStore::MANAGED.0, "argocd")])] {
+        for others in [expired(&[]), expired(&[(MANAGED_BY.0, "argocd")])] {
             assert!(!is_left_over(&others, UnixSeconds::MAX));
         }
         let live = MirroredRevocation { expired: false, ..ours };

@@ -7,7 +7,7 @@ use kube::api::{Api, DeleteParams, PostParams, Preconditions, WatchParams};
 use kube::core::WatchEvent;
 use serde_json::json;
 
-use crate::api::target;
+use crate::api::{MANAGED_BY, target};
 use crate::revocation::names::{ListName, RecordId};
 use crate::runtime::random::bytes;
 use crate::store::written::{generated_name, reads_back};
@@ -17,9 +17,6 @@ use super::Shared;
 use super::call::{CALL_TIMEOUT, CallError, Object, newest_revision, resource, revision, timed};
 use super::lists;
 use super::object::{self, Says, version};
-
-/// The label of objects that this program has made.
-pub(super) const MANAGED: (&str, &str) = ("app.kubernetes.io/managed-by", "rescind");
 
 /// Creates a revocation.
 pub(super) async fn revoke(shared: &Shared, new: NewRevocation) -> Result<Appended, StoreError> {
@@ -55,7 +52,7 @@ pub(super) async fn create(api: &Api<Object>, revocation: &Revocation) -> Result
     let (reason, message) = (revocation.reason.as_deref(), revocation.message.as_deref());
     let spec = target::write(revocation.list.name(), &revocation.spec, reason, message);
     let mut object = Object::new(&revocation.name, &resource());
-    object.metadata.labels = Some(BTreeMap::from([(MANAGED.0.to_owned(), MANAGED.1.to_owned())]));
+    object.metadata.labels = Some(BTreeMap::from([(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned())]));
     object.data = json!({ "spec": spec });
     timed(api.create(&PostParams::default(), &object)).await
 }

@@ -1,7 +1,7 @@
 //! A way from the tests into a pod: `kubectl port-forward`.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use crate::cluster::Cluster;
 use crate::support::PATIENCE;
@@ -12,6 +12,8 @@ use crate::support::wait::wait_for;
 pub(crate) struct Forward {
     process: Child,
     address: String,
+    // It says more later, and would end if nobody could hear it.
+    _output: BufReader<ChildStdout>,
 }
 
 impl Forward {
@@ -22,9 +24,10 @@ impl Forward {
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         // "Forwarding from 127.0.0.1:39871 -> 8080"
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
         let address = line.split_whitespace().nth(2).unwrap_or_else(|| panic!("kubectl said {line:?}"));
-        Self { address: address.to_owned(), process }
+        Self { address: address.to_owned(), process, _output: output }
     }
 
     /// Shows a token, and returns the answer.

@@ -77,7 +77,7 @@ fn pod() -> Value {
             "securityContext": shop::pod_security(), "enableServiceLinks": false,
             "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 5,
             "initContainers": [controller, own, revoke],
-            "containers": shop::containers(&[run.clone()]),
+            "containers": shop::containers(std::slice::from_ref(&run)),
             "volumes": [
                 shop::volume(),
                 {"name": "run", "emptyDir": {"medium": "Memory"}}, {"name": "data", "emptyDir": {}},

@@ -74,9 +74,9 @@ impl Cluster {
         self.command(&program("kubectl"))
     }
 
-    /// Runs Helm, and returns what it prints.
-    pub(crate) fn helm(&self, arguments: &[&str]) -> String {
-        succeed(self.command(&tool("helm")).args(arguments))
+    /// Runs Helm.
+    pub(crate) fn helm(&self, arguments: &[&str]) -> Output {
+        self.command(&tool("helm")).args(arguments).output().unwrap()
     }
 
     /// Runs our command line.
@@ -109,7 +109,7 @@ impl Cluster {
         let asks: [&[&str]; 3] = [
             &["get", "pods", "--output=wide"],
             &["get", "events", "--sort-by=.lastTimestamp"],
-            &["logs", "--all-containers", "--prefix", "--tail=20", "--selector=rescind-e2e"],
+            &["logs", "--all-containers", "--prefix", "--tail=20", "--selector=!nobody-has-this"],
         ];
         let answers = asks.map(|ask| {
             let output = self

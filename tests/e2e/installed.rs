@@ -9,6 +9,7 @@ use crate::forward::Forward;
 use crate::shop;
 use crate::support::issue::Keys;
 
+const CONTROLLERS: &str = "rescind-system";
 const NAMESPACE: &str = "shop";
 
 /// Steps as README.md has them: install, declare a list, run a workload, revoke, lift.
@@ -43,13 +44,14 @@ async fn a_user_installs_the_chart_and_revokes_a_lost_device() {
 
 fn install(cluster: &Cluster) {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/rescind").display().to_string();
-    let namespace = ["--namespace", "rescind-system", "--create-namespace"];
+    let namespace = ["--namespace", CONTROLLERS, "--create-namespace"];
     let wait = ["--wait", "--timeout", "3m", "--set", "image.pullPolicy=Never"];
-    cluster.helm(&[&["install", "rescind", &chart], &namespace[..], &wait[..]].concat());
+    let installed = cluster.helm(&[&["install", "rescind", &chart], &namespace[..], &wait[..]].concat());
+    assert!(installed.status.success(), "{}\n{}", text(&installed.stderr), cluster.seen(CONTROLLERS));
 }
 
 fn deployment() -> Value {
-    let labels = json!({"rescind-e2e": "shop"});
+    let labels = json!({"app": "shop"});
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": "shop", "namespace": NAMESPACE},

@@ -72,7 +72,7 @@ fn pod() -> Value {
     });
     json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "shop", "namespace": NAMESPACE, "labels": {"rescind-e2e": "shop"}},
+        "metadata": {"name": "shop", "namespace": NAMESPACE},
         "spec": {
             "securityContext": shop::pod_security(), "enableServiceLinks": false,
             "automountServiceAccountToken": false, "terminationGracePeriodSeconds": 5,

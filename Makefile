@@ -1,13 +1,14 @@
-.PHONY: help test tools fmt lint unit doc mutants bench
+.PHONY: help test tools fmt lint unit doc mutants bench images e2e
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: tools fmt lint unit doc ## Run every check and test; what they need is installed first
 
-tools: ## Get what the checks need: proxies, promtool, a foreign gRPC client, cargo-deny, a Kubernetes API server
+tools: ## Get what the checks need: proxies, promtool, a foreign gRPC client, cargo-deny, a Kubernetes cluster
 	scripts/setup-test-tools
 	scripts/setup-control-plane
+	scripts/setup-node
 
 fmt: ## Check the formatting
 	cargo fmt --check
@@ -23,6 +24,12 @@ unit: tools ## Run the tests
 
 doc: ## Build the documentation; warnings fail
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+
+images: ## Build the images in target/images, and check their size (takes twenty minutes, the first time)
+	scripts/images
+
+e2e: tools images ## Run the images of `make images` on a real cluster, the long tests too
+	RESCIND_IMAGES=target/images cargo test --locked --test e2e -- --include-ignored
 
 mutants: ## Remove safety checks one at a time and show that their tests turn red (takes minutes)
 	scripts/mutants

@@ -1,0 +1,19 @@
+//! The images on a real cluster of one node, driven by `kubectl` and Helm as a user drives them.
+//!
+//! Where the machine can't run a node, the tests say so, loudly, and pass; where it can, what is missing is a failure.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what tests share fails by panicking, as the tests do"
+)]
+
+mod cluster;
+mod forward;
+mod installed;
+mod shop;
+mod standalone;
+#[path = "../support/mod.rs"]
+mod support;

@@ -6,8 +6,8 @@ use kube::client::Body;
 use super::*;
 use crate::revocation::time::Moment;
 use crate::runtime::clock::{Clock, ManualClock, SystemClock};
-use crate::store::NewStep;
-use crate::store::contract::revoke;
+use crate::store::contract::{new, revoke, subject};
+use crate::store::{NewRevocation, NewStep};
 
 /// A store whose clock stands still, and whose API server has another one, or none.
 async fn store_where_it_is(clock: Arc<ManualClock>, date: Option<String>) -> KubernetesStore {
@@ -82,4 +82,25 @@ async fn what_is_due_expires_while_the_clocks_agree_well_enough() {
         let _cluster = cluster().await;
         check(|now| Some(date(now, difference)), true).await;
     }
+}
+
+/// Invariant 15: who is to expire was deleted meanwhile, and another bears its name.
+#[tokio::test]
+async fn a_namesake_does_not_expire_in_the_place_of_its_predecessor() {
+    let _cluster = cluster().await;
+    let (store, other) = (open().await, open().await);
+    let ticket = |subject_name: &str| {
+        let named = NewRevocation { name: Some("ticket".to_owned()), ..new(subject(subject_name)) };
+        NewStep::Revoke(Box::new(named))
+    };
+    Store::fetch(&store).await.unwrap();
+    let before = Store::append(&store, ticket("alice")).await.unwrap().revocation.unwrap();
+    Store::fetch(&store).await.unwrap();
+    // This store has not seen that.
+    kubectl(&["delete", "revocation", "-n", "default", "ticket"]);
+    Store::fetch(&other).await.unwrap();
+    let after = Store::append(&other, ticket("bob")).await.unwrap().revocation.unwrap();
+    let horizon = SystemClock.now().wall().floor();
+    Store::append(&store, NewStep::Expire { ids: vec![before.id], horizon }).await.unwrap();
+    assert_eq!(Store::fetch(&other).await.unwrap().revocations, [after]);
 }

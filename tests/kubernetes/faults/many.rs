@@ -10,8 +10,8 @@ const MANY: usize = 10_000;
 /// Of so many, one is looked at.
 const STEP: usize = 97;
 
-/// Invariant 2: all that was acknowledged is there after every controller was killed, in the midst of telling that it
-/// is enforced.
+/// Invariant 2: all that was acknowledged is there after every controller was killed, while the statuses of all were
+/// still to be written.
 /// Invariant 3: a list of many pages loses nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_revocations_deny_and_survive_the_death_of_all_controllers_and_sidecars() {
@@ -27,7 +27,6 @@ async fn ten_thousand_revocations_deny_and_survive_the_death_of_all_controllers_
     for name in looked_at() {
         assert_eq!(lab.ask_all(&lab.token(name)).await, [401, 401], "{name}");
     }
-    lab.until("user-0", "Accepted", "True").await;
     for controller in &mut lab.controllers {
         controller.kill().await;
     }
@@ -43,11 +42,9 @@ async fn ten_thousand_revocations_deny_and_survive_the_death_of_all_controllers_
         assert_eq!(lab.ask_all(&lab.token(name)).await, [401, 401], "{name}");
     }
     lab.revoke("last").await;
-    lab.until("last", "Enforced", "True").await;
     lab.until_all(&lab.token("last"), 401).await;
-    lab.until(&names[MANY - 1], "Enforced", "True").await;
     let all = lab.all().await.unwrap();
     assert_eq!(all.len(), MANY + 1);
-    let wrong = all.iter().find(|object| of(object, "Accepted")["status"] == "False");
-    assert_eq!(wrong, None);
+    let refused = all.iter().find(|object| of(object, "Accepted")["status"] == "False");
+    assert_eq!(refused, None);
 }

@@ -298,7 +298,8 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
-    /// Returns the shortest time from one heartbeat of a replica to the next that is good for the store.
+    /// Returns the shortest time from one heartbeat of a replica to the next that is good for the store. A list with a
+    /// small bound needs them closer together.
     fn round_interval(&self) -> Duration {
         Duration::from_millis(200)
     }

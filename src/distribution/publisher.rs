@@ -303,8 +303,12 @@ impl ListPublisher {
     /// history already, or the one message that says so; none if it needs a snapshot.
     ///
     /// Other replicas may name the state after a change by any later version before the next one: it is the same
-    /// state if its digest is that of the newest change at or below it.
+    /// state if its digest is that of the newest change at or below it. The digest of an empty list is no evidence: it
+    /// is the same under every hash key, and so that of a list which was declared anew since.
     pub fn resume(&self, held: Version, digest: Digest) -> Option<Plan> {
+        if digest == Digest::default() {
+            return None;
+        }
         let below = match self.locate(held) {
             InHistory::Last => Some(self.state.digest()),
             InHistory::Before(index) => self.history.get(index).map(|change| change.from.digest),

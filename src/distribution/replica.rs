@@ -22,6 +22,7 @@ use crate::store::{
 
 use super::hub::{Hub, lock};
 use super::publisher::{ListPublisher, PublishedConfig};
+use proof::Round;
 use rounds::{Done, Finished, Next, Rounds};
 
 mod proof;
@@ -192,7 +193,7 @@ impl Replica {
     }
 
     async fn follow(&self, follow: &mut Box<dyn Follow>) -> Again {
-        let mut rounds = Rounds::new(self.hub.news.borrow().proven, self.store.round_interval());
+        let mut rounds = Rounds::new(self.hub.news.borrow().proven);
         let mut acknowledged = self.hub.sessions().changes();
         loop {
             let wanted = self.hub.pings() > rounds.proven();
@@ -240,7 +241,15 @@ impl Replica {
     /// Whoever has pinged is counted in a report that is taken after this, and in the log before the heartbeat.
     fn start(&self, rounds: &mut Rounds) {
         let (beat, serial, seen) = (self.beat(), self.hub.pings(), self.hub.news.borrow().complete);
-        rounds.start(beat, serial, seen, self.prove(beat));
+        let interval = rounds::interval(self.store.round_interval(), self.smallest_bound());
+        rounds.start(Round::start(beat, serial, seen), interval, self.prove(beat));
+    }
+
+    /// Returns the smallest bound that a published list declares.
+    fn smallest_bound(&self) -> Option<Duration> {
+        let lists = self.hub.lists.read().unwrap_or_else(PoisonError::into_inner);
+        let bounds = lists.values().map(|publisher| lock(publisher).config().bounds.bound_seconds);
+        bounds.min().map(|seconds| Duration::from_secs(seconds.into()))
     }
 
     /// Takes what a proven round has read, then lets the streams answer its pings.

@@ -8,6 +8,7 @@ use crate::proto::v1;
 use crate::proto::v1::publisher_message::Message as Out;
 use crate::proto::v1::subscriber_message::Message as In;
 use crate::revocation::digest::Digest;
+use crate::revocation::key::HashKey;
 use crate::revocation::names::{ListName, NameError};
 use crate::revocation::version::Version;
 use crate::store::SealKey;
@@ -122,7 +123,8 @@ struct Following {
     /// What was proven to it last: with its position it holds all up to here.
     proven: Option<Version>,
     acknowledged: Option<Version>,
-    generation: Option<u64>,
+    /// The declaration that was sent: its generation, and the key of the hashes that came with it.
+    declared: Option<(u64, HashKey)>,
     nacks: u32,
     /// How many declarations it refused; a snapshot that it takes does not make up for them.
     config_nacks: u32,
@@ -234,7 +236,7 @@ impl Subscriber {
             position: None,
             proven: None,
             acknowledged: None,
-            generation: None,
+            declared: None,
             nacks: 0,
             config_nacks: 0,
             behind: Behind::No,
@@ -278,12 +280,7 @@ impl Subscriber {
         if following.nacks.max(following.config_nacks) >= MAX_NACKS {
             return Err(ProtocolError::Refused { detail });
         }
-        let seen = [following.position.take(), following.proven.take(), following.floor];
-        following.floor = seen.into_iter().flatten().reduce(|a, b| if b > a { b } else { a });
-        following.acknowledged = None;
-        following.proven = None;
-        following.held = None;
-        following.generation = None;
+        following.start_over();
         Ok(Reaction::Refused { list: following.list.clone(), detail })
     }
 
@@ -365,6 +362,13 @@ impl Following {
         self.held.map(|(version, _)| version).into_iter().chain(self.floor)
     }
 
+    /// Forgets what was sent: the sidecar gets all of it again, and nothing below what it may have.
+    fn start_over(&mut self) {
+        let seen = [self.position.take(), self.proven.take(), self.floor];
+        self.floor = seen.into_iter().flatten().reduce(|a, b| if b > a { b } else { a });
+        (self.acknowledged, self.held, self.declared) = (None, None, None);
+    }
+
     /// Adds what leads to the last change; returns where the list stands if the sidecar will stand there too. A
     /// replica below what the sidecar may hold has nothing for it.
     fn catch_up(
@@ -373,6 +377,11 @@ impl Following {
         proven: u64,
         frames: &mut Vec<Frame>,
     ) -> Option<Standing> {
+        let declared = (publisher.config().generation, *publisher.state().hash_key());
+        // Declared anew it counts its generations from one again, and versions that were sent are of another list.
+        if self.declared.is_some_and(|(_, hash_key)| hash_key != declared.1) {
+            self.start_over();
+        }
         if self.position.is_none() {
             let complete = publisher.standing().complete;
             let reached =
@@ -385,8 +394,8 @@ impl Following {
                 self.resume(publisher, version, digest, frames);
             }
         }
-        if self.generation != Some(publisher.config().generation) {
-            self.generation = Some(publisher.config().generation);
+        if self.declared != Some(declared) {
+            self.declared = Some(declared);
             frames
                 .push(Frame::Shared { reference: self.reference, message: publisher.config().frame.clone() });
         }

@@ -47,7 +47,8 @@ mod object;
 
 /// The namespace of the controllers, unless told otherwise.
 pub const DEFAULT_NAMESPACE: &str = "rescind-system";
-/// Each round of proof writes an object; more than one a second would push out the history that watches resume from.
+/// Each round of proof writes an object; more than one a second push out the history that watches resume from. Where a
+/// list has a small bound, that is the price.
 const ROUND_INTERVAL: Duration = Duration::from_secs(1);
 /// How often everything is listed again because it changed while it was put together.
 const MAX_FETCH_ATTEMPTS: u32 = 5;
@@ -345,12 +346,23 @@ impl KubernetesStore {
     pub async fn open(config: Config, namespace: &str, environment: Environment) -> Result<Self, OpenError> {
         let client = call::connect(&config).map_err(StoreError::from)?;
         let seal_key = keys::seal_key(&client, namespace, &*environment.random).await;
+        let seal_key = SealKey::new(&seal_key.map_err(StoreError::from)?);
+        Ok(Self::over(client, config, namespace, seal_key, environment))
+    }
+
+    fn over(
+        client: Client,
+        config: Config,
+        namespace: &str,
+        seal_key: SealKey,
+        environment: Environment,
+    ) -> Self {
         let shared = Shared {
             config,
             client: ArcSwap::from_pointee(client),
             own: namespace.to_owned(),
             environment,
-            seal_key: SealKey::new(&seal_key.map_err(StoreError::from)?),
+            seal_key,
             epoch: Mutex::default(),
             mirror: Mutex::default(),
             changes: watch::Sender::new(0),
@@ -359,7 +371,7 @@ impl KubernetesStore {
             seen_lists: Seen::default(),
             declared: Mutex::default(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
     /// Lends what the watch has shown.

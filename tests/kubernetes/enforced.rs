@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cluster::in_project;
-use crate::lab::{BOUND, Lab, NAMESPACE, PATIENCE, list, of, revocation};
+use crate::lab::{BOUND, Lab, NAMESPACE, PATIENCE, RELAXED_BOUND, list, of, revocation};
 use crate::support::http1::{Ask, ask_unix};
 use crate::support::issue::now;
 use crate::support::program::Program;
@@ -28,7 +28,10 @@ fn check_applied(object: &Value, subject: &str, sidecars: u64) {
         (Some(sidecars), Some(sidecars))
     );
     assert_eq!(counts["away"], 0);
-    assert!(u128::from(counts["elapsedMilliseconds"].as_u64().unwrap()) < BOUND.as_millis(), "{object}");
+    assert!(
+        u128::from(counts["elapsedMilliseconds"].as_u64().unwrap()) < RELAXED_BOUND.as_millis(),
+        "{object}"
+    );
     assert_eq!(status["target"], format!("subject {subject}"));
     // Tokens of the second of creation are refused, and those of one second of skew.
     let created = time(&object["metadata"]["creationTimestamp"]);
@@ -48,13 +51,13 @@ fn text(seconds: u64) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_is_enforced_says_so_and_is_lifted_by_its_deletion() {
-    let lab = Lab::start(2, 2).await;
+    let lab = Lab::start_with_bound(2, 2, RELAXED_BOUND).await;
     let (alice, bob) = (lab.token("alice"), lab.token("bob"));
-    assert_eq!(lab.ask_all(&alice).await, [200, 200]);
+    lab.until_all(&alice, 200).await;
     lab.kubectl_with(&["create", "-f", "-"], &revocation("ticket-4711", &json!({"subject": "alice"})));
     lab.kubectl(&[&["wait", "revocation/ticket-4711"], &WAIT[..]].concat());
     assert_eq!(lab.ask_all(&alice).await, [401, 401]);
-    assert_eq!(lab.ask_all(&bob).await, [200, 200]);
+    lab.until_all(&bob, 200).await;
     check_applied(&lab.get("ticket-4711").await.unwrap(), "alice", 2);
 
     // What has no effect harms no other.
@@ -102,15 +105,15 @@ async fn what_was_not_declared_takes_effect_when_it_is() {
     for name in [no_list, no_selector] {
         lab.until(name, "Accepted", "False").await;
     }
-    assert_eq!(lab.ask(0, &bob).await, Ok(200));
+    lab.until_answer(0, &bob, 200).await;
     lab.declare("nowhere");
     lab.until(no_list, "Accepted", "True").await;
     let mut list = list("shop", &lab.keys);
     list["spec"]["selectors"] = json!([{"name": "subject-on-client", "claims": ["sub", "client_id"]}]);
     lab.apply(&list);
     lab.until(no_selector, "Enforced", "True").await;
-    assert_eq!(lab.ask(0, &bob).await, Ok(401));
-    assert_eq!(lab.ask(0, &lab.token("carol")).await, Ok(200));
+    lab.until_answer(0, &bob, 401).await;
+    lab.until_answer(0, &lab.token("carol"), 200).await;
 }
 
 /// With stock `kubectl` and the example as it is.
@@ -145,15 +148,18 @@ async fn behind_envoy_a_revocation_refuses_and_its_deletion_lets_pass() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_sidecar_delays_enforced_until_the_bound() {
     let lab = Lab::start(1, 2).await;
-    lab.sidecars[1].pause();
     let alice = lab.token("alice");
-    let begun = tokio::time::Instant::now();
+    let proven = wait_for("the other vouches", PATIENCE, async || lab.proven(1, &alice).await).await;
+    lab.sidecars[1].pause();
     lab.revoke("alice").await;
     let object = lab.until("alice", "Enforced", "True").await;
-    assert!(begun.elapsed() > BOUND / 2, "after {:?}: {object}", begun.elapsed());
+    assert!(proven.elapsed() > BOUND, "after {:?}: {object}", proven.elapsed());
+    // On a machine that is slow enough it is taken for gone before.
     let counts = &object["status"]["enforcement"];
-    assert!(counts["applied"].as_u64() < counts["subscribers"].as_u64(), "{object}");
-    assert_eq!(of(&object, "Enforced")["reason"], "BoundIsOver", "{object}");
+    let has_ended = counts["subscribers"] == 1;
+    assert!(has_ended || counts["applied"].as_u64() < counts["subscribers"].as_u64(), "{object}");
+    let expected = if has_ended { "AllApplied" } else { "BoundIsOver" };
+    assert_eq!(of(&object, "Enforced")["reason"], expected, "{object}");
     lab.sidecars[1].resume();
     // What it knew is too old, and so nobody passes before it knows more.
     assert_ne!(lab.ask(1, &alice).await, Ok(200));
@@ -165,7 +171,8 @@ async fn a_frozen_sidecar_delays_enforced_until_the_bound() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ban_ends_when_its_author_said_unless_the_end_has_grown() {
     let lab = Lab::start(1, 1).await;
-    let (short, long) = (text(now() + 10), text(now() + 900));
+    let (ends, long) = (now() + 10, text(now() + 900));
+    let short = text(ends);
     let ban = |subject: &str| {
         let mut ban = revocation(subject, &json!({"subject": subject}));
         ban["spec"]["cutoff"] = json!("Always");
@@ -173,13 +180,19 @@ async fn a_ban_ends_when_its_author_said_unless_the_end_has_grown() {
         ban
     };
     lab.create(vec![ban("alice"), ban("bob")]).await;
-    for subject in ["alice", "bob"] {
-        let object = lab.until(subject, "Enforced", "True").await;
-        assert_eq!(object["status"]["expiresAt"], json!(short), "{object}");
-        assert_eq!(lab.ask(0, &lab.token(subject)).await, Ok(401));
-    }
-    let patch = format!("--patch={}", json!({"spec": {"expiresAt": long}}));
-    lab.kubectl(&["patch", "revocation", "bob", "--type=merge", &patch, "--namespace", NAMESPACE]);
+    let path = format!("/apis/rescind.dev/v1alpha1/namespaces/{NAMESPACE}/revocations/bob");
+    lab.request("PATCH", &path, &json!({"spec": {"expiresAt": long}})).await.unwrap();
+    let object = wait_for("it is enforced, or over", PATIENCE, async || {
+        let object = lab.get("alice").await?;
+        let is_so = ["Enforced", "Expired"].iter().any(|name| of(&object, name)["status"] == "True");
+        if is_so { Ok(object) } else { Err(object.to_string()) }
+    })
+    .await;
+    assert_eq!(object["status"]["expiresAt"], json!(short), "{object}");
+    let answer = lab.ask(0, &lab.token("alice")).await;
+    // Only as long as it lasts, and that may be over already where all is slow.
+    assert!(now() >= ends || answer != Ok(200), "{answer:?}\n{}", lab.logs());
+    lab.until_answer(0, &lab.token("bob"), 401).await;
     wait_for("the status is about the new end", PATIENCE, async || {
         let object = lab.get("bob").await?;
         let generations =

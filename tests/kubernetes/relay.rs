@@ -17,7 +17,8 @@ const WATCH_AFTER: Duration = Duration::from_millis(400);
 pub(crate) enum Mode {
     /// Bytes pass.
     Pass,
-    /// Calls are answered, and watches deliver nothing: they are late for as long as this lasts.
+    /// Calls are answered, and watches deliver nothing: they are late for as long as this lasts. What is opened
+    /// meanwhile counts as a watch.
     HoldWatches,
     /// Connections stay open, and nothing passes: what a lost network looks like.
     Hang,
@@ -29,6 +30,7 @@ pub(crate) enum Mode {
 pub(crate) struct Relay {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
+    open: watch::Receiver<usize>,
     _tasks: JoinSet<()>,
 }
 
@@ -39,9 +41,10 @@ impl Relay {
         let address = listener.local_addr().unwrap();
         let target: SocketAddr = url.trim_start_matches("https://").parse().unwrap();
         let (mode, seen) = watch::channel(Mode::Pass);
+        let (count, open) = watch::channel(0);
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, target, seen));
-        Self { address, mode, _tasks: tasks }
+        tasks.spawn(accept(listener, target, seen, count));
+        Self { address, mode, open, _tasks: tasks }
     }
 
     /// Returns the URL at which it stands for the server.
@@ -53,12 +56,29 @@ impl Relay {
     pub(crate) fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
+
+    /// Closes every connection that is open; whoever connects afterwards gets through.
+    pub(crate) async fn cut_once(&self) {
+        self.set(Mode::Cut);
+        self.open.clone().wait_for(|open| *open == 0).await.unwrap();
+        self.set(Mode::Pass);
+    }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, mode: watch::Receiver<Mode>) {
+async fn accept(
+    listener: TcpListener,
+    target: SocketAddr,
+    mode: watch::Receiver<Mode>,
+    open: watch::Sender<usize>,
+) {
     let mut connections = JoinSet::new();
     while let Ok((near, _)) = listener.accept().await {
-        connections.spawn(relay(near, target, mode.clone()));
+        open.send_modify(|open| *open += 1);
+        let (mode, open) = (mode.clone(), open.clone());
+        connections.spawn(async move {
+            relay(near, target, mode).await;
+            open.send_modify(|open| *open -= 1);
+        });
     }
 }
 
@@ -66,6 +86,8 @@ async fn relay(near: TcpStream, target: SocketAddr, mode: watch::Receiver<Mode>)
     if *mode.borrow() == Mode::Cut {
         return;
     }
+    // Calls go on over the connections that they have; who fetches anew would open all of them again.
+    let is_watch = *mode.borrow() == Mode::HoldWatches;
     let Ok(far) = TcpStream::connect(target).await else { return };
     let (near_read, near_write) = near.into_split();
     let (far_read, far_write) = far.into_split();
@@ -74,7 +96,7 @@ async fn relay(near: TcpStream, target: SocketAddr, mode: watch::Receiver<Mode>)
     let mut cut = mode.clone();
     tokio::select! {
         () = up(near_read, far_write, mode.clone(), asked) => {}
-        () = down(far_read, near_write, mode, last_asked) => {}
+        () = down(far_read, near_write, mode, last_asked, is_watch) => {}
         _ = cut.wait_for(|mode| *mode == Mode::Cut) => {}
     }
 }
@@ -100,9 +122,9 @@ async fn down(
     mut to: impl AsyncWriteExt + Unpin,
     mut mode: watch::Receiver<Mode>,
     last_asked: watch::Receiver<Instant>,
+    mut is_watch: bool,
 ) {
     let mut buffer = vec![0; 16 * 1024];
-    let mut is_watch = false;
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         is_watch |= last_asked.borrow().elapsed() > WATCH_AFTER;
         let passes = |mode: &Mode| *mode == Mode::Pass || (*mode == Mode::HoldWatches && !is_watch);

@@ -67,6 +67,11 @@ impl ControlPlane {
         Self::start_with(Durability::Synced)
     }
 
+    /// The same, for what writes much and pulls no plug: what etcd has acknowledged is with the system alone.
+    pub(crate) fn start_unsynced() -> Self {
+        Self::start_with(Durability::Unsynced)
+    }
+
     /// Returns the control plane that all tests of the process share: each takes a namespace of its own, and none
     /// stops a server.
     pub(crate) fn shared() -> &'static Self {

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
 use crate::revocation::version::Version;
-use crate::store::{Beat, Event, StoreError, StoredList};
+use crate::store::{Event, StoreError, StoredList};
 
 use super::proof::{Outcome, Round};
 
@@ -16,6 +16,18 @@ use super::proof::{Outcome, Round};
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// After so many rounds without a proof, everything is fetched anew.
 const MAX_MISSED: u32 = 3;
+
+/// A bound has room for so many rounds: then one that is late, or fails, takes nobody out of it.
+const ROUNDS_PER_BOUND: u32 = 8;
+/// However small a bound is, rounds are no closer together than this unless the store says so.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Returns the pause from the start of a round to that of the next: as long as is good for the store, or shorter where
+/// a list has a bound that needs it.
+pub(super) fn interval(good_for_store: Duration, smallest_bound: Option<Duration>) -> Duration {
+    let needed = smallest_bound.map_or(good_for_store, |bound| bound / ROUNDS_PER_BOUND);
+    good_for_store.min(needed.max(SHORTEST_INTERVAL))
+}
 
 /// What is being written.
 pub(super) type Work = BoxFuture<'static, Result<Done, StoreError>>;
@@ -52,7 +64,6 @@ pub(super) enum Finished {
 
 /// The rounds of one replica.
 pub(super) struct Rounds {
-    interval: Duration,
     round: Option<Round>,
     work: Option<Work>,
     next_start: Instant,
@@ -65,18 +76,9 @@ pub(super) struct Rounds {
 
 impl Rounds {
     /// Starts without a round. `proven` is the number of pings that were answered before.
-    pub(super) fn new(proven: u64, interval: Duration) -> Self {
+    pub(super) fn new(proven: u64) -> Self {
         let now = Instant::now();
-        Self {
-            interval,
-            round: None,
-            work: None,
-            next_start: now,
-            deadline: now,
-            missed: 0,
-            busy_since: None,
-            proven,
-        }
+        Self { round: None, work: None, next_start: now, deadline: now, missed: 0, busy_since: None, proven }
     }
 
     /// Returns how many pings may be answered.
@@ -111,11 +113,11 @@ impl Rounds {
         next
     }
 
-    /// Begins a round for all pings up to `serial`. `seen` is the highest version seen.
-    pub(super) fn start(&mut self, beat: Beat, serial: u64, seen: Option<Version>, work: Work) {
+    /// Begins a round; the next one begins no sooner than `interval` later.
+    pub(super) fn start(&mut self, round: Round, interval: Duration, work: Work) {
         let now = Instant::now();
-        (self.next_start, self.deadline) = (now + self.interval, now + TIMEOUT);
-        self.round = Some(Round::start(beat, serial, seen));
+        (self.next_start, self.deadline) = (now + interval, now + TIMEOUT);
+        self.round = Some(round);
         self.work = Some(work);
     }
 
@@ -188,5 +190,26 @@ async fn written(work: &mut Option<Work>) -> Result<Done, StoreError> {
     match work {
         Some(work) => work.await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_are_as_far_apart_as_is_good_for_the_store_unless_a_bound_needs_more_of_them() {
+        let check = |good_for_store: u64, bound_seconds: Option<u64>, expected: u64| {
+            let bound = bound_seconds.map(Duration::from_secs);
+            let interval = interval(Duration::from_millis(good_for_store), bound);
+            assert_eq!(interval, Duration::from_millis(expected), "{bound:?}");
+        };
+        for (bound, expected) in [(3600, 1000), (15, 1000), (8, 1000), (5, 625), (3, 375), (2, 250), (1, 250)]
+        {
+            check(1000, Some(bound), expected);
+        }
+        check(1000, None, 1000);
+        check(200, Some(2), 200);
+        check(200, Some(15), 200);
     }
 }

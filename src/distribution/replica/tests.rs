@@ -123,6 +123,29 @@ async fn without_pings_there_are_no_rounds() {
         .await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn rounds_come_closer_together_when_a_list_declares_a_small_bound() {
+    let bench = bench().await;
+    *bench.store.interval.lock().unwrap() = Duration::from_secs(1);
+    let one_more = async || {
+        bench.proof().await;
+        let started = tokio::time::Instant::now();
+        bench.proof().await;
+        started.elapsed()
+    };
+    bench
+        .run(async {
+            assert_eq!(one_more().await, Duration::from_secs(1));
+            let mut changed = document();
+            changed.spec.freshness.bound_seconds = 3;
+            bench.embedded.put_list(changed).await.unwrap();
+            // The round that reads it has begun under the one before.
+            bench.proof().await;
+            assert_eq!(one_more().await, Duration::from_millis(375));
+        })
+        .await;
+}
+
 /// Invariant 1: what was acknowledged before the ping is in the state that the proof is about.
 #[tokio::test(start_paused = true)]
 async fn a_proof_covers_all_that_was_acknowledged_before_the_ping() {

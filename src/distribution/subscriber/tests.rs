@@ -53,6 +53,13 @@ fn ping(nonce: u8, acknowledged: Vec<v1::Ack>) -> In {
     In::Ping(v1::Ping { nonce: Bytes::from(vec![nonce; 16]), acknowledged })
 }
 
+/// A state with one row.
+fn with(n: u8) -> State {
+    let mut state = State::new(HASH_KEY);
+    state.apply(put(n));
+    state
+}
+
 /// A stream of a sidecar that follows list 1.
 fn following(subscribe: v1::Subscribe, highest: Option<v1::Version>) -> Subscriber {
     let mut subscriber = Subscriber::new(seal_key());
@@ -264,7 +271,7 @@ fn a_version_under_a_foreign_seal_counts_for_nothing() {
 
 #[test]
 fn behind_is_said_once_and_only_after_a_round_that_began_after_the_subscription() {
-    let mut list = publisher(State::new(HASH_KEY), 3);
+    let mut list = publisher(with(7), 3);
     let digest = digest_to_wire(list.state().digest());
     let held = v1::Subscribe { version: Some(sealed(5)), digest, ..subscribe(1) };
     let mut subscriber = following(held, None);
@@ -345,11 +352,11 @@ fn a_list_that_the_replica_does_not_have_is_not_proven_and_holds_up_nothing() {
 /// Invariant 22: a sidecar moves between replicas that have fetched at different times, without a snapshot.
 #[test]
 fn a_sidecar_moves_to_a_replica_that_names_the_same_state_by_an_earlier_version() {
-    let mut late = Replica::fetched(State::new(HASH_KEY), 8);
+    let mut late = Replica::fetched(with(7), 8);
     let mut pump = Pump::new();
     pump.prove(&mut late, moment(1)).unwrap();
     assert_eq!(pump.list().version(), version(8));
-    let mut early = Replica::new();
+    let mut early = Replica::fetched(with(7), 1);
     (0..9).for_each(|_| early.pass());
     pump.connect();
     pump.prove(&mut early, moment(2)).unwrap();

@@ -29,7 +29,7 @@ use super::epoch;
 use super::object::{self, Says, version};
 
 /// A watch has a bookmark a minute.
-const IDLE_LIMIT: Duration = Duration::from_secs(90);
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(90);
 /// The API server ends a watch after this, in seconds.
 const WATCH_SECONDS: u32 = 290;
 /// The pause before a watch is opened again grows up to this.

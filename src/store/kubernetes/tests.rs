@@ -8,8 +8,10 @@ use crate::api::compile::tests::document;
 use crate::store::contract::store_contract;
 use control_plane::ControlPlane;
 
+mod expiring;
 mod following;
 mod heartbeats;
+mod silence;
 
 #[path = "../../../tests/support/control_plane.rs"]
 mod control_plane;

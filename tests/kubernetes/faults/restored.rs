@@ -80,7 +80,7 @@ async fn what_an_older_copy_has_lost_denies_on_and_running_controllers_write_it_
     assert_eq!(of(&again, "Accepted")["status"], "True", "{again}");
     assert_eq!(lab.all().await.unwrap().len(), 302);
     refused.end(&lab).await;
-    assert_eq!(lab.ask_all(&bob).await, [200, 200]);
+    lab.until_all(&bob, 200).await;
     // The copy says that it is revoked, and nobody remembers a lift.
     lab.until_all(&lifted, 401).await;
     // Who knows nothing of the old history learns it from the store.
@@ -114,8 +114,7 @@ async fn an_older_copy_that_new_controllers_find_takes_no_denial_away_from_sidec
     for controller in &mut lab.controllers {
         controller.start().await;
     }
-    lab.until_fresh().await;
-    assert_eq!(lab.ask_all(&bob).await, [200, 200]);
+    lab.until_all(&bob, 200).await;
     assert_eq!(lab.ask_all(&lab.token("later-299")).await, [401, 401]);
     // Nobody knows any more what else was acknowledged since the copy: that is said.
     let told = ["wait", "--for=condition=StoreWentBack", "--timeout=60s", "-n", NAMESPACE, "trl/shop"];

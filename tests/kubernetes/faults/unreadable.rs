@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::lab::{LIST, Lab, NAMESPACE, PATIENCE, of, revocation};
+use crate::lab::{LIST, Lab, NAMESPACE, PATIENCE, RELAXED_BOUND, of, revocation};
 use crate::observation::Observation;
 use crate::support::wait::wait_for;
 
@@ -30,7 +30,7 @@ fn drop_rules(schema: &mut Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_object_that_cannot_be_read_stops_its_list_alone_and_says_so() {
     let mut lab = Lab::start(2, 1).await;
-    lab.declare("other");
+    lab.declare_with_bound("other", RELAXED_BOUND);
     let other = lab.add_sidecar(&[0, 1], "apps/other").await;
     let (alice, bob) = (lab.token("alice"), lab.token("bob"));
     lab.until_answer(other, &bob, 200).await;
@@ -67,7 +67,8 @@ async fn one_object_that_cannot_be_read_stops_its_list_alone_and_says_so() {
     ban["spec"]["listName"] = json!("other");
     lab.create(vec![ban]).await;
     lab.until("bob-elsewhere", "Enforced", "True").await;
-    assert_eq!(lab.ask(other, &lab.token("dave")).await, Ok(401));
+    lab.until_answer(other, &lab.token("dave"), 401).await;
+    fresh.end(&lab).await;
     // A sidecar and controllers that start now are no wiser.
     for number in 0..2 {
         lab.controllers[number].kill().await;
@@ -81,6 +82,6 @@ async fn one_object_that_cannot_be_read_stops_its_list_alone_and_says_so() {
         lab.until_answer(sidecar, &bob, 200).await;
         assert_eq!(lab.ask(sidecar, &alice).await, Ok(401));
     }
+    lab.until_answer(other, &bob, 200).await;
     refused.end(&lab).await;
-    fresh.end(&lab).await;
 }

@@ -44,6 +44,8 @@ pub(super) struct Faulty {
     fault: watch::Sender<Fault>,
     pub(super) beats: AtomicU64,
     pub(super) fetches: AtomicU64,
+    /// The pause between heartbeats that is good for it.
+    pub(super) interval: Mutex<Duration>,
     /// What was written while reports are kept, in this order; none if they are not.
     reports: Mutex<Option<Vec<Write>>>,
 }
@@ -64,6 +66,7 @@ impl Faulty {
             beats: AtomicU64::new(0),
             fetches: AtomicU64::new(0),
             reports: Mutex::default(),
+            interval: Mutex::new(Duration::from_millis(200)),
         })
     }
 
@@ -188,6 +191,10 @@ impl Store for Faulty {
 
     fn keeps_reports(&self) -> bool {
         self.reports.lock().unwrap().is_some()
+    }
+
+    fn round_interval(&self) -> Duration {
+        *self.interval.lock().unwrap()
     }
 
     fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>> {

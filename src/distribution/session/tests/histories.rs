@@ -230,19 +230,50 @@ fn a_list_that_is_deleted_and_declared_anew_is_followed_and_lifts_nothing() {
     assert_eq!([1, 2, 3, 4].map(|n| denies(&pump, n)), [true, true, true, false]);
 }
 
+/// How often the sidecar has refused something in this stream.
+fn refusals(pump: &Pump) -> usize {
+    pump.reactions.iter().filter(|reaction| matches!(reaction, Reaction::Refused { .. })).count()
+}
+
 /// An empty list has the digest of every empty list.
 #[test]
-fn an_empty_list_that_is_declared_anew_is_not_vouched_for_under_its_old_hash_key() {
+fn an_empty_list_that_is_declared_anew_is_not_resumed_under_its_old_hash_key() {
     let (mut pump, mut replica) = (Pump::new(), Replica::new());
     pump.prove(&mut replica, moment(1)).unwrap();
     let hash_key = HashKey::new([5; 16]);
     let mut anew = declared_anew(State::of(hash_key, []), 40);
     pump.connect();
+    pump.settle(&mut anew).unwrap();
+    anew.step(put(3));
     pump.prove(&mut anew, moment(5)).unwrap();
-    assert_ne!(pump.knowledge(), Knowledge::FreshAsOf(moment(5)));
-    pump.prove(&mut anew, moment(6)).unwrap();
-    check_fresh(&pump, &anew, 6);
-    assert_eq!(pump.list().hash_key(), &hash_key);
+    check_fresh(&pump, &anew, 5);
+    assert_eq!((pump.list().hash_key(), refusals(&pump)), (&hash_key, 0));
+}
+
+/// Invariant 21: the stream goes on, and the first thing that it carries of the list is its declaration; also if that
+/// counts from one again, and the version is the one that was sent last.
+#[test]
+fn a_list_that_is_declared_anew_under_a_running_stream_is_sent_whole_and_nothing_is_refused() {
+    let hash_key = HashKey::new([5; 16]);
+    for (rows, above) in [(vec![], 30), (vec![put(3)], 30), (vec![], 0), (vec![put(3)], 0)] {
+        let (mut pump, mut replica) = fresh();
+        replica.step(put(9));
+        pump.settle(&mut replica).unwrap();
+        let mut state = State::of(hash_key, []);
+        for step in rows {
+            state.apply(step);
+        }
+        let mut anew = declared_anew(state, replica.newest + above);
+        (anew.pings, anew.proven) = (replica.pings, replica.proven);
+        assert_eq!(anew.list.config().generation, pump.view().generation);
+        pump.settle(&mut anew).unwrap();
+        anew.step(put(4));
+        pump.prove(&mut anew, moment(5)).unwrap();
+        check_fresh(&pump, &anew, 5);
+        assert_eq!((pump.list().hash_key(), refusals(&pump)), (&hash_key, 0));
+        // What was denied stays so.
+        assert_eq!([1, 2, 4].map(|n| denies(&pump, n)), [true; 3]);
+    }
 }
 
 /// Invariant 21: a store that was made anew counts its declarations from one.

@@ -25,6 +25,10 @@ fn a_mistake_in_the_values_is_refused_with_its_name() {
         "image.pullPolicy=Sometimes",
         "injection.timeoutSeconds=6",
         "injection.failurePolicy=Warn",
+        "injection.logLevel=verbose",
+        "injection.resources.requests.gpu=1",
+        "injection.tokenExpirationSeconds=60",
+        "injection.defaultLists[0]=a/b/c",
         "injection.excludedNamespaces[0]=Legacy",
         "labels.app\\.kubernetes\\.io/name=x",
         "tls.source=vault",
@@ -43,7 +47,12 @@ fn a_mistake_in_the_values_is_refused_with_its_name() {
         let set = format!("--set={mistake}");
         let output =
             helm(None, &["template", "rescind", "charts/rescind", "--namespace=rescind-system", &set]);
-        writeln!(text, "## {mistake}\n{}\n", refused(&output)).unwrap();
+        let said = refused(&output);
+        let (mut causes, head): (Vec<&str>, Vec<&str>) =
+            said.lines().partition(|line| line.trim().starts_with("- "));
+        // Several come in any order.
+        causes.sort_unstable();
+        writeln!(text, "## {mistake}\n{}\n", [head, causes].concat().join("\n")).unwrap();
     }
     insta::assert_snapshot!("refusals", text);
 }

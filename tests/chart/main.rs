@@ -17,4 +17,5 @@ mod dashboard;
 mod helm;
 mod installed;
 mod rendered;
+mod smoke;
 mod values;

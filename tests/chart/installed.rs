@@ -139,6 +139,10 @@ fn it_is_installed_upgraded_uninstalled_and_taken_over() {
     done(&cluster.helm(&["uninstall", "rescind", NAMESPACE]));
     let left = cluster.get(&["revocation", "ticket-4711", NAMESPACE]);
     assert_eq!(left["spec"]["target"]["subject"], "alice");
+    for definition in DEFINITIONS {
+        let goes = cluster.get(&["crd", definition])["metadata"].get("deletionTimestamp").cloned();
+        assert_eq!(goes, None, "{definition}");
+    }
     assert!(!cluster.kubectl(&["get", webhook]).status.success());
     assert!(!cluster.kubectl(&["get", "clusterrole", "rescind-controller"]).status.success());
 
@@ -246,7 +250,7 @@ fn the_webhook_is_asked_about_the_right_pods() {
         assert_eq!(said.contains(asked), wanted, "a pod labelled {label} in {namespace}: {said}");
         // One entry asks, not both.
         let entry =
-            if label == "enabled" { "pod.inject.rescind.dev" } else { "namespace.inject.rescind.dev" };
+            if namespace == "on" { "namespace.injector.rescind.dev" } else { "pod.injector.rescind.dev" };
         assert_eq!(said.contains(entry), wanted, "{said}");
     }
 }

@@ -82,7 +82,7 @@ rescind-controller-tls
 {{- end }}
 {{- end }}
 
-{{- /* Objects of a file that is kept as it is in the repository. Takes root, file, and the names that are wanted,
+{{- /* Objects of a file that is kept as it is in the repository. Takes root, file, and the objects that are left out,
 as Kind/name. */}}
 {{- define "rescind.objects" -}}
 {{- $labels := include "rescind.labels" .root | indent 4 }}
@@ -90,7 +90,7 @@ as Kind/name. */}}
 {{- $text := .root.Files.Get .file | replace "rescind-system" .root.Release.Namespace }}
 {{- range $document := splitList "\n---\n" $text }}
 {{- $object := fromYaml $document }}
-{{- if has (printf "%s/%s" $object.kind $object.metadata.name) $.wanted }}
+{{- if not (has (printf "%s/%s" $object.kind $object.metadata.name) $.without) }}
 ---
 {{ $document | replace "\nmetadata:\n" (printf "\nmetadata:\n  labels:\n%s\n" $labels) | trim }}
 {{ end }}

@@ -1,16 +1,15 @@
-# Images of the controller, of the sidecar and of the command line. They hold one static program each and nothing else: no shell, no libraries.
+# Images of the controller and of the sidecar. They hold one static program each and nothing else: no shell, no libraries.
 #
 # The programs are built before, on a machine with Rust, for the architecture of the image:
 #
 #   target=x86_64-unknown-linux-gnu                  # or aarch64-unknown-linux-gnu
 #   RUSTFLAGS="-C target-feature=+crt-static" \
-#     cargo build --locked --profile dist --target $target --bin rescind-controller --bin rescind-sidecar --bin rescind
+#     cargo build --locked --profile dist --target $target --bin rescind-controller --bin rescind-sidecar
 #
 # (Without --target, the flag would reach build scripts and macros too, which can't be static.) Then, for each image:
 #
 #   docker build --target controller --build-arg TARGET=$target -t rescind-controller .
 #   docker build --target sidecar    --build-arg TARGET=$target -t rescind-sidecar .
-#   docker build --target cli        --build-arg TARGET=$target -t rescind-cli .
 #
 # `buildah bud` takes the same arguments. To make an image for another architecture than the machine's, add --platform.
 #
@@ -39,11 +38,3 @@ COPY --chmod=0555 target/${TARGET}/${PROFILE}/rescind-sidecar /rescind-sidecar
 ENV MALLOC_MMAP_THRESHOLD_=65536
 USER 65532:65532
 ENTRYPOINT ["/rescind-sidecar"]
-
-# What `helm test` runs.
-FROM scratch AS cli
-ARG TARGET
-ARG PROFILE
-COPY --chmod=0555 target/${TARGET}/${PROFILE}/rescind /rescind
-USER 65532:65532
-ENTRYPOINT ["/rescind"]

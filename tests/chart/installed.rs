@@ -161,6 +161,20 @@ fn it_is_installed_upgraded_uninstalled_and_taken_over() {
 }
 
 #[test]
+fn definitions_that_were_applied_by_hand_are_taken_over_on_demand() {
+    let cluster = Cluster::start();
+    let crds = crate::helm::in_project("crds").display().to_string();
+    done(&cluster.kubectl(&["apply", "--server-side", "--filename", &crds]));
+    let refusal = refused(&cluster.install("rescind", &[]));
+    assert!(refusal.contains("invalid ownership metadata"), "{refusal}");
+    done(&cluster.install("rescind", &["--take-ownership"]));
+    for definition in DEFINITIONS {
+        let labels = cluster.get(&["crd", definition])["metadata"]["labels"].clone();
+        assert_eq!(labels["app.kubernetes.io/instance"], "rescind");
+    }
+}
+
+#[test]
 fn the_definitions_go_only_where_that_is_asked_for() {
     let cluster = Cluster::start();
     done(&cluster.install("rescind", &["--set=crds.keep=false"]));

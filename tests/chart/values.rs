@@ -35,6 +35,7 @@ fn a_mistake_in_the_values_is_refused_with_its_name() {
         "tls.source=secret",
         "tls.certManager.issuerRef.nam=x",
         "crds.keep=maybe",
+        "bindAddress=127.0.0.1",
         "policies.statuses=false",
         "quota.namespaces[0]=rescind-system",
         "networkPolicy.adminFrom[0].podSelektor.x=y",

@@ -14,9 +14,14 @@ use crate::support::tools::tool;
 use crate::support::wait::wait_for;
 
 /// Queries without a series while all is well, by a part of their text, and why.
-const EMPTY: [(&str, &str); 2] = [
+const EMPTY: [(&str, &str); 4] = [
     ("rescind_refused_updates_total", "nothing was refused, and a counter is told once it has counted"),
     ("rescind_snapshot_write_failures_total", "every snapshot was written"),
+    (
+        "rescind_serving_certificate_expiry_timestamp_seconds",
+        "the streams are on a Unix socket, without a certificate",
+    ),
+    ("rescind_injections_total", "there is no webhook without a cluster"),
 ];
 
 fn dashboard() -> Value {

@@ -78,7 +78,7 @@ impl Cluster {
 }
 
 fn wait_until(what: &str, mut probe: impl FnMut() -> bool) {
-    let started = std::time::Instant::now();
+    let started = tokio::time::Instant::now();
     while !probe() {
         assert!(started.elapsed() < PATIENCE, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(100));

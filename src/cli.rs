@@ -45,6 +45,7 @@ mod sample;
 mod selector;
 mod server;
 mod session;
+mod smoke;
 mod status;
 mod subject;
 mod table;
@@ -108,6 +109,9 @@ enum Command {
         #[command(flatten)]
         log: LogArgs,
     },
+    /// What helm test runs
+    #[command(hide = true)]
+    Smoke(smoke::Smoke),
     Version(version::Version),
     Completion(completion::Completion),
 }
@@ -161,6 +165,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, Failure
         }
         Command::Controller { args, log } => Ok(process::controller(args, log).map(|()| Exit::Done)?),
         Command::Sidecar { args, log } => Ok(process::sidecar(args, log).map(|()| Exit::Done)?),
+        Command::Smoke(command) => block_on(command.run(context)),
         Command::Version(command) => command.run(context),
         Command::Completion(command) => command.run(context),
     }

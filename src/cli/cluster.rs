@@ -20,6 +20,7 @@ use crate::revocation::names::ListName;
 use crate::token::list_config::ListConfig;
 
 mod client;
+mod declare;
 mod error;
 mod judge;
 mod lift;

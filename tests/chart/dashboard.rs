@@ -1,0 +1,142 @@
+//! The dashboard: a real Prometheus runs every query over the metrics of a real controller and sidecar.
+
+use std::time::Duration;
+
+use rescind::proto::v1::target::Target;
+use serde_json::{Value, json};
+
+use crate::helm::{objects, one, read_chart, render};
+use crate::support::PATIENCE;
+use crate::support::lab::Lab;
+use crate::support::metrics::get;
+use crate::support::program::Program;
+use crate::support::tools::tool;
+use crate::support::wait::wait_for;
+
+/// Queries without a series while all is well, by a part of their text, and why.
+const EMPTY: [(&str, &str); 4] = [
+    ("rescind_refused_updates_total", "nothing was refused, and a counter is told once it has counted"),
+    ("rescind_snapshot_write_failures_total", "every snapshot was written"),
+    (
+        "rescind_serving_certificate_expiry_timestamp_seconds",
+        "the streams are on a Unix socket, without a certificate",
+    ),
+    ("rescind_injections_total", "there is no webhook without a cluster"),
+];
+
+fn dashboard() -> Value {
+    serde_json::from_str(&read_chart("files/dashboard.json")).unwrap()
+}
+
+/// The queries of all panels, as Grafana would send them.
+fn queries() -> Vec<String> {
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let texts = targets.map(|target| target["expr"].as_str().unwrap());
+    texts.map(|text| text.replace("$__rate_interval", "30s").replace("$list", ".*")).collect()
+}
+
+/// Starts Prometheus on loopback, and returns its address.
+async fn prometheus(lab: &Lab, targets: &[&str]) -> (Program, String) {
+    let jobs: Vec<Value> = targets
+        .iter()
+        .enumerate()
+        .map(|(number, target)| json!({"job_name": number.to_string(), "static_configs": [{"targets": [target]}]}))
+        .collect();
+    let settings =
+        json!({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs});
+    std::fs::write(lab.path("prometheus.yaml"), settings.to_string()).unwrap();
+    let folder = lab.path("");
+    for _ in 0..10 {
+        // It does not say which port it got, so it is told one that was free a moment ago.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let arguments = [
+            "--config.file=prometheus.yaml".to_owned(),
+            "--storage.tsdb.path=prometheus".to_owned(),
+            format!("--web.listen-address={free}"),
+        ];
+        let mut program = Program::start("prometheus", &tool("prometheus"), arguments, &folder);
+        let ready = wait_for("Prometheus listens or has ended", PATIENCE, async || {
+            let listens = tokio::net::TcpStream::connect(&free).await.is_ok();
+            if listens || program.has_ended() { Ok(listens) } else { Err(program.log()) }
+        });
+        if ready.await && !program.has_ended() {
+            return (program, free);
+        }
+    }
+    panic!("Prometheus finds no port");
+}
+
+/// Returns the number of series that a query has found, or what was wrong with it.
+async fn series(prometheus: &str, query: &str) -> Result<usize, String> {
+    let encoded = percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
+    let (status, text) = get(prometheus, &format!("/api/v1/query?query={encoded}"), &[]).await;
+    let answer: Value = serde_json::from_str(&text).map_err(|error| format!("{status}: {error}: {text}"))?;
+    match answer["data"]["result"].as_array() {
+        Some(found) => Ok(found.len()),
+        None => Err(answer["error"].to_string()),
+    }
+}
+
+#[tokio::test]
+async fn every_query_of_the_dashboard_finds_what_the_processes_tell() {
+    let mut lab = Lab::start().await;
+    let addresses =
+        [lab.controller().address("health").to_owned(), lab.sidecar().address("health").to_owned()];
+    let (program, prometheus) = prometheus(&lab, &addresses.each_ref().map(String::as_str)).await;
+    let token = lab.keys.token(&json!({"sub": "mallory"}));
+    let mut queries = queries();
+    assert!(queries.len() > 20);
+    queries.retain(|query| !EMPTY.iter().any(|(part, _)| query.contains(part)));
+    // Rates need something to count, again and again.
+    let (mut number, mut missing) = (0, queries.clone());
+    let deadline = tokio::time::Instant::now() + 2 * PATIENCE;
+    while !missing.is_empty() {
+        let late = tokio::time::Instant::now() > deadline;
+        assert!(!late, "no series for {missing:#?}\n{}\n{}", program.log(), lab.logs());
+        number += 1;
+        lab.revoke(Target::Subject(format!("mallory-{number}"))).await;
+        for token in [&token, "x"] {
+            lab.check(token).await.unwrap();
+        }
+        let mut left = Vec::new();
+        for query in missing {
+            let found = series(&prometheus, &query).await;
+            let found = found.unwrap_or_else(|problem| panic!("{query}: {problem}"));
+            left.extend((found == 0).then_some(query));
+        }
+        missing = left;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    // Those can be asked, too; and they do tell nothing, or they belong above.
+    for (part, why) in EMPTY {
+        for query in self::queries().iter().filter(|query| query.contains(part)) {
+            assert_eq!(series(&prometheus, query).await, Ok(0), "{query}: not so: {why}");
+        }
+    }
+}
+
+/// A metric that nobody shows is missed when it matters.
+#[test]
+fn the_dashboard_shows_every_metric_of_the_readme() {
+    let readme = crate::helm::read("README.md");
+    let table = readme.split("\n## Metrics\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `rescind_"));
+    let names = rows.flat_map(|row| row.split(" | ").next().unwrap().split('`').skip(1).step_by(2));
+    let queries = queries().join("\n");
+    // A round proves to all sidecars of a controller, so the rounds say the same with fewer series.
+    let left_out = ["rescind_proofs_total"];
+    let missing: Vec<&str> =
+        names.filter(|name| !queries.contains(*name) && !left_out.contains(name)).collect();
+    assert!(missing.is_empty(), "no panel shows {missing:?}");
+}
+
+#[test]
+fn the_config_map_is_the_file() {
+    let objects = objects(&render("rescind", &["--values=tests/chart/all-on.yaml"]));
+    let map = one(&objects, "ConfigMap", "rescind-dashboard");
+    let text = map["data"]["rescind.json"].as_str().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(text).unwrap(), dashboard());
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+}

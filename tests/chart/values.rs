@@ -1,0 +1,162 @@
+//! The values: a mistake is refused by name, and values, schema and documentation know the same keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::helm::{helm, in_project, read_chart, refused, yaml};
+
+#[test]
+fn a_mistake_in_the_values_is_refused_with_its_name() {
+    let mistakes = [
+        "replicas=3",
+        "controller.replica=3",
+        "controller.replicas=0",
+        "controller.resources.limit.cpu=1",
+        "controller.logFormat=xml",
+        "controller.terminationGracePeriodSeconds=5",
+        "controller.tolerations[0].efect=NoSchedule",
+        "controller.affinity.podAntiafinity.x=y",
+        "controller.topologySpreadConstraints[0].maxSkew=1",
+        "controller.extraEnv[0].nam=A",
+        "image.controller.digest=sha256:abc",
+        "image.controller.tag=1",
+        "image.pullPolicy=Sometimes",
+        "injection.timeoutSeconds=6",
+        "injection.failurePolicy=Warn",
+        "injection.logLevel=verbose",
+        "injection.resources.requests.gpu=1",
+        "injection.tokenExpirationSeconds=60",
+        "injection.defaultLists[0]=a/b/c",
+        "injection.excludedNamespaces[0]=Legacy",
+        "labels.app\\.kubernetes\\.io/name=x",
+        "tls.source=vault",
+        "tls.source=secret",
+        "tls.certManager.issuerRef.nam=x",
+        "crds.keep=maybe",
+        "bindAddress=127.0.0.1",
+        "policies.statuses=false",
+        "quota.namespaces[0]=rescind-system",
+        "networkPolicy.adminFrom[0].podSelektor.x=y",
+        "serviceMonitor.interval=often",
+        "dashboard.labels.a=b/c",
+        "test.timeout=1",
+    ];
+    let mut text = String::new();
+    for mistake in mistakes {
+        let set = format!("--set={mistake}");
+        let output =
+            helm(None, &["template", "rescind", "charts/rescind", "--namespace=rescind-system", &set]);
+        let said = refused(&output);
+        let (mut causes, head): (Vec<&str>, Vec<&str>) =
+            said.lines().partition(|line| line.trim().starts_with("- "));
+        // Several come in any order.
+        causes.sort_unstable();
+        writeln!(text, "## {mistake}\n{}\n", [head, causes].concat().join("\n")).unwrap();
+    }
+    insta::assert_snapshot!("refusals", text);
+}
+
+/// A key of the schema and where it leads.
+fn schema_keys(schema: &Value, root: &Value, path: &str, keys: &mut BTreeSet<String>) {
+    let schema = match schema["$ref"].as_str() {
+        Some(name) => &root["$defs"][name.trim_start_matches("#/$defs/")],
+        None => schema,
+    };
+    match schema["properties"].as_object() {
+        // Below these are fields of Kubernetes.
+        Some(properties) if !["resources", "affinity"].iter().any(|end| path.ends_with(end)) => {
+            for (name, inner) in properties {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                schema_keys(inner, root, &path, keys);
+            }
+        }
+        _ => drop(keys.insert(path.to_owned())),
+    }
+}
+
+fn schema() -> Value {
+    serde_json::from_str(&read_chart("values.schema.json")).unwrap()
+}
+
+/// The values that have a comment, in their order: path, default, and what the comment says.
+fn documented() -> Vec<(String, String, String)> {
+    let text = read_chart("values.yaml");
+    let values = yaml(&text);
+    let (mut parents, mut said, mut found) = (BTreeMap::new(), None, Vec::new());
+    for line in text.lines() {
+        let (bare, indent) = (line.trim_start(), line.len() - line.trim_start().len());
+        if let Some(comment) = bare.strip_prefix("# -- ") {
+            said = Some(comment.to_owned());
+        } else if let Some((key, _)) = bare.split_once(':').filter(|_| !bare.starts_with(['#', '-'])) {
+            parents.retain(|other, _| *other < indent);
+            parents.insert(indent, key.to_owned());
+            if let Some(comment) = said.take() {
+                let names: Vec<&str> = parents.values().map(String::as_str).collect();
+                let default = names.iter().fold(&values, |value, name| &value[*name]);
+                found.push((names.join("."), default.to_string(), comment));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn schema_and_comments_know_the_same_keys() {
+    let mut keys = BTreeSet::new();
+    let schema = schema();
+    schema_keys(&schema, &schema, "", &mut keys);
+    keys.remove("global");
+    let documented: BTreeSet<String> = documented().into_iter().map(|(key, ..)| key).collect();
+    assert_eq!(keys, documented, "left: values.schema.json; right: comments of values.yaml");
+}
+
+/// An object without `additionalProperties` would swallow a mistake.
+fn open_objects(schema: &Value, path: &str, found: &mut Vec<String>) {
+    match schema {
+        Value::Object(members) => {
+            if members.get("type").is_some_and(|kind| kind == "object")
+                && !members.contains_key("additionalProperties")
+            {
+                found.push(path.to_owned());
+            }
+            members.iter().for_each(|(name, inner)| open_objects(inner, &format!("{path}/{name}"), found));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| open_objects(inner, path, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => (),
+    }
+}
+
+#[test]
+fn no_object_of_the_schema_takes_any_key() {
+    let mut open = Vec::new();
+    open_objects(&schema(), "", &mut open);
+    // What is in an affinity, the API server checks. Helm itself passes `global` down.
+    let affinity = "/$defs/affinity/properties/";
+    open.retain(|path| !path.starts_with(affinity) && path != "/properties/global");
+    assert_eq!(open, Vec::<String>::new());
+}
+
+const BEGIN: &str = "<!-- values: made of values.yaml -->\n";
+const END: &str = "<!-- end of values -->\n";
+
+#[test]
+fn the_readme_of_the_chart_has_every_value() {
+    let mut table = String::from("| key | default | meaning |\n|---|---|---|\n");
+    for (key, default, meaning) in documented() {
+        writeln!(table, "| `{key}` | `{default}` | {meaning} |").unwrap();
+    }
+    let kept = read_chart("README.md");
+    let (before, rest) = kept.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    let fresh = format!("{before}{BEGIN}\n{table}\n{END}{after}");
+    if std::env::var_os("UPDATE_CHART").is_some() {
+        std::fs::write(in_project("charts/rescind/README.md"), &fresh).unwrap();
+    } else {
+        assert!(
+            kept == fresh,
+            "charts/rescind/README.md differs: run `UPDATE_CHART=1 cargo test --test chart`"
+        );
+    }
+}

@@ -112,6 +112,7 @@ async fn start(
         grpc: vec![Address::Unix(data.join("check.sock"))],
         http: vec![args.http],
         claims: None,
+        bound_seconds: None,
         data: Some(data.join("sidecar")),
         health: args.health,
         health_hosts: Vec::new(),

@@ -99,6 +99,7 @@ async fn start(
             limit: DEFAULT_LIMIT,
         }),
         listeners: args.listen.into_iter().map(|address| Listen { address, tls: None }).collect(),
+        webhook: None,
         health: None,
         health_hosts: Vec::new(),
     };

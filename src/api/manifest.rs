@@ -100,6 +100,16 @@ pub fn document<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Manife
     yaml(text).map_err(|Problem { line, problem }| ManifestError { file: file.to_owned(), line, problem })
 }
 
+/// Reads a document of any kind, as `kubectl` understands it: `yes` is true, and a mode like `0644` is octal.
+///
+/// # Errors
+/// [`ManifestError`] names the file and the line.
+pub fn value(file: &str, document: &str) -> Result<serde_json::Value, ManifestError> {
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let read = serde_saphyr::from_str_with_options(document, options).map_err(Problem::from);
+    read.map_err(|Problem { line, problem }| ManifestError { file: file.to_owned(), line, problem })
+}
+
 /// Splits at lines that start with `---`: in YAML such a line always ends a document. Each comes with the number of its
 /// first line.
 #[must_use]
@@ -154,12 +164,16 @@ fn object(document: &str) -> Result<Option<Object>, Problem> {
 }
 
 fn yaml<T: DeserializeOwned>(document: &str) -> Result<T, Problem> {
-    serde_saphyr::from_str(document).map_err(|error| {
+    Ok(serde_saphyr::from_str(document)?)
+}
+
+impl From<serde_saphyr::Error> for Problem {
+    fn from(error: serde_saphyr::Error) -> Self {
         let line = error.location().map_or(1, |location| location.line());
         // The library shows the lines around a problem; our own message has the line in front.
         let text = error.without_snippet().to_string();
-        Problem { line, problem: text.lines().next().unwrap_or_default().to_owned() }
-    })
+        Self { line, problem: text.lines().next().unwrap_or_default().to_owned() }
+    }
 }
 
 fn located(document: &str, invalid: &Invalid) -> Problem {

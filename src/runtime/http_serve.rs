@@ -278,6 +278,53 @@ mod tests {
         assert!(response.starts_with("HTTP/1.1 200") && response.ends_with(&expected), "{response}");
     }
 
+    /// Asks by TLS, with these protocols to choose from; returns which one was taken, and the answer.
+    async fn ask_by_tls(protocols: &[&[u8]]) -> (Vec<u8>, String) {
+        use http_body_util::{BodyExt, Empty};
+        use hyper::body::Bytes;
+        let files = tls::tests::Files::new();
+        let server = tls::server(&files.identity("localhost"), &tls::Clients::Anonymous).unwrap();
+        let mut client = rustls::ClientConfig::clone(&tls::client(&files.authority(), None).unwrap());
+        client.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let listener = bind(&"127.0.0.1:0".parse().unwrap(), 0).unwrap();
+        let Address::Tcp(address) = *listener.address() else { panic!("not TCP") };
+        let router = Router::new().route("/", get(async || "here"));
+        let (shutdown, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let serving = serve_tls(listener, server, router, Limits::default(), shutdown.clone(), DRAIN);
+        tasks.spawn(async { assert_eq!(serving.await, Drained::Completely) });
+        let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let stream = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
+        let taken = stream.get_ref().1.alpn_protocol().unwrap_or_default().to_vec();
+        let request = http::Request::get("https://localhost/").body(Empty::<Bytes>::new()).unwrap();
+        let answer = if taken == ALPN_HTTP2 {
+            let io = TokioIo::new(stream);
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tasks.spawn(async { drop(connection.await) });
+            sender.send_request(request).await.unwrap()
+        } else {
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+            tasks.spawn(async { drop(connection.await) });
+            sender.send_request(request).await.unwrap()
+        };
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        shutdown.cancel();
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
+        }
+        (taken, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn by_tls_the_client_chooses_the_protocol_also_if_it_knows_but_one() {
+        let here = "here".to_owned();
+        assert_eq!(ask_by_tls(&[b"h2", b"http/1.1"]).await, (b"h2".to_vec(), here.clone()));
+        assert_eq!(ask_by_tls(&[b"http/1.1"]).await, (b"http/1.1".to_vec(), here.clone()));
+        assert_eq!(ask_by_tls(&[]).await, (Vec::new(), here));
+    }
+
     #[tokio::test]
     async fn what_has_begun_is_answered_and_nothing_new_is_taken() {
         let running = start(Limits::default());

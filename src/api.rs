@@ -6,6 +6,7 @@
 pub mod compile;
 pub mod definition;
 pub mod document;
+pub mod duration;
 pub mod invalid;
 pub mod manifest;
 pub mod maxima;

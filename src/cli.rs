@@ -36,6 +36,7 @@ mod explain;
 mod failure;
 mod folder;
 mod format;
+mod inject;
 mod input;
 mod issuer;
 mod key;
@@ -91,6 +92,7 @@ enum Command {
     Status(status::Status),
     Check(check::Check),
     Explain(explain::Explain),
+    Inject(inject::Inject),
     Demo(demo::DemoArgs),
     Dev(dev::DevArgs),
     /// Runs a controller, as rescind-controller does
@@ -166,6 +168,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, Failure
         Command::Controller { args, log } => Ok(process::controller(args, log).map(|()| Exit::Done)?),
         Command::Sidecar { args, log } => Ok(process::sidecar(args, log).map(|()| Exit::Done)?),
         Command::Smoke(command) => block_on(command.run(context)),
+        Command::Inject(command) => command.run(context),
         Command::Version(command) => command.run(context),
         Command::Completion(command) => command.run(context),
     }

@@ -16,6 +16,7 @@ use crate::distribution::enforcement::{Predecessor, Sessions};
 use crate::distribution::hub::Hub;
 use crate::distribution::replica::Replica;
 use crate::distribution::server::{DistributionServer, MAX_STREAMS};
+use crate::injection::settings::Settings;
 use crate::proto::DESCRIPTORS;
 use crate::proto::v1::distribution_server;
 use crate::proto::v1::revocation_admin_server::{self, RevocationAdminServer};
@@ -36,13 +37,15 @@ use admin::Admin;
 use bearer::Bearer;
 use expiry::Expiry;
 use kubernetes::Cluster;
+use kubernetes::webhook::Webhook;
+use metrics::Injections;
 
 pub mod admin;
 pub mod args;
 mod bearer;
 pub mod expiry;
 pub mod kubernetes;
-mod metrics;
+pub mod metrics;
 
 /// Sockets of the admin API are for their owner only.
 const ADMIN_MODE: u32 = 0o600;
@@ -63,6 +66,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Where sidecars connect; each listener has a replica of its own.
     pub listeners: Vec<Listen>,
+    /// Where the injection webhook is, if anywhere.
+    pub webhook: Option<WebhookListen>,
     /// Where probes and metrics are, if anywhere.
     pub health: Option<Address>,
     /// Names by which the probes may be asked for, beside addresses.
@@ -113,6 +118,19 @@ pub struct Listen {
     pub tls: Option<(Identity, Clients)>,
 }
 
+/// Where the API server asks about the pods of a cluster.
+#[derive(Clone, Debug)]
+pub struct WebhookListen {
+    /// The address.
+    pub address: Address,
+    /// What it shows to the API server.
+    pub identity: Identity,
+    /// What sidecars are to be like.
+    pub settings: Settings,
+    /// The namespace of the controllers.
+    pub namespace: String,
+}
+
 /// Where the admin API is.
 #[derive(Clone, Debug)]
 pub struct AdminListen {
@@ -129,6 +147,8 @@ pub struct Bound {
     pub listeners: Vec<Address>,
     /// Where the admin API is; on Kubernetes there is none.
     pub admin: Option<Address>,
+    /// Where the injection webhook is.
+    pub webhook: Option<Address>,
     /// Where probes and metrics are.
     pub health: Option<Address>,
 }
@@ -170,8 +190,13 @@ pub async fn start(
         let admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, clock, shutdown);
         serve_admin(supervisor, listener, admin, bearer);
     }
+    let injections = Injections::default();
+    if let (Some((listener, tls)), Some(webhook)) = (sockets.webhook, config.webhook) {
+        let webhook = Webhook::new(webhook.settings, webhook.namespace, injections.clone());
+        supervisor.spawn("injection webhook", webhook.serve(listener, tls, supervisor.shutdown()));
+    }
     if let Some(listener) = sockets.health {
-        let exposition = metrics::exposition(hubs);
+        let exposition = metrics::exposition(hubs, &injections);
         let router = admin_http::router(readiness, exposition, config.health_hosts);
         serve_health(supervisor, listener, router);
     }
@@ -206,6 +231,7 @@ impl Opened {
 struct Sockets {
     streams: Vec<(Listener, Transport)>,
     admin: Option<(Listener, Option<Bearer>)>,
+    webhook: Option<(Listener, Arc<rustls::ServerConfig>)>,
     health: Option<Listener>,
 }
 
@@ -214,6 +240,7 @@ impl Sockets {
         Bound {
             listeners: self.streams.iter().map(|(listener, _)| listener.address().clone()).collect(),
             admin: self.admin.as_ref().map(|(listener, _)| listener.address().clone()),
+            webhook: self.webhook.as_ref().map(|(listener, _)| listener.address().clone()),
             health: self.health.as_ref().map(|listener| listener.address().clone()),
         }
     }
@@ -232,8 +259,14 @@ fn bind(config: &Config) -> anyhow::Result<Sockets> {
         StoreConfig::Embedded(embedded) => Some(bind_admin(&embedded.admin)?),
         StoreConfig::Kubernetes(_) => None,
     };
+    let webhook = config.webhook.as_ref().map(bind_webhook).transpose()?;
     let health = config.health.as_ref().map(|address| listen::bind(address, ADMIN_MODE)).transpose()?;
-    Ok(Sockets { streams, admin, health })
+    Ok(Sockets { streams, admin, webhook, health })
+}
+
+fn bind_webhook(webhook: &WebhookListen) -> anyhow::Result<(Listener, Arc<rustls::ServerConfig>)> {
+    let tls = tls::server(&webhook.identity, &Clients::Anonymous)?;
+    Ok((listen::bind(&webhook.address, ADMIN_MODE)?, tls))
 }
 
 fn bind_admin(admin: &AdminListen) -> anyhow::Result<(Listener, Option<Bearer>)> {

@@ -2,11 +2,13 @@
 //!
 //! The crate is one library with thin binaries over it. Arrows between its modules go one way:
 //! `cli` -> `controller` | `sidecar` -> `distribution`, `store`, `api`, `runtime` -> `token` -> `revocation`.
+//! `cli` and `controller` -> `injection` -> `api`.
 
 pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod distribution;
+pub mod injection;
 pub mod metrics;
 pub mod process;
 pub mod proto;

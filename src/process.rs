@@ -55,6 +55,7 @@ pub fn controller(args: ControllerArgs, log: LogArgs) -> anyhow::Result<()> {
         tracing::info!(
             streams = shown(&bound.listeners),
             admin = bound.admin.map(|address| address.to_string()),
+            webhook = bound.webhook.map(|address| address.to_string()),
             health = bound.health.map(|address| address.to_string()),
             "listening"
         );

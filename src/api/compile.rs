@@ -1,7 +1,7 @@
 //! From the declaration of a list, as people write it, to the configuration that decides.
 
 use crate::revocation::claims::ClaimPath;
-use crate::revocation::freshness::{Bounds, Policy};
+use crate::revocation::freshness::{BOUND_SECONDS, Bounds, Policy};
 use crate::revocation::names::ListName;
 use crate::revocation::selector::BuiltIn;
 use crate::revocation::time::UnixSeconds;
@@ -79,7 +79,7 @@ fn unique<'a>(field: &str, member: &str, names: impl Iterator<Item = &'a str>) -
 }
 
 fn freshness(freshness: &api::Freshness) -> Result<Bounds, Invalid> {
-    range("freshness.boundSeconds", freshness.bound_seconds, 2..=3600)?;
+    range("freshness.boundSeconds", freshness.bound_seconds, BOUND_SECONDS)?;
     range("freshness.maximumSeconds", freshness.maximum_seconds, 2..=86_400)?;
     if freshness.maximum_seconds < freshness.bound_seconds {
         return Err(Invalid::new("freshness.maximumSeconds", "is smaller than boundSeconds"));

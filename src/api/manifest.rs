@@ -13,7 +13,7 @@ use super::invalid::Invalid;
 use super::revocation::RevocationSpec;
 use super::token_revocation_list::TokenRevocationListSpec;
 
-mod lines;
+pub mod lines;
 
 /// The largest manifest that is read.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -92,8 +92,28 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Object>, ManifestError> {
     Ok(objects)
 }
 
-/// Splits at lines that start with `---`: in YAML such a line always ends a document.
-fn documents(text: &str) -> Vec<(u64, &str)> {
+/// Reads a file that is one document, of a type that refuses what it does not know.
+///
+/// # Errors
+/// [`ManifestError`] names the file, the line and the field.
+pub fn document<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, ManifestError> {
+    yaml(text).map_err(|Problem { line, problem }| ManifestError { file: file.to_owned(), line, problem })
+}
+
+/// Reads a document of any kind, as `kubectl` understands it: `yes` is true, and a mode like `0644` is octal.
+///
+/// # Errors
+/// [`ManifestError`] names the file and the line.
+pub fn value(file: &str, document: &str) -> Result<serde_json::Value, ManifestError> {
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let read = serde_saphyr::from_str_with_options(document, options).map_err(Problem::from);
+    read.map_err(|Problem { line, problem }| ManifestError { file: file.to_owned(), line, problem })
+}
+
+/// Splits at lines that start with `---`: in YAML such a line always ends a document. Each comes with the number of its
+/// first line.
+#[must_use]
+pub fn documents(text: &str) -> Vec<(u64, &str)> {
     let mut found = Vec::new();
     let (mut start, mut start_line, mut offset) = (0, 1, 0);
     for (number, line) in (1u64..).zip(text.split_inclusive('\n')) {
@@ -114,8 +134,14 @@ struct Problem {
     problem: String,
 }
 
+/// Returns `true` for a document of nothing but comments.
+#[must_use]
+pub fn is_empty(document: &str) -> bool {
+    document.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#'))
+}
+
 fn object(document: &str) -> Result<Option<Object>, Problem> {
-    if document.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#')) {
+    if is_empty(document) {
         return Ok(None);
     }
     let header: Header = yaml(document)?;
@@ -138,12 +164,16 @@ fn object(document: &str) -> Result<Option<Object>, Problem> {
 }
 
 fn yaml<T: DeserializeOwned>(document: &str) -> Result<T, Problem> {
-    serde_saphyr::from_str(document).map_err(|error| {
+    Ok(serde_saphyr::from_str(document)?)
+}
+
+impl From<serde_saphyr::Error> for Problem {
+    fn from(error: serde_saphyr::Error) -> Self {
         let line = error.location().map_or(1, |location| location.line());
         // The library shows the lines around a problem; our own message has the line in front.
         let text = error.without_snippet().to_string();
-        Problem { line, problem: text.lines().next().unwrap_or_default().to_owned() }
-    })
+        Self { line, problem: text.lines().next().unwrap_or_default().to_owned() }
+    }
 }
 
 fn located(document: &str, invalid: &Invalid) -> Problem {

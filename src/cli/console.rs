@@ -202,13 +202,25 @@ impl Console {
         self.remark(Tone::Bad, "error", &error.to_string());
     }
 
-    /// Reads standard input to its end, but no more than `limit` bytes.
+    /// Reads a token from standard input: to its end, but no more than `limit` bytes.
     ///
     /// # Errors
     /// What the operating system said.
     pub fn read(&mut self, limit: u64) -> io::Result<Vec<u8>> {
+        self.read_what("token", limit)
+    }
+
+    /// Reads a manifest in the same way.
+    ///
+    /// # Errors
+    /// What the operating system said.
+    pub fn read_manifest(&mut self, limit: u64) -> io::Result<Vec<u8>> {
+        self.read_what("manifest", limit)
+    }
+
+    fn read_what(&mut self, what: &str, limit: u64) -> io::Result<Vec<u8>> {
         if self.input_is_terminal {
-            self.note("Paste the token, press Enter, then Ctrl-D.\n");
+            self.note(&format!("Paste the {what}, press Enter, then Ctrl-D.\n"));
         }
         let mut bytes = Vec::new();
         self.input.by_ref().take(limit).read_to_end(&mut bytes)?;

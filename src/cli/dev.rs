@@ -99,6 +99,7 @@ async fn start(
             limit: DEFAULT_LIMIT,
         }),
         listeners: args.listen.into_iter().map(|address| Listen { address, tls: None }).collect(),
+        webhook: None,
         health: None,
         health_hosts: Vec::new(),
     };
@@ -112,6 +113,7 @@ async fn start(
         grpc: vec![Address::Unix(data.join("check.sock"))],
         http: vec![args.http],
         claims: None,
+        bound_seconds: None,
         data: Some(data.join("sidecar")),
         health: args.health,
         health_hosts: Vec::new(),

@@ -49,10 +49,17 @@ impl Machine {
     /// # Errors
     /// [`OutputError`].
     pub(super) fn print(self, value: &impl Serialize, console: &mut Console) -> Result<(), OutputError> {
-        let text = match self {
+        console.print(&self.text(value)?)
+    }
+
+    /// Returns one object as text.
+    ///
+    /// # Errors
+    /// [`OutputError`].
+    pub(super) fn text(self, value: &impl Serialize) -> Result<String, OutputError> {
+        Ok(match self {
             Self::Json => serde_json::to_string_pretty(value)? + "\n",
             Self::Yaml => serde_saphyr::to_string(value)?,
-        };
-        console.print(&text)
+        })
     }
 }

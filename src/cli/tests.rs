@@ -18,6 +18,7 @@ use self::fake::{Behaviour, Fake, NOW};
 
 mod check;
 mod fake;
+mod inject;
 mod read;
 mod revoke;
 mod usage;

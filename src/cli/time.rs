@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub(super) use crate::api::duration::parse as parse_duration;
 use crate::api::target;
 use crate::revocation::time::UnixSeconds;
 
@@ -16,17 +17,13 @@ pub(super) enum CutoffArgument {
     At(UnixSeconds),
 }
 
-/// Says what is wrong with a time or a duration.
+/// Says what is wrong with a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TimeError {
     #[error("write a time like 2026-11-21T10:00:00Z or 2026-11-21T11:00:00+01:00")]
     Time,
     #[error("write a time like 2026-11-21T10:00:00Z, now, or Always")]
     Cutoff,
-    #[error("write a duration like 30m, 12h, 7d or 1h30m (units: ms, s, m, h, d, w)")]
-    Duration,
-    #[error("that is longer than can be counted")]
-    TooLong,
 }
 
 /// Reads a time. A fraction of a second is cut off: cutoffs are whole seconds.
@@ -39,42 +36,6 @@ pub(super) fn parse_cutoff(text: &str) -> Result<CutoffArgument, TimeError> {
         "Always" | "always" => Ok(CutoffArgument::Always),
         "Now" | "now" => Ok(CutoffArgument::Now),
         _ => parse_time(text).map(CutoffArgument::At).map_err(|_| TimeError::Cutoff),
-    }
-}
-
-/// Reads a duration: whole numbers with a unit each, e.g. `1h30m`.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, TimeError> {
-    let mut rest = text;
-    let mut sum = Duration::ZERO;
-    while !rest.is_empty() {
-        let (digits, after) = split(rest, |c| c.is_ascii_digit());
-        let (unit, after) = split(after, |c| c.is_ascii_alphabetic());
-        let milliseconds = unit_milliseconds(unit).ok_or(TimeError::Duration)?;
-        let number: u64 = match digits.parse() {
-            Ok(number) => number,
-            Err(_) if digits.is_empty() => return Err(TimeError::Duration),
-            Err(_) => return Err(TimeError::TooLong),
-        };
-        let part = number.checked_mul(milliseconds).map(Duration::from_millis).ok_or(TimeError::TooLong)?;
-        sum = sum.checked_add(part).ok_or(TimeError::TooLong)?;
-        rest = after;
-    }
-    if text.is_empty() { Err(TimeError::Duration) } else { Ok(sum) }
-}
-
-fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
-    text.split_at(text.find(|c| !belongs(c)).unwrap_or(text.len()))
-}
-
-fn unit_milliseconds(unit: &str) -> Option<u64> {
-    match unit {
-        "ms" => Some(1),
-        "s" => Some(1_000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        "d" => Some(86_400_000),
-        "w" => Some(604_800_000),
-        _ => None,
     }
 }
 
@@ -108,26 +69,6 @@ mod tests {
 
     fn seconds(seconds: u64) -> UnixSeconds {
         UnixSeconds::new(seconds).unwrap()
-    }
-
-    #[test]
-    fn durations_are_numbers_with_units() {
-        let check = |text, milliseconds| {
-            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
-        };
-        check("30m", 1_800_000);
-        check("12h", 43_200_000);
-        check("7d", 604_800_000);
-        check("1w", 604_800_000);
-        check("1h30m", 5_400_000);
-        check("250ms", 250);
-        check("0s", 0);
-        for text in ["", "5", "m", "-5m", "1.5h", "5 m", "5y", "5M", "h5", "1h-3m", "5mm"] {
-            assert_eq!(parse_duration(text), Err(TimeError::Duration), "{text}");
-        }
-        for text in ["99999999999999999999s", "18446744073709551615w"] {
-            assert_eq!(parse_duration(text), Err(TimeError::TooLong), "{text}");
-        }
     }
 
     #[test]

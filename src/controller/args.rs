@@ -1,19 +1,20 @@
 //! The command line of the controller.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 
 use crate::api::document::ListDocument;
 use crate::api::manifest::{self, Object};
+use crate::injection::settings::Settings;
 use crate::runtime::listen::Address;
 use crate::runtime::tls::{Clients, Identity};
 use crate::store::embedded::DEFAULT_LIMIT;
 use crate::store::kubernetes::DEFAULT_NAMESPACE;
 
 use super::kubernetes::Cluster;
-use super::{AdminListen, Config, Embedded, Listen, Past, StoreConfig};
+use super::{AdminListen, Config, Embedded, Listen, Past, StoreConfig, WebhookListen};
 
 /// Keeps revocations and streams them to sidecars.
 #[derive(Args, Clone, Debug)]
@@ -51,6 +52,12 @@ pub struct ControllerArgs {
     /// File with the token that callers of the admin API must show
     #[arg(long, value_name = "FILE", requires = "admin")]
     pub admin_token_file: Option<PathBuf>,
+    /// Where the API server asks about pods that are created, to inject them: IP:PORT, with --tls-cert
+    #[arg(long, value_name = "ADDR", requires_all = ["kubernetes", "injection"])]
+    pub webhook: Option<Address>,
+    /// What the sidecars of injected pods are to be like, YAML
+    #[arg(long, value_name = "FILE", requires = "webhook")]
+    pub injection: Option<PathBuf>,
     /// Manifest with lists to declare (TokenRevocationList). May be given several times
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with = "kubernetes")]
     pub files: Vec<PathBuf>,
@@ -80,6 +87,7 @@ impl ControllerArgs {
     /// # Errors
     /// A sentence that names the file or the flag.
     pub fn config(self) -> anyhow::Result<Config> {
+        let webhook = self.webhook()?;
         let store = match (self.data, self.admin) {
             (Some(data), Some(admin)) => StoreConfig::Embedded(Embedded {
                 data,
@@ -105,10 +113,38 @@ impl ControllerArgs {
         Ok(Config {
             store,
             listeners: self.listen.into_iter().map(protect).collect(),
+            webhook,
             health: self.health,
             health_hosts: self.health_host,
         })
     }
+
+    fn webhook(&self) -> anyhow::Result<Option<WebhookListen>> {
+        let Some((address, file)) = self.webhook.clone().zip(self.injection.as_ref()) else {
+            return Ok(None);
+        };
+        let Some((certificates, key)) = self.tls_cert.clone().zip(self.tls_key.clone()) else {
+            anyhow::bail!(
+                "--webhook needs a certificate, for an API server asks by TLS alone: give --tls-cert and --tls-key"
+            )
+        };
+        Ok(Some(WebhookListen {
+            address,
+            identity: Identity { certificates, key },
+            settings: read_injection(file)?,
+            namespace: self.namespace.clone(),
+        }))
+    }
+}
+
+/// Reads the settings of the injection.
+///
+/// # Errors
+/// A sentence that names the file, the line and the field.
+pub fn read_injection(file: &Path) -> anyhow::Result<Settings> {
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("can't read {shown}"))?;
+    Ok(Settings::parse(&shown, &text)?)
 }
 
 /// Until sidecars are authenticated, a controller of a cluster serves its own machine alone; and a process is one

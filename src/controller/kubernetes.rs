@@ -21,6 +21,7 @@ mod conditions;
 mod enforced;
 mod lease;
 mod lists;
+pub mod webhook;
 mod writer;
 
 /// How long to wait before the store is tried again that is not there at the start.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
@@ -13,9 +14,50 @@ use crate::distribution::publisher::ListPublisher;
 use crate::metrics::{ListLabels, registry};
 use crate::runtime::metrics::Exposition;
 
+/// How the injection webhook answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum Injection {
+    Injected,
+    Left,
+    Refused,
+    Unanswered,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InjectionLabels {
+    outcome: &'static str,
+}
+
+impl Injection {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Injected => "injected",
+            Self::Left => "left",
+            Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
+        }
+    }
+}
+
+/// Counts what the injection webhook has answered. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Injections(Family<InjectionLabels, Counter>);
+
+impl Injections {
+    pub(super) fn count(&self, outcome: Injection) {
+        self.0.get_or_create(&InjectionLabels { outcome: outcome.name() }).inc();
+    }
+}
+
 /// Makes the exposition of a controller.
-pub(super) fn exposition(hubs: Arc<[Arc<Hub>]>) -> Exposition {
+pub(super) fn exposition(hubs: Arc<[Arc<Hub>]>, injections: &Injections) -> Exposition {
     let mut registry = registry("controller");
+    registry.register(
+        "injections",
+        "Pods that the injection webhook was asked about, by outcome",
+        injections.0.clone(),
+    );
     if let Some(hub) = hubs.first() {
         registry.register_with_unit(
             "propagation",

@@ -176,11 +176,11 @@ impl Session {
         references.map(|reference| message(Out::Bye(v1::Bye { r#ref: reference }))).collect()
     }
 
-    /// Returns the shortest bound of the followed lists; none while no declaration is known.
+    /// Returns the shortest bound in force for the followed lists; none while no declaration is known.
     #[must_use]
     pub fn shortest_bound_seconds(&self) -> Option<u32> {
-        let configs = self.followed.iter().filter_map(|followed| followed.view.config.as_ref());
-        configs.map(|config| config.freshness.bound_seconds).min()
+        let declared = self.followed.iter().filter(|followed| followed.view.config.is_some());
+        declared.map(|followed| followed.view.bounds().bound_seconds).min()
     }
 
     /// Takes a message.

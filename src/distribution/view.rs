@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::revocation::expiry::floor_of;
-use crate::revocation::freshness::Knowledge;
+use crate::revocation::freshness::{Bounds, Knowledge};
 use crate::revocation::list::RevocationList;
 use crate::revocation::names::ListName;
 use crate::revocation::time::UnixSeconds;
@@ -30,6 +30,8 @@ pub struct ListView {
     pub denials: Vec<Arc<RevocationList>>,
     /// The age of the proof.
     pub knowledge: Knowledge,
+    /// The largest bound that this process accepts, in seconds, whatever the declaration says.
+    pub ceiling_seconds: Option<u32>,
     /// Complete up to here, as of the proof.
     pub proven: Option<Version>,
     /// Up to when expiries have been carried out in the list.
@@ -48,9 +50,18 @@ impl ListView {
             list: None,
             denials: Vec::new(),
             knowledge: Knowledge::NeverProven,
+            ceiling_seconds: None,
             proven: None,
             horizon: None,
         }
+    }
+
+    /// Returns the bounds that are in force here: those of the declaration, or narrower ones. Without a declaration they
+    /// are the default ones.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        let declared = self.config.as_ref().map_or_else(Bounds::default, |config| config.freshness);
+        self.ceiling_seconds.map_or(declared, |ceiling| declared.narrowed(ceiling))
     }
 
     /// Returns the time that has surely passed.

@@ -1,5 +1,7 @@
 //! Freshness: what the age of a proof allows to be said.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use super::time::Moment;
@@ -9,6 +11,9 @@ const CLOCK_RATE_ERROR_PER_MILLE: u128 = 1;
 
 /// How far the wall clock may jump against the boot clock before a new proof is needed.
 const MAX_CLOCK_JUMP_NANOS: u64 = 1_000_000_000;
+
+/// The bounds that can be kept, in seconds: below, rounds of proof that are a second apart would come too late.
+pub const BOUND_SECONDS: RangeInclusive<u32> = 2..=3600;
 
 /// What a list does when it is stale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +45,17 @@ impl Default for Bounds {
 }
 
 impl Bounds {
+    /// Returns the same bounds with a bound of at most this many seconds. Nothing else changes, so that under
+    /// [`Policy::BestEffort`] a stale list still decides up to its maximum.
+    #[must_use]
+    pub const fn narrowed(self, ceiling_seconds: u32) -> Self {
+        if ceiling_seconds < self.bound_seconds {
+            Self { bound_seconds: ceiling_seconds, ..self }
+        } else {
+            self
+        }
+    }
+
     /// Returns how long a sidecar that was told nothing more may still allow, as declared.
     #[must_use]
     pub const fn window_seconds(&self) -> u32 {
@@ -213,6 +229,14 @@ mod tests {
         let ask = |nanos| freshness(Knowledge::FreshAsOf(START), at, &Bounds::default(), Some(nanos));
         assert_eq!(ask(SECOND), Freshness::Stale { age_nanos: 2 * SECOND });
         assert_eq!(ask(100 * SECOND), Freshness::Fresh { age_nanos: 2 * SECOND });
+    }
+
+    #[test]
+    fn a_ceiling_makes_a_bound_smaller_and_never_larger_and_changes_nothing_else() {
+        let declared = Bounds { policy: Policy::BestEffort, ..Bounds::default() };
+        assert_eq!(declared.narrowed(5), Bounds { bound_seconds: 5, ..declared });
+        assert_eq!(declared.narrowed(15), declared);
+        assert_eq!(declared.narrowed(3600), declared);
     }
 
     #[test]

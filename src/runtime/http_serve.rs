@@ -1,18 +1,26 @@
-//! Serves HTTP/1.1 on a listener, within bounds, until it is asked to stop.
+//! Serves HTTP on a listener, within bounds, until it is asked to stop: HTTP/1.1 in the clear, and by TLS HTTP/2, too.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::listen::{Listener, Stream};
+use super::listen::{Listener, Peer, Stream};
+use super::tls::{self, ALPN_HTTP2};
+
+/// A peer that does not answer for so long has gone.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const MAX_STREAMS_PER_CONNECTION: u32 = 256;
 
 /// What one server grants to its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +57,32 @@ pub enum Drained {
 /// The [`Peer`](super::listen::Peer) is in the extensions of every request. The listener is closed before
 /// the drain. Dropping the future cuts every connection off. Works on every kind of runtime.
 pub async fn serve(
-    mut listener: Listener,
+    listener: Listener,
     router: Router,
     limits: Limits,
     shutdown: CancellationToken,
     drain: Duration,
 ) -> Drained {
-    let server = Server { router, limits, shutdown };
+    serve_over(listener, Server { router, limits, shutdown, tls: None }, drain).await
+}
+
+/// The same by TLS. Of HTTP/2 and HTTP/1.1 the client chooses, whatever the configuration says about protocols.
+pub async fn serve_tls(
+    listener: Listener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+    drain: Duration,
+) -> Drained {
+    let mut tls = ServerConfig::clone(&tls);
+    tls.alpn_protocols = vec![ALPN_HTTP2.to_vec(), b"http/1.1".to_vec()];
+    let tls = Some(TlsAcceptor::from(Arc::new(tls)));
+    serve_over(listener, Server { router, limits, shutdown, tls }, drain).await
+}
+
+async fn serve_over(mut listener: Listener, server: Server, drain: Duration) -> Drained {
+    let limits = server.limits;
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let mut connections = JoinSet::new();
     loop {
@@ -100,15 +127,45 @@ struct Server {
     router: Router,
     limits: Limits,
     shutdown: CancellationToken,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Server {
     async fn connection(self, stream: Stream, _place: OwnedSemaphorePermit) {
         let peer = stream.peer();
-        let router = self.router.map_request(move |mut request: http::Request<_>| {
-            request.extensions_mut().insert(peer);
-            request
-        });
+        let Some(acceptor) = self.tls.clone() else { return self.http1(stream, peer).await };
+        let Some(Ok(stream)) = tls::handshake(acceptor, Ok(stream)).await else { return };
+        if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
+            self.http2(stream, peer).await;
+        } else {
+            self.http1(stream, peer).await;
+        }
+    }
+
+    async fn http2(self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+        let router = told(self.router, peer);
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE)
+            .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+            .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX))
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, %peer, "a connection ended early");
+        }
+    }
+
+    async fn http1(self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+        let router = told(self.router, peer);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)
@@ -127,6 +184,22 @@ impl Server {
             tracing::debug!(%error, %peer, "a connection ended early");
         }
     }
+}
+
+/// Has every request tell who asks.
+fn told(
+    router: Router,
+    peer: Peer,
+) -> impl tower::Service<
+    http::Request<hyper::body::Incoming>,
+    Response = axum::response::Response,
+    Error = std::convert::Infallible,
+    Future: Send,
+> + Clone {
+    router.map_request(move |mut request: http::Request<_>| {
+        request.extensions_mut().insert(peer);
+        request
+    })
 }
 
 #[cfg(test)]
@@ -203,6 +276,53 @@ mod tests {
         let expected = stream.local_addr().unwrap().to_string();
         let response = rest_of(stream).await;
         assert!(response.starts_with("HTTP/1.1 200") && response.ends_with(&expected), "{response}");
+    }
+
+    /// Asks by TLS, with these protocols to choose from; returns which one was taken, and the answer.
+    async fn ask_by_tls(protocols: &[&[u8]]) -> (Vec<u8>, String) {
+        use http_body_util::{BodyExt, Empty};
+        use hyper::body::Bytes;
+        let files = tls::tests::Files::new();
+        let server = tls::server(&files.identity("localhost"), &tls::Clients::Anonymous).unwrap();
+        let mut client = rustls::ClientConfig::clone(&tls::client(&files.authority(), None).unwrap());
+        client.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let listener = bind(&"127.0.0.1:0".parse().unwrap(), 0).unwrap();
+        let Address::Tcp(address) = *listener.address() else { panic!("not TCP") };
+        let router = Router::new().route("/", get(async || "here"));
+        let (shutdown, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let serving = serve_tls(listener, server, router, Limits::default(), shutdown.clone(), DRAIN);
+        tasks.spawn(async { assert_eq!(serving.await, Drained::Completely) });
+        let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let stream = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap();
+        let taken = stream.get_ref().1.alpn_protocol().unwrap_or_default().to_vec();
+        let request = http::Request::get("https://localhost/").body(Empty::<Bytes>::new()).unwrap();
+        let answer = if taken == ALPN_HTTP2 {
+            let io = TokioIo::new(stream);
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+            tasks.spawn(async { drop(connection.await) });
+            sender.send_request(request).await.unwrap()
+        } else {
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+            tasks.spawn(async { drop(connection.await) });
+            sender.send_request(request).await.unwrap()
+        };
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        shutdown.cancel();
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
+        }
+        (taken, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn by_tls_the_client_chooses_the_protocol_also_if_it_knows_but_one() {
+        let here = "here".to_owned();
+        assert_eq!(ask_by_tls(&[b"h2", b"http/1.1"]).await, (b"h2".to_vec(), here.clone()));
+        assert_eq!(ask_by_tls(&[b"http/1.1"]).await, (b"http/1.1".to_vec(), here.clone()));
+        assert_eq!(ask_by_tls(&[]).await, (Vec::new(), here));
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, InconsistentKeys, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+pub(super) use self::accept::handshake;
 pub use self::accept::incoming;
 
 mod accept;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::revocation::freshness::BOUND_SECONDS;
 use crate::revocation::names::ListName;
 use crate::runtime::listen::Address;
 use crate::runtime::tls::Identity;
@@ -31,6 +32,10 @@ pub struct SidecarArgs {
     /// Checks by bare claims (rescind.v1.ClaimsCheck): the path of a Unix socket. It tells who is revoked
     #[arg(long, value_name = "PATH")]
     pub claims_socket: Option<PathBuf>,
+    /// The largest bound on age that is accepted, where it is smaller than a list's; never weaker than the list's
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).
+        range(i64::from(*BOUND_SECONDS.start())..=i64::from(*BOUND_SECONDS.end())))]
+    pub bound: Option<u32>,
     /// Folder for snapshots; what is there after a restart denies until a controller has proven more
     #[arg(long, value_name = "DIR", env = "RESCIND_DATA")]
     pub data: Option<PathBuf>,
@@ -90,6 +95,7 @@ impl SidecarArgs {
             grpc,
             http: self.http,
             claims: self.claims_socket.map(Address::Unix),
+            bound_seconds: self.bound,
             data: self.data,
             health: self.health,
             health_hosts: self.health_host,

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use crate::distribution::view::ListView;
 use crate::proto::v1;
 use crate::proto::v1::revocation_check_server::{RevocationCheck, RevocationCheckServer};
-use crate::revocation::freshness::{Bounds, freshness};
+use crate::revocation::freshness::freshness;
 use crate::revocation::time::Moment;
 use crate::revocation::version::{ToldVersion, ToldVersionError};
 use crate::runtime::gate::Admission;
@@ -183,8 +183,7 @@ impl RevocationCheck for CheckService {
 }
 
 fn list_status(view: &ListView, now: Moment) -> v1::ListStatus {
-    let bounds = view.config.as_ref().map_or_else(Bounds::default, |config| config.freshness);
-    let freshness = freshness(view.knowledge, now, &bounds, None);
+    let freshness = freshness(view.knowledge, now, &view.bounds(), None);
     let held = view.list.as_ref().or(view.denials.first());
     v1::ListStatus {
         list: view.name.to_string(),

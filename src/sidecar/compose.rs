@@ -57,6 +57,8 @@ pub struct Config {
     pub http: Vec<Address>,
     /// Where checks by bare claims are served, if anywhere.
     pub claims: Option<Address>,
+    /// The largest bound that is accepted, in seconds, whatever the lists say.
+    pub bound_seconds: Option<u32>,
     /// The folder for snapshots.
     pub data: Option<PathBuf>,
     /// Where probes and metrics are, if anywhere.
@@ -107,10 +109,11 @@ pub fn start(config: Config, environment: Environment, supervisor: &mut Supervis
     let sockets = bind(&config)?;
     let bound = sockets.bound();
     let controllers = controllers(&config)?;
-    let found = match &config.data {
+    let mut found: Vec<ListView> = match &config.data {
         Some(folder) => disk::load(folder, &config.lists)?,
         None => config.lists.iter().cloned().map(ListView::empty).collect(),
     };
+    found.iter_mut().for_each(|view| view.ceiling_seconds = config.bound_seconds);
     let views = Views::new(&config.lists);
     for (index, view) in found.iter().enumerate() {
         views.publish(index, view.clone());
@@ -377,6 +380,7 @@ mod tests {
             grpc: Vec::new(),
             http: Vec::new(),
             claims: None,
+            bound_seconds: None,
             data: None,
             health: None,
             health_hosts: Vec::new(),

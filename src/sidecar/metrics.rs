@@ -15,7 +15,7 @@ use crate::distribution::client;
 use crate::distribution::session::Note;
 use crate::distribution::view::{ListView, Views};
 use crate::metrics::{ListLabels, registry};
-use crate::revocation::freshness::{Bounds, Freshness, freshness};
+use crate::revocation::freshness::{Freshness, freshness};
 use crate::revocation::names::ListName;
 use crate::runtime::clock::Clock;
 use crate::runtime::gate::Gate;
@@ -169,10 +169,7 @@ impl Collector for Knowledge {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let views = self.views.load();
         let now = self.clock.now();
-        let state = |view: &ListView| {
-            let bounds = view.config.as_ref().map_or_else(Bounds::default, |config| config.freshness);
-            freshness(view.knowledge, now, &bounds, None)
-        };
+        let state = |view: &ListView| freshness(view.knowledge, now, &view.bounds(), None);
         let age = |view: &ListView| state(view).age_nanos().map(seconds);
         let is_fresh =
             |view: &ListView| Some(f64::from(u8::from(matches!(state(view), Freshness::Fresh { .. }))));

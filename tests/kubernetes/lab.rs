@@ -31,8 +31,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// The namespace of the lists. Its name is before that of the controllers: what goes away with its kind goes first.
 pub(crate) const NAMESPACE: &str = "apps";
 /// The controllers' ServiceAccount, and the groups that every such account is in.
-const ACCOUNT: &str = "system:serviceaccount:rescind-system:rescind-controller";
-const ACCOUNT_GROUPS: [&str; 3] =
+pub(crate) const ACCOUNT: &str = "system:serviceaccount:rescind-system:rescind-controller";
+pub(crate) const ACCOUNT_GROUPS: [&str; 3] =
     ["system:serviceaccounts", "system:serviceaccounts:rescind-system", "system:authenticated"];
 /// The list that sidecars follow unless told otherwise.
 pub(crate) const LIST: &str = "apps/shop";

@@ -16,6 +16,7 @@ mod cluster;
 mod control_plane;
 mod enforced;
 mod faults;
+mod injection;
 mod lab;
 mod observation;
 mod permissions;

@@ -63,11 +63,12 @@ fn check_absent(module: &str, words: &[&str]) {
 }
 
 /// The modules above the core.
-const MODULES: [&str; 9] = [
+const MODULES: [&str; 10] = [
     "crate::api",
     "crate::cli",
     "crate::controller",
     "crate::distribution",
+    "crate::injection",
     "crate::proto",
     "crate::runtime",
     "crate::sidecar",
@@ -95,6 +96,15 @@ fn tokens_know_only_the_core() {
 }
 
 #[test]
+fn injection_knows_no_io_and_only_manifests_and_names() {
+    let above = modules_but("crate::injection");
+    let above: Vec<_> = above.into_iter().filter(|module| *module != "crate::api").collect();
+    // It names annotations of Kubernetes.
+    let io: Vec<_> = IO.into_iter().filter(|word| *word != "kube").collect();
+    check_absent("injection", &[&io[..], &["kube::", "k8s_openapi"], &above].concat());
+}
+
+#[test]
 fn the_runtime_knows_nothing_of_the_domain() {
     let words = ["Revocation", "revocation list"];
     check_absent("runtime", &[&words[..], &modules_but("crate::runtime")].concat());
@@ -102,7 +112,7 @@ fn the_runtime_knows_nothing_of_the_domain() {
 
 #[test]
 fn arrows_go_one_way() {
-    let above = ["crate::controller", "crate::sidecar", "crate::cli"];
+    let above = ["crate::controller", "crate::sidecar", "crate::cli", "crate::injection"];
     for module in ["api", "store", "distribution"] {
         check_absent(module, &above);
     }

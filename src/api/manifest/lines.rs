@@ -6,11 +6,17 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 /// Returns the line of a field's path like `spec.issuers[0].types`, or of the nearest object around it.
-pub(super) fn line_of(document: &str, field: &str) -> u64 {
+#[must_use]
+pub fn line_of(document: &str, field: &str) -> u64 {
+    line_at(document, field.split(['.', '[']).map(|segment| segment.trim_end_matches(']')))
+}
+
+/// The same for a path whose names may have dots.
+pub fn line_at<'a>(document: &str, path: impl IntoIterator<Item = &'a str>) -> u64 {
     let Ok(tree) = serde_saphyr::from_str::<Tree>(document) else { return 1 };
     let mut line = 1;
     let mut node = &tree;
-    for segment in field.split(['.', '[']).map(|segment| segment.trim_end_matches(']')) {
+    for segment in path {
         let next = match node {
             Tree::Map(members) => members
                 .iter()

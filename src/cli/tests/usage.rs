@@ -4,7 +4,7 @@ use super::fake::token;
 use super::*;
 
 /// The commands that talk to a server, and those that need none.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "token",
     "subject",
     "session",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 14] = [
     "status",
     "check",
     "explain",
+    "inject",
     "version",
     "completion",
 ];

@@ -33,7 +33,11 @@ where
         .filter_map(std::future::ready)
 }
 
-async fn handshake<S>(acceptor: TlsAcceptor, stream: io::Result<S>) -> Option<io::Result<TlsStream<S>>>
+/// Makes a TLS connection of a connection; none, and a line in the log, if that fails or takes too long.
+pub(in crate::runtime) async fn handshake<S>(
+    acceptor: TlsAcceptor,
+    stream: io::Result<S>,
+) -> Option<io::Result<TlsStream<S>>>
 where
     S: AsyncRead + AsyncWrite + Connected<ConnectInfo = Peer> + Unpin,
 {

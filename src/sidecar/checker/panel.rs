@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::distribution::view::ListView;
-use crate::revocation::freshness::{Bounds, Freshness, Knowledge, freshness};
+use crate::revocation::freshness::{Freshness, Knowledge, freshness};
 use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;
 use crate::revocation::verdict::{Assurance, Doubt, vouch};
@@ -149,7 +149,7 @@ impl<'a> Asked<'a> {
             Knowledge::FreshAsOf(_) if !complete => Knowledge::NeverProven,
             known @ (Knowledge::NeverProven | Knowledge::Corrupt | Knowledge::FreshAsOf(_)) => known,
         };
-        let bounds = config.map_or_else(Bounds::default, |config| config.freshness);
+        let bounds = view.bounds();
         let asked = request.policy.max_age_milliseconds.map(|age| age.saturating_mul(1_000_000));
         let freshness = freshness(knowledge, now, &bounds, asked);
         // What was applied counts too: changes come in the order of the log, so with one all before it are there. A

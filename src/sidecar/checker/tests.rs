@@ -80,6 +80,20 @@ fn age_and_version_are_the_worst_of_all_lists() {
     assert_eq!((outcome.age_nanos, outcome.version), (None, None));
 }
 
+#[test]
+fn a_sidecar_that_accepts_a_smaller_bound_doubts_sooner_and_one_that_accepts_a_larger_doubts_as_ever() {
+    // The proof is two seconds old, and a clock may run a thousandth too slow.
+    let within = |ceiling, config| ListView { ceiling_seconds: Some(ceiling), ..fresh(config) };
+    let stale = denied(Verdict::Unknown(Why::List(Doubt::Stale)));
+    assert_eq!(short(&of_token(&[within(2, config("a"))], &token())), stale);
+    assert_eq!(short(&of_token(&[within(3, config("a"))], &token())), ACTIVE);
+    let old = ListView { ceiling_seconds: Some(3600), ..view(config("a"), State::Stale, &[]) };
+    assert_eq!(short(&of_token(&[old], &token())), stale);
+    // The policy stays the list's.
+    let lenient = of_token(&[within(2, best_effort("a"))], &token());
+    assert_eq!((short(&lenient), lenient.best_effort), (ACTIVE, true));
+}
+
 /// A sidecar that does not hold a caller's own revocation yet must not vouch.
 #[test]
 fn every_list_must_be_complete_up_to_the_version_asked_for() {

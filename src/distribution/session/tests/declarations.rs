@@ -19,6 +19,20 @@ fn a_declaration_takes_effect_with_the_proof_that_names_it() {
     check_fresh(&pump, &replica, 5);
 }
 
+#[test]
+fn what_a_sidecar_accepts_at_most_outlives_every_declaration() {
+    let ceiling_seconds = Some(4);
+    let mut pump = Pump::with(ListView { ceiling_seconds, ..ListView::empty(name()) });
+    let mut replica = Replica::new();
+    assert_eq!(pump.session.shortest_bound_seconds(), None);
+    for (generation, second) in [(1, 1), (2, 5)] {
+        replica.list.set_config(config(generation));
+        pump.prove(&mut replica, moment(second)).unwrap();
+        assert_eq!(pump.view().bounds().bound_seconds, 4);
+        assert_eq!(pump.session.shortest_bound_seconds(), Some(4));
+    }
+}
+
 fn wire_config(generation: u64) -> v1::Config {
     let frame = crate::distribution::frame::Frame::Shared { reference: 1, message: config(generation).frame };
     let In::Config(config) = crate::distribution::pump::decode(&frame) else { panic!("no config") };

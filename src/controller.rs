@@ -27,7 +27,7 @@ use crate::runtime::http_serve;
 use crate::runtime::listen::{self, Address, Listener};
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
-use crate::runtime::tls::{self, Clients, Identity};
+use crate::runtime::tls::Protocols;
 use crate::store::Store;
 use crate::store::embedded::{self, EmbeddedStore};
 use crate::store::kubernetes::KubernetesStore;
@@ -36,6 +36,7 @@ use admin::Admin;
 use bearer::Bearer;
 use expiry::Expiry;
 use kubernetes::Cluster;
+use transport::{Certificates, Transports, plain};
 
 pub mod admin;
 pub mod args;
@@ -43,6 +44,7 @@ mod bearer;
 pub mod expiry;
 pub mod kubernetes;
 mod metrics;
+pub mod transport;
 
 /// Sockets of the admin API are for their owner only.
 const ADMIN_MODE: u32 = 0o600;
@@ -62,7 +64,9 @@ pub struct Config {
     /// Where revocations are kept.
     pub store: StoreConfig,
     /// Where sidecars connect; each listener has a replica of its own.
-    pub listeners: Vec<Listen>,
+    pub listeners: Vec<Address>,
+    /// How connections over TCP are protected.
+    pub certificates: Certificates,
     /// Where probes and metrics are, if anywhere.
     pub health: Option<Address>,
     /// Names by which the probes may be asked for, beside addresses.
@@ -104,15 +108,6 @@ pub enum Past {
     None,
 }
 
-/// One place where sidecars connect.
-#[derive(Clone, Debug)]
-pub struct Listen {
-    /// The address.
-    pub address: Address,
-    /// How connections are protected; in the clear only on this machine.
-    pub tls: Option<(Identity, Clients)>,
-}
-
 /// Where the admin API is.
 #[derive(Clone, Debug)]
 pub struct AdminListen {
@@ -143,7 +138,8 @@ pub async fn start(
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<Bound> {
     let readiness = Readiness::new();
-    let sockets = bind(&config)?;
+    let transports = Transports::new(&config.certificates)?;
+    let sockets = bind(&config, &transports)?;
     let bound = sockets.bound();
     let opened = Opened::open(&config.store, &environment).await?;
     let sessions = Arc::new(Sessions::new(opened.predecessor));
@@ -158,6 +154,7 @@ pub async fn start(
         await_fetch(&readiness, hub);
     }
     drain(supervisor, servers, stopped.clone());
+    transports.follow(supervisor, &environment.clock);
     match (&opened.cluster, hubs.first()) {
         (Some(cluster), Some(hub)) => kubernetes::lead(supervisor, cluster, hub, &environment),
         _ => {
@@ -171,7 +168,7 @@ pub async fn start(
         serve_admin(supervisor, listener, admin, bearer);
     }
     if let Some(listener) = sockets.health {
-        let exposition = metrics::exposition(hubs);
+        let exposition = metrics::exposition(hubs, transports.certificate());
         let router = admin_http::router(readiness, exposition, config.health_hosts);
         serve_health(supervisor, listener, router);
     }
@@ -219,13 +216,10 @@ impl Sockets {
     }
 }
 
-fn bind(config: &Config) -> anyhow::Result<Sockets> {
-    let streams = config.listeners.iter().map(|listen| {
-        let transport = match &listen.tls {
-            Some((identity, clients)) => Transport::Tls(tls::server(identity, clients)?),
-            None => plain(&listen.address)?,
-        };
-        Ok((listen::bind(&listen.address, STREAM_MODE)?, transport))
+fn bind(config: &Config, transports: &Transports) -> anyhow::Result<Sockets> {
+    let streams = config.listeners.iter().map(|address| {
+        let transport = transports.of(address, Protocols::Http2)?;
+        Ok((listen::bind(address, STREAM_MODE)?, transport))
     });
     let streams = streams.collect::<anyhow::Result<_>>()?;
     let admin = match &config.store {
@@ -246,16 +240,6 @@ fn bind_admin(admin: &AdminListen) -> anyhow::Result<(Listener, Option<Bearer>)>
     }
     plain(&admin.address)?;
     Ok((listen::bind(&admin.address, ADMIN_MODE)?, bearer))
-}
-
-/// In the clear, only this machine is served; and there a browser is not.
-fn plain(address: &Address) -> anyhow::Result<Transport> {
-    if !address.is_local() {
-        anyhow::bail!(
-            "{address} can be reached from other machines: give a certificate and its key, or bind to loopback"
-        );
-    }
-    Ok(Transport::Plain(address.ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()))))
 }
 
 async fn open(config: &Embedded, environment: &Environment) -> anyhow::Result<(Arc<dyn Store>, Predecessor)> {

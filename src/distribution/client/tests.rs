@@ -16,6 +16,7 @@ use crate::runtime::environment;
 use crate::runtime::grpc_serve::{self, Transport};
 use crate::runtime::listen::{self, Address};
 use crate::runtime::random::SeededRandom;
+use crate::runtime::resolve::SystemResolver;
 use crate::store::Store;
 use crate::store::contract::list;
 use crate::store::embedded::tests::temporary;
@@ -87,6 +88,7 @@ async fn a_draining_replica_is_left_for_another_and_told_goodbye() {
     let environment = Environment {
         clock: machine.clock.clone(),
         random: machine.random,
+        resolver: machine.resolver,
         observer: Arc::clone(&seen) as Arc<dyn Observer>,
     };
     let session = Session::new("test#1".to_owned(), vec![ListView::empty(list())]);
@@ -112,6 +114,7 @@ fn unconnected(uris: &[String], seed: u64, list: ListName, seen: &Arc<Seen>) -> 
     let environment = Environment {
         clock: environment::Environment::of_machine().clock,
         random: Arc::new(SeededRandom::new(seed)),
+        resolver: Arc::new(SystemResolver),
         observer: Arc::clone(seen) as Arc<dyn Observer>,
     };
     let session = Session::new("test#1".to_owned(), vec![ListView::empty(list.clone())]);
@@ -146,7 +149,7 @@ async fn a_proof_makes_the_next_pause_short_again_and_an_answer_alone_does_not()
         let seen = Arc::new(Seen::default());
         let mut client = unconnected(std::slice::from_ref(&uri), 1, followed, &seen);
         while client.backoff() < LAST_BACKOFF / 2 {}
-        let connection = client.open().await.unwrap();
+        let connection = client.find_and_open().await.unwrap();
         let stop = CancellationToken::new();
         let views = client.views.clone();
         let proven = || matches!(views.load()[0].knowledge, Knowledge::FreshAsOf(_));

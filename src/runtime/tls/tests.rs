@@ -87,6 +87,11 @@ async fn a_client_without_the_certificate_that_is_asked_for_is_not_let_in() {
     assert_eq!(connect(Some(files.identity("client"))).await.unwrap(), ALPN_HTTP2);
 }
 
+/// Reads the files of a server.
+fn server(identity: &Identity, clients: &Clients) -> Result<Arc<ServerConfig>, TlsError> {
+    ServerFiles::read(identity, clients)?.config(Protocols::Http2)
+}
+
 fn check(files: &Files, identity: &Identity, expected: &str) {
     let error = server(identity, &Clients::Anonymous).unwrap_err().to_string();
     let expected = expected.replace("DIR", &files.directory.path().display().to_string());

@@ -27,7 +27,7 @@ use crate::runtime::http_serve;
 use crate::runtime::listen::{self, Address, Listener};
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
-use crate::runtime::tls::Protocols;
+use crate::runtime::tls::{Protocols, ServerCertificate};
 use crate::store::Store;
 use crate::store::embedded::{self, EmbeddedStore};
 use crate::store::kubernetes::KubernetesStore;
@@ -36,6 +36,7 @@ use admin::Admin;
 use bearer::Bearer;
 use expiry::Expiry;
 use kubernetes::Cluster;
+use kubernetes::publication::Publication;
 use transport::{Certificates, Transports, plain};
 
 pub mod admin;
@@ -156,7 +157,11 @@ pub async fn start(
     drain(supervisor, servers, stopped.clone());
     transports.follow(supervisor, &environment.clock);
     match (&opened.cluster, hubs.first()) {
-        (Some(cluster), Some(hub)) => kubernetes::lead(supervisor, cluster, hub, &environment),
+        (Some(cluster), Some(hub)) => {
+            let publication = certify(supervisor, cluster, &config.certificates, &transports, &environment);
+            await_certificate(&readiness, transports.certificate());
+            kubernetes::lead(supervisor, cluster, hub, &environment, publication);
+        }
         _ => {
             let expiry = Expiry::new(Arc::clone(&opened.store), Arc::clone(&hubs), environment.clock.clone());
             supervisor.spawn("expiry", expiry.run(supervisor.shutdown()));
@@ -298,6 +303,31 @@ fn await_fetch(readiness: &Readiness, hub: &Arc<Hub>) {
     readiness.checked(hub.name(), move || match news.borrow().complete {
         Some(_) => State::Met,
         None => State::NotMet("nothing was fetched from the store yet".to_owned()),
+    });
+}
+
+/// Keeps the controllers' own authority, if the certificate is to be from there.
+fn certify(
+    supervisor: &mut Supervisor,
+    cluster: &KubernetesStore,
+    certificates: &Certificates,
+    transports: &Transports,
+    environment: &Environment,
+) -> Option<Publication> {
+    let certificate = transports.certificate()?;
+    match certificates {
+        Certificates::Authority { domain } => {
+            Some(kubernetes::certify(supervisor, cluster, domain, certificate, &environment.clock))
+        }
+        Certificates::None | Certificates::Files(..) => None,
+    }
+}
+
+fn await_certificate(readiness: &Readiness, certificate: Option<Arc<ServerCertificate>>) {
+    let Some(certificate) = certificate else { return };
+    readiness.checked("certificate", move || match certificate.not_after() {
+        Some(_) => State::Met,
+        None => State::NotMet("there is no certificate of the controllers' authority yet".to_owned()),
     });
 }
 

@@ -184,7 +184,11 @@ mod tests {
         let uri = format!("https://localhost:{}", address.port());
         let identity = files.identity("client");
         let known = tls::client(&files.authority(), Some(&identity)).unwrap();
-        assert_eq!(ask(channel(&uri, Some(known), |endpoint| endpoint).unwrap()).await, Ok(1));
+        assert_eq!(ask(channel(&uri, Some(Arc::clone(&known)), |endpoint| endpoint).unwrap()).await, Ok(1));
+        // The name that is expected stays that of the host, wherever the connection goes.
+        let to = |uri| channel_to(uri, Some(address), Some(Arc::clone(&known)), |endpoint| endpoint).unwrap();
+        assert_eq!(ask(to("https://localhost:1")).await, Ok(1));
+        assert!(ask(to("https://other.example:1")).await.is_err());
         let unknown = tls::client(&files.authority(), None).unwrap();
         let refused = ask(channel(&uri, Some(unknown), |endpoint| endpoint).unwrap()).await;
         assert!(refused.is_err());

@@ -17,7 +17,7 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use self::accept::incoming;
-pub use self::certificate::{Certified, ServerCertificate};
+pub use self::certificate::{Certified, CertifiedError, ServerCertificate};
 pub use self::files::{ClientFiles, ServerFiles};
 pub use self::follow::{Followed, follow};
 use self::verifier::CurrentVerifier;

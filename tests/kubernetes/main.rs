@@ -22,3 +22,4 @@ mod permissions;
 mod refusals;
 mod relay;
 mod schema;
+mod trust;

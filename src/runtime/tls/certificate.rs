@@ -58,6 +58,12 @@ impl Certified {
     pub const fn not_after(&self) -> Option<i64> {
         self.not_after
     }
+
+    /// Returns the certificates, the own one first.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.key.cert
+    }
 }
 
 /// Returns until when a certificate is valid, in seconds since 1970; none if it makes no sense.

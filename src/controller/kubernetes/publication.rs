@@ -116,8 +116,9 @@ impl Publication {
             Ok((namespaces, known)) => {
                 let current: BTreeSet<_> =
                     known.iter().filter(|map| is_current(map, bundle)).filter_map(namespace_of).collect();
-                let due = namespaces.difference(&current).map(|namespace| self.put(namespace, bundle));
-                futures::stream::iter(due).buffer_unordered(PARALLEL).collect::<()>().await;
+                let due: Vec<String> = namespaces.difference(&current).cloned().collect();
+                let put = async |namespace: String| self.put(&namespace, bundle).await;
+                futures::stream::iter(due).map(put).buffer_unordered(PARALLEL).collect::<()>().await;
             }
             Err(error) => {
                 tracing::warn!(%error, "can't look for the namespaces that want the ConfigMap {NAME}")

@@ -159,8 +159,9 @@ async fn files_that_change_are_used_for_new_connections_and_what_does_not_fit_is
     let mut following = JoinSet::new();
     following.spawn(follow(Arc::clone(&server), Arc::new(SystemClock), shutdown.clone()));
     following.spawn(follow(Arc::clone(&sidecar), Arc::new(SystemClock), shutdown.clone()));
+    // Each without a session that it could resume.
     let [trusts_old, trusts_new] = [&old, &new].map(|files| client(&files.authority(), None).unwrap());
-    talk(Arc::clone(&config), Arc::clone(&trusts_old)).await.unwrap();
+    talk(Arc::clone(&config), client(&old.authority(), None).unwrap()).await.unwrap();
     talk(Arc::clone(&config), sidecar.current()).await.unwrap();
 
     lay(root.path(), "2", &new);

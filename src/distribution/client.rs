@@ -204,18 +204,21 @@ impl Client {
             async move {
                 match found {
                     None => Ok(vec![(index, None)]),
-                    Some(found) => match found.await {
-                        Ok(addresses) => Ok(addresses.into_iter().map(|one| (index, Some(one))).collect()),
-                        Err(source) => Err(Lost::Unknown { uri, source }),
+                    // One name that is slow must not be in the way of the others.
+                    Some(found) => match tokio::time::timeout(CONNECT_TIMEOUT, found).await {
+                        Ok(Ok(addresses)) => {
+                            Ok(addresses.into_iter().map(|one| (index, Some(one))).collect())
+                        }
+                        Ok(Err(source)) => Err(Lost::Unknown { uri, source }),
+                        Err(_) => Err(Lost::Unknown { uri, source: io::ErrorKind::TimedOut.into() }),
                     },
                 }
             }
         });
         let all = futures::future::join_all(named);
         Box::pin(async move {
-            let found = tokio::time::timeout(CONNECT_TIMEOUT, all).await.map_err(|_| Lost::Unresolved)?;
             let (mut candidates, mut failure) = (Vec::new(), Lost::Unresolved);
-            for one in found {
+            for one in all.await {
                 match one {
                     Ok(found) => candidates.extend(found),
                     // Another URI may do.

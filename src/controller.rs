@@ -28,7 +28,7 @@ use crate::runtime::http_serve;
 use crate::runtime::listen::{self, Address, Listener};
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
-use crate::runtime::tls::{self, Clients, Identity};
+use crate::runtime::tls::{Protocols, ServerCertificate};
 use crate::store::Store;
 use crate::store::embedded::{self, EmbeddedStore};
 use crate::store::kubernetes::KubernetesStore;
@@ -37,8 +37,10 @@ use admin::Admin;
 use bearer::Bearer;
 use expiry::Expiry;
 use kubernetes::Cluster;
+use kubernetes::publication::Publication;
 use kubernetes::webhook::Webhook;
 use metrics::Injections;
+use transport::{Certificates, Transports, plain};
 
 pub mod admin;
 pub mod args;
@@ -46,6 +48,7 @@ mod bearer;
 pub mod expiry;
 pub mod kubernetes;
 pub mod metrics;
+pub mod transport;
 
 /// Sockets of the admin API are for their owner only.
 const ADMIN_MODE: u32 = 0o600;
@@ -65,9 +68,11 @@ pub struct Config {
     /// Where revocations are kept.
     pub store: StoreConfig,
     /// Where sidecars connect; each listener has a replica of its own.
-    pub listeners: Vec<Listen>,
+    pub listeners: Vec<Address>,
     /// Where the injection webhook is, if anywhere.
     pub webhook: Option<WebhookListen>,
+    /// How connections over TCP are protected.
+    pub certificates: Certificates,
     /// Where probes and metrics are, if anywhere.
     pub health: Option<Address>,
     /// Names by which the probes may be asked for, beside addresses.
@@ -109,22 +114,11 @@ pub enum Past {
     None,
 }
 
-/// One place where sidecars connect.
-#[derive(Clone, Debug)]
-pub struct Listen {
-    /// The address.
-    pub address: Address,
-    /// How connections are protected; in the clear only on this machine.
-    pub tls: Option<(Identity, Clients)>,
-}
-
 /// Where the API server asks about the pods of a cluster.
 #[derive(Clone, Debug)]
 pub struct WebhookListen {
     /// The address.
     pub address: Address,
-    /// What it shows to the API server.
-    pub identity: Identity,
     /// What sidecars are to be like.
     pub settings: Settings,
     /// The namespace of the controllers.
@@ -163,7 +157,8 @@ pub async fn start(
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<Bound> {
     let readiness = Readiness::new();
-    let sockets = bind(&config)?;
+    let transports = Transports::new(&config.certificates)?;
+    let sockets = bind(&config, &transports)?;
     let bound = sockets.bound();
     let opened = Opened::open(&config.store, &environment).await?;
     let sessions = Arc::new(Sessions::new(opened.predecessor));
@@ -178,8 +173,20 @@ pub async fn start(
         await_fetch(&readiness, hub);
     }
     drain(supervisor, servers, stopped.clone());
+    transports.follow(supervisor, &environment.clock);
+    let injections = Injections::default();
+    let webhook = config.webhook.map(|it| Webhook::new(it.settings, it.namespace, injections.clone()));
     match (&opened.cluster, hubs.first()) {
-        (Some(cluster), Some(hub)) => kubernetes::lead(supervisor, cluster, hub, &environment),
+        (Some(cluster), Some(hub)) => {
+            let publication = certify(supervisor, cluster, &config.certificates, &transports, &environment);
+            await_certificate(&readiness, transports.certificate());
+            if let (Some(publication), Some(webhook)) = (&publication, &webhook) {
+                let publishing =
+                    publication.clone().publish_wanted(webhook.namespaces(), supervisor.shutdown());
+                supervisor.spawn("publication for the webhook", publishing);
+            }
+            kubernetes::lead(supervisor, cluster, hub, &environment, publication);
+        }
         _ => {
             let expiry = Expiry::new(Arc::clone(&opened.store), Arc::clone(&hubs), environment.clock.clone());
             supervisor.spawn("expiry", expiry.run(supervisor.shutdown()));
@@ -190,13 +197,11 @@ pub async fn start(
         let admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, clock, shutdown);
         serve_admin(supervisor, listener, admin, bearer);
     }
-    let injections = Injections::default();
-    if let (Some((listener, tls)), Some(webhook)) = (sockets.webhook, config.webhook) {
-        let webhook = Webhook::new(webhook.settings, webhook.namespace, injections.clone());
+    if let (Some((listener, tls)), Some(webhook)) = (sockets.webhook, webhook) {
         supervisor.spawn("injection webhook", webhook.serve(listener, tls, supervisor.shutdown()));
     }
     if let Some(listener) = sockets.health {
-        let exposition = metrics::exposition(hubs, &injections);
+        let exposition = metrics::exposition(hubs, &injections, transports.certificate());
         let router = admin_http::router(readiness, exposition, config.health_hosts);
         serve_health(supervisor, listener, router);
     }
@@ -246,27 +251,33 @@ impl Sockets {
     }
 }
 
-fn bind(config: &Config) -> anyhow::Result<Sockets> {
-    let streams = config.listeners.iter().map(|listen| {
-        let transport = match &listen.tls {
-            Some((identity, clients)) => Transport::Tls(tls::server(identity, clients)?),
-            None => plain(&listen.address)?,
-        };
-        Ok((listen::bind(&listen.address, STREAM_MODE)?, transport))
+fn bind(config: &Config, transports: &Transports) -> anyhow::Result<Sockets> {
+    let streams = config.listeners.iter().map(|address| {
+        let transport = transports.of(address, Protocols::Http2)?;
+        Ok((listen::bind(address, STREAM_MODE)?, transport))
     });
     let streams = streams.collect::<anyhow::Result<_>>()?;
     let admin = match &config.store {
         StoreConfig::Embedded(embedded) => Some(bind_admin(&embedded.admin)?),
         StoreConfig::Kubernetes(_) => None,
     };
-    let webhook = config.webhook.as_ref().map(bind_webhook).transpose()?;
+    let webhook = config.webhook.as_ref().map(|webhook| bind_webhook(webhook, transports)).transpose()?;
     let health = config.health.as_ref().map(|address| listen::bind(address, ADMIN_MODE)).transpose()?;
     Ok(Sockets { streams, admin, webhook, health })
 }
 
-fn bind_webhook(webhook: &WebhookListen) -> anyhow::Result<(Listener, Arc<rustls::ServerConfig>)> {
-    let tls = tls::server(&webhook.identity, &Clients::Anonymous)?;
-    Ok((listen::bind(&webhook.address, ADMIN_MODE)?, tls))
+fn bind_webhook(
+    webhook: &WebhookListen,
+    transports: &Transports,
+) -> anyhow::Result<(Listener, Arc<rustls::ServerConfig>)> {
+    let address = &webhook.address;
+    match transports.of(address, Protocols::Http2AndHttp1)? {
+        Transport::Tls(tls) => Ok((listen::bind(address, ADMIN_MODE)?, tls)),
+        Transport::Plain(_) => anyhow::bail!(
+            "the webhook at {address} needs a certificate, for an API server asks by TLS alone: give an IP:PORT, and \
+             --service-domain, or --tls-cert and --tls-key"
+        ),
+    }
 }
 
 fn bind_admin(admin: &AdminListen) -> anyhow::Result<(Listener, Option<Bearer>)> {
@@ -279,16 +290,6 @@ fn bind_admin(admin: &AdminListen) -> anyhow::Result<(Listener, Option<Bearer>)>
     }
     plain(&admin.address)?;
     Ok((listen::bind(&admin.address, ADMIN_MODE)?, bearer))
-}
-
-/// In the clear, only this machine is served; and there a browser is not.
-fn plain(address: &Address) -> anyhow::Result<Transport> {
-    if !address.is_local() {
-        anyhow::bail!(
-            "{address} can be reached from other machines: give a certificate and its key, or bind to loopback"
-        );
-    }
-    Ok(Transport::Plain(address.ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()))))
 }
 
 async fn open(config: &Embedded, environment: &Environment) -> anyhow::Result<(Arc<dyn Store>, Predecessor)> {
@@ -347,6 +348,31 @@ fn await_fetch(readiness: &Readiness, hub: &Arc<Hub>) {
     readiness.checked(hub.name(), move || match news.borrow().complete {
         Some(_) => State::Met,
         None => State::NotMet("nothing was fetched from the store yet".to_owned()),
+    });
+}
+
+/// Keeps the controllers' own authority, if the certificate is to be from there.
+fn certify(
+    supervisor: &mut Supervisor,
+    cluster: &KubernetesStore,
+    certificates: &Certificates,
+    transports: &Transports,
+    environment: &Environment,
+) -> Option<Publication> {
+    let certificate = transports.certificate()?;
+    match certificates {
+        Certificates::Authority { domain } => {
+            Some(kubernetes::certify(supervisor, cluster, domain, certificate, &environment.clock))
+        }
+        Certificates::None | Certificates::Files(..) => None,
+    }
+}
+
+fn await_certificate(readiness: &Readiness, certificate: Option<Arc<ServerCertificate>>) {
+    let Some(certificate) = certificate else { return };
+    readiness.checked("certificate", move || match certificate.not_after() {
+        Some(_) => State::Met,
+        None => State::NotMet("there is no certificate of the controllers' authority yet".to_owned()),
     });
 }
 

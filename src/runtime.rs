@@ -15,6 +15,7 @@ pub mod listen;
 pub mod metrics;
 pub mod random;
 pub mod readiness;
+pub mod resolve;
 pub mod supervisor;
 pub mod telemetry;
 pub mod tls;

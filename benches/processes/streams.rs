@@ -12,6 +12,7 @@ use rescind::revocation::claims::Claims;
 use rescind::revocation::names::ListName;
 use rescind::runtime::clock::{Clock, SystemClock};
 use rescind::runtime::random::SystemRandomness;
+use rescind::runtime::resolve::SystemResolver;
 use rescind::sidecar::checker::check;
 use rescind::sidecar::outcome::Verdict;
 use rescind::sidecar::request::{Credential, Request};
@@ -114,6 +115,7 @@ pub(crate) fn client(
     let environment = Environment {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandomness::new()),
+        resolver: Arc::new(SystemResolver),
         observer: Arc::new(observer),
     };
     Client::new(session, views, controllers, environment)

@@ -8,7 +8,8 @@ use clap::Args;
 
 use crate::api::document::ListDocument;
 use crate::controller::args::read_lists;
-use crate::controller::{self, AdminListen, Embedded, Listen, Past, StoreConfig};
+use crate::controller::transport::Certificates;
+use crate::controller::{self, AdminListen, Embedded, Past, StoreConfig};
 use crate::revocation::names::ListName;
 use crate::runtime::environment::Environment;
 use crate::runtime::listen::Address;
@@ -98,8 +99,9 @@ async fn start(
             lists,
             limit: DEFAULT_LIMIT,
         }),
-        listeners: args.listen.into_iter().map(|address| Listen { address, tls: None }).collect(),
+        listeners: args.listen,
         webhook: None,
+        certificates: Certificates::None,
         health: None,
         health_hosts: Vec::new(),
     };

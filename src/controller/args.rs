@@ -14,7 +14,8 @@ use crate::store::embedded::DEFAULT_LIMIT;
 use crate::store::kubernetes::DEFAULT_NAMESPACE;
 
 use super::kubernetes::Cluster;
-use super::{AdminListen, Config, Embedded, Listen, Past, StoreConfig, WebhookListen};
+use super::transport::Certificates;
+use super::{AdminListen, Config, Embedded, Past, StoreConfig, WebhookListen};
 
 /// Keeps revocations and streams them to sidecars.
 #[derive(Args, Clone, Debug)]
@@ -67,7 +68,12 @@ pub struct ControllerArgs {
     /// Host name by which probes may be asked for, beside addresses. May be given several times
     #[arg(long, value_name = "NAME")]
     pub health_host: Vec<String>,
-    /// Certificate chain for --listen, PEM. Without it, only this machine is served
+    /// Domain of the controllers' services, for which their own authority certifies them: rescind-controller.NAME and
+    /// so on. Given, it certifies them on loopback, too [default: NAMESPACE.svc]
+    #[arg(long, value_name = "NAME", requires = "kubernetes", conflicts_with = "tls_cert")]
+    pub service_domain: Option<String>,
+    /// Certificate chain for --listen, PEM; read anew when it changes. Without it, only this machine is served, unless
+    /// on Kubernetes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// Private key of --tls-cert, PEM
@@ -88,6 +94,7 @@ impl ControllerArgs {
     /// A sentence that names the file or the flag.
     pub fn config(self) -> anyhow::Result<Config> {
         let webhook = self.webhook()?;
+        let certificates = self.certificates()?;
         let store = match (self.data, self.admin) {
             (Some(data), Some(admin)) => StoreConfig::Embedded(Embedded {
                 data,
@@ -102,18 +109,11 @@ impl ControllerArgs {
                 StoreConfig::Kubernetes(Cluster { kubeconfig, context, namespace })
             }
         };
-        let tls = self.tls_cert.zip(self.tls_key).map(|(certificates, key)| {
-            let clients = self.tls_client_ca.map_or(Clients::Anonymous, Clients::CertifiedBy);
-            (Identity { certificates, key }, clients)
-        });
-        let protect = |address: Address| {
-            let tls = if matches!(address, Address::Tcp(_)) { tls.clone() } else { None };
-            Listen { address, tls }
-        };
         Ok(Config {
             store,
-            listeners: self.listen.into_iter().map(protect).collect(),
+            listeners: self.listen,
             webhook,
+            certificates,
             health: self.health,
             health_hosts: self.health_host,
         })
@@ -123,18 +123,41 @@ impl ControllerArgs {
         let Some((address, file)) = self.webhook.clone().zip(self.injection.as_ref()) else {
             return Ok(None);
         };
-        let Some((certificates, key)) = self.tls_cert.clone().zip(self.tls_key.clone()) else {
-            anyhow::bail!(
-                "--webhook needs a certificate, for an API server asks by TLS alone: give --tls-cert and --tls-key"
-            )
-        };
-        Ok(Some(WebhookListen {
-            address,
-            identity: Identity { certificates, key },
-            settings: read_injection(file)?,
-            namespace: self.namespace.clone(),
-        }))
+        Ok(Some(WebhookListen { address, settings: read_injection(file)?, namespace: self.namespace.clone() }))
     }
+
+    /// Files are the first choice. On Kubernetes the controllers' own authority is the second, and where other machines
+    /// are served there is always one of the two.
+    fn certificates(&self) -> anyhow::Result<Certificates> {
+        if let Some((certificates, key)) = self.tls_cert.clone().zip(self.tls_key.clone()) {
+            let clients = self.tls_client_ca.clone().map_or(Clients::Anonymous, Clients::CertifiedBy);
+            return Ok(Certificates::Files(Identity { certificates, key }, clients));
+        }
+        let mut addresses = self.listen.iter().chain(&self.admin).chain(&self.webhook);
+        let is_remote = addresses.any(|address| !address.is_local());
+        match &self.service_domain {
+            Some(domain) => Ok(Certificates::Authority { domain: checked_domain(domain)? }),
+            None if self.kubernetes && is_remote => {
+                Ok(Certificates::Authority { domain: format!("{}.svc", self.namespace) })
+            }
+            None => Ok(Certificates::None),
+        }
+    }
+}
+
+/// Certificates are made for names below it.
+fn checked_domain(domain: &str) -> anyhow::Result<String> {
+    let is_label = |label: &str| {
+        let within =
+            label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        within && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    anyhow::ensure!(
+        domain.len() <= 200 && domain.split('.').all(is_label),
+        "--service-domain {domain} is no domain: write it in lower case and without a dot at the end, such as \
+         rescind-system.svc"
+    );
+    Ok(domain.to_owned())
 }
 
 /// Reads the settings of the injection.

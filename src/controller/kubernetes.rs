@@ -5,22 +5,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use kube::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::watch;
 
 use crate::distribution::hub::Hub;
+use crate::runtime::clock::Clock;
 use crate::runtime::environment::Environment;
 use crate::runtime::random::bytes;
 use crate::runtime::supervisor::Supervisor;
+use crate::runtime::tls::ServerCertificate;
 use crate::store::kubernetes::KubernetesStore;
 
+use authority::keeper::Keeper;
+use authority::service_names;
 use lease::{Leadership, Timing};
+use publication::Publication;
 use writer::StatusWriter;
 
+mod authority;
 mod conditions;
 mod enforced;
 mod lease;
 mod lists;
+pub mod publication;
 pub mod webhook;
 mod writer;
 
@@ -72,12 +80,29 @@ async fn config(cluster: &Cluster) -> anyhow::Result<kube::Config> {
         .with_context(|| format!("can't use {shown}"))
 }
 
-/// Competes for the lease, and writes what became of each object while it is held.
+/// Keeps the controllers' own authority, and the certificate of this replica for its services in a domain. Returns who
+/// publishes whom to trust.
+pub(super) fn certify(
+    supervisor: &mut Supervisor,
+    store: &KubernetesStore,
+    domain: &str,
+    certificate: Arc<ServerCertificate>,
+    clock: &Arc<dyn Clock>,
+) -> Publication {
+    let (bundle, published) = watch::channel(None);
+    let api = Api::namespaced(store.client(), store.namespace());
+    let keeper = Keeper::new(api, service_names(domain), Arc::clone(clock), certificate, bundle);
+    supervisor.spawn("authority", keeper.run(supervisor.shutdown()));
+    Publication::new(store.client(), store.namespace().to_owned(), published)
+}
+
+/// Competes for the lease, and while it is held, writes what became of each object, and publishes whom to trust.
 pub(super) fn lead(
     supervisor: &mut Supervisor,
     store: &KubernetesStore,
     hub: &Arc<Hub>,
     environment: &Environment,
+    publication: Option<Publication>,
 ) {
     let number = u32::from_le_bytes(bytes(&*environment.random));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -86,6 +111,9 @@ pub(super) fn lead(
     let competing =
         lease::compete(store.clone(), identity, Timing::default(), leadership, supervisor.shutdown());
     supervisor.spawn("lease", competing);
+    if let Some(publication) = publication {
+        supervisor.spawn("publication", publication.run(leads.clone(), supervisor.shutdown()));
+    }
     let writer = StatusWriter::new(store.clone(), Arc::clone(hub), Arc::clone(&environment.clock));
     supervisor.spawn("status", writer.run(leads, supervisor.shutdown()));
 }

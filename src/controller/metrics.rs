@@ -13,6 +13,7 @@ use crate::distribution::hub::Hub;
 use crate::distribution::publisher::ListPublisher;
 use crate::metrics::{ListLabels, registry};
 use crate::runtime::metrics::Exposition;
+use crate::runtime::tls::ServerCertificate;
 
 /// How the injection webhook answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,11 @@ impl Injections {
 }
 
 /// Makes the exposition of a controller.
-pub(super) fn exposition(hubs: Arc<[Arc<Hub>]>, injections: &Injections) -> Exposition {
+pub(super) fn exposition(
+    hubs: Arc<[Arc<Hub>]>,
+    injections: &Injections,
+    certificate: Option<Arc<ServerCertificate>>,
+) -> Exposition {
     let mut registry = registry("controller");
     registry.register(
         "injections",
@@ -67,7 +72,26 @@ pub(super) fn exposition(hubs: Arc<[Arc<Hub>]>, injections: &Injections) -> Expo
         );
     }
     registry.register_collector(Box::new(Replicas { hubs }));
+    registry.register_collector(Box::new(Certificate(certificate)));
     Exposition::new(registry)
+}
+
+#[derive(Debug)]
+struct Certificate(Option<Arc<ServerCertificate>>);
+
+impl Collector for Certificate {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(end) = self.0.as_ref().and_then(|certificate| certificate.not_after()) else {
+            return Ok(());
+        };
+        gauge(
+            &mut encoder,
+            "serving_certificate_expiry_timestamp",
+            "End of validity of the certificate that is shown to sidecars and callers, since 1970",
+            Some(&Unit::Seconds),
+            end,
+        )
+    }
 }
 
 #[derive(Debug)]

@@ -1,10 +1,11 @@
 //! The sidecar's end of the wire: keeps one stream to one controller, and moves when it must.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,10 +18,16 @@ use crate::revocation::names::ListName;
 use crate::runtime::clock::Clock;
 use crate::runtime::dial::{self, DialError};
 use crate::runtime::random::{Random, below, bytes};
+use crate::runtime::resolve::Resolve;
+use crate::runtime::tls::ClientFiles;
 
 use super::MAX_PUBLISHER_MESSAGE_BYTES;
 use super::session::{Leave, Note, Received, Session, SessionError};
 use super::view::Views;
+
+use choice::Choice;
+
+mod choice;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -41,10 +48,11 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 /// Which controllers to follow, and how.
 #[derive(Clone)]
 pub struct Controllers {
-    /// Their URIs: `https://host:port`, or `http://` and `unix:` on the same machine.
+    /// Their URIs: `https://host:port`, or `http://` and `unix:` on the same machine. A host name stands for all its
+    /// addresses.
     pub uris: Vec<String>,
-    /// What is trusted, for `https`.
-    pub tls: Option<Arc<ClientConfig>>,
+    /// What is trusted, for `https`; each connection has what was read last.
+    pub tls: Option<Arc<ClientFiles>>,
 }
 
 /// Hears what happens, for metrics and status.
@@ -62,6 +70,8 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// Where nonces and jitter come from.
     pub random: Arc<dyn Random>,
+    /// Who finds the addresses of controllers.
+    pub resolver: Arc<dyn Resolve>,
     /// Who hears what happens.
     pub observer: Arc<dyn Observer>,
 }
@@ -72,12 +82,17 @@ pub struct Client {
     views: Views,
     controllers: Controllers,
     environment: Environment,
-    next: usize,
+    choice: Choice<Candidate>,
     failures: u32,
 }
 
+/// A controller to connect to: which URI, and which address of its host, if that has a name.
+type Candidate = (usize, Option<SocketAddr>);
+
 struct Connection {
-    uri: String,
+    /// Its URI, with the address if its host has a name.
+    controller: String,
+    candidate: Candidate,
     outbound: mpsc::Sender<v1::SubscriberMessage>,
     inbound: Streaming<v1::PublisherMessage>,
 }
@@ -94,6 +109,10 @@ enum End {
 enum Lost {
     #[error(transparent)]
     Dial(#[from] DialError),
+    #[error("no address is known for {uri}: {source}")]
+    Unknown { uri: String, source: io::Error },
+    #[error("no address of a controller is known: the host names can't be resolved, or have no address")]
+    Unresolved,
     #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
     Timeout,
     #[error("{}", told(.0))]
@@ -129,10 +148,7 @@ impl Client {
     /// Makes a client over what is known of each list; it publishes to `views`, which has the same lists.
     #[must_use]
     pub fn new(session: Session, views: Views, controllers: Controllers, environment: Environment) -> Self {
-        let count = controllers.uris.len() as u64;
-        // Sidecars spread over the replicas.
-        let next = usize::try_from(below(&*environment.random, count)).unwrap_or(0);
-        Self { session, views, controllers, environment, next, failures: 0 }
+        Self { session, views, controllers, environment, choice: Choice::new(), failures: 0 }
     }
 
     /// Runs until `shutdown`, which is to come after the last check was answered: the controllers then count this
@@ -145,7 +161,7 @@ impl Client {
                 Some(connection) => self.serve(connection, retiring.take(), &shutdown).await,
                 None => tokio::select! {
                     () = shutdown.cancelled() => End::Shutdown,
-                    opened = self.open() => match opened {
+                    opened = self.find_and_open() => match opened {
                         Ok(opened) => {
                             connection = Some(opened);
                             continue;
@@ -179,14 +195,55 @@ impl Client {
         longest / 2 + Duration::from_millis(below(&*self.environment.random, half + 1))
     }
 
-    /// Opens a stream to the next controller.
-    fn open(&mut self) -> BoxFuture<'static, Result<Connection, Lost>> {
-        let count = self.controllers.uris.len().max(1);
-        let uri = self.controllers.uris.get(self.next % count).cloned().unwrap_or_default();
-        self.next = (self.next + 1) % count;
-        let tls = if uri.starts_with("https:") { self.controllers.tls.clone() } else { None };
+    /// Finds the controllers there are: their hosts may have other addresses than a moment ago.
+    fn find(&self) -> BoxFuture<'static, Result<Vec<Candidate>, Lost>> {
+        let named = self.controllers.uris.iter().enumerate().map(|(index, uri)| {
+            let name = dial::host_name(uri);
+            let found = name.map(|(host, port)| self.environment.resolver.resolve(&host, port));
+            let uri = uri.clone();
+            async move {
+                match found {
+                    None => Ok(vec![(index, None)]),
+                    // One name that is slow must not be in the way of the others.
+                    Some(found) => match tokio::time::timeout(CONNECT_TIMEOUT, found).await {
+                        Ok(Ok(addresses)) => {
+                            Ok(addresses.into_iter().map(|one| (index, Some(one))).collect())
+                        }
+                        Ok(Err(source)) => Err(Lost::Unknown { uri, source }),
+                        Err(_) => Err(Lost::Unknown { uri, source: io::ErrorKind::TimedOut.into() }),
+                    },
+                }
+            }
+        });
+        let all = futures::future::join_all(named);
         Box::pin(async move {
-            let channel = dial::channel(&uri, tls, |endpoint| {
+            let (mut candidates, mut failure) = (Vec::new(), Lost::Unresolved);
+            for one in all.await {
+                match one {
+                    Ok(found) => candidates.extend(found),
+                    // Another URI may do.
+                    Err(error) => failure = error,
+                }
+            }
+            if candidates.is_empty() { Err(failure) } else { Ok(candidates) }
+        })
+    }
+
+    async fn find_and_open(&mut self) -> Result<Connection, Lost> {
+        let found = self.find().await?;
+        self.open(&found).await
+    }
+
+    /// Opens a stream to one of the controllers that were found.
+    fn open(&mut self, candidates: &[Candidate]) -> BoxFuture<'static, Result<Connection, Lost>> {
+        let chosen = self.choice.choose(candidates, &*self.environment.random);
+        let candidate = chosen.unwrap_or_default();
+        let (index, address) = candidate;
+        let uri = self.controllers.uris.get(index).cloned().unwrap_or_default();
+        let files = self.controllers.tls.as_ref().filter(|_| uri.starts_with("https:"));
+        let tls = files.map(|files| files.current());
+        Box::pin(async move {
+            let channel = dial::channel_to(&uri, address, tls, |endpoint| {
                 endpoint
                     .connect_timeout(CONNECT_TIMEOUT)
                     .http2_keep_alive_interval(KEEPALIVE)
@@ -198,7 +255,11 @@ impl Client {
                 DistributionClient::new(channel).max_decoding_message_size(MAX_PUBLISHER_MESSAGE_BYTES);
             let call = client.follow(ReceiverStream::new(messages));
             let answer = tokio::time::timeout(CONNECT_TIMEOUT, call).await.map_err(|_| Lost::Timeout)?;
-            Ok(Connection { uri, outbound, inbound: answer?.into_inner() })
+            let controller = match address {
+                Some(address) => format!("{uri} ({})", address.ip()),
+                None => uri,
+            };
+            Ok(Connection { controller, candidate, outbound, inbound: answer?.into_inner() })
         })
     }
 
@@ -209,9 +270,9 @@ impl Client {
         shutdown: &CancellationToken,
     ) -> End {
         let mut stream = Stream { connection, retiring, leaving: Leaving::No };
-        let uri = stream.connection.uri.clone();
-        self.environment.observer.connected(Some(&uri));
-        tracing::info!(controller = uri, "following");
+        let controller = stream.connection.controller.clone();
+        self.environment.observer.connected(Some(&controller));
+        tracing::info!(controller, "following");
         match self.drive(&mut stream, shutdown).await {
             Ok(Some(new)) => End::Moved(Box::new(new), Box::new(stream.connection)),
             Ok(None) => {
@@ -244,7 +305,12 @@ impl Client {
                     next_ping = Instant::now() + self.ping(stream)?;
                 }
                 opened = &mut stream.leaving => match opened {
-                    Step::Open => stream.leaving = Leaving::Opening(self.open()),
+                    Step::Find => stream.leaving = Leaving::Finding(self.find()),
+                    Step::Found(Ok(found)) => stream.leaving = Leaving::Opening(self.open(&found)),
+                    Step::Found(Err(lost)) => {
+                        tracing::warn!(error = %lost, "can't move yet");
+                        stream.leaving = Leaving::after(self.backoff());
+                    }
                     Step::Opened(opened) => match *opened {
                         Ok(new) => return Ok(Some(new)),
                         Err(lost) => {
@@ -287,6 +353,7 @@ impl Client {
             self.note(note);
             if matches!(note, Note::Proven { lists, .. } if *lists > 0) {
                 self.failures = 0;
+                self.choice.settle(stream.connection.candidate);
                 if let Some(old) = stream.retiring.take() {
                     self.say_goodbye(old).await;
                 }
@@ -347,11 +414,13 @@ impl Stream {
 enum Leaving {
     No,
     Waiting(std::pin::Pin<Box<tokio::time::Sleep>>),
+    Finding(BoxFuture<'static, Result<Vec<Candidate>, Lost>>),
     Opening(BoxFuture<'static, Result<Connection, Lost>>),
 }
 
 enum Step {
-    Open,
+    Find,
+    Found(Result<Vec<Candidate>, Lost>),
     Opened(Box<Result<Connection, Lost>>),
 }
 
@@ -370,7 +439,8 @@ impl Future for Leaving {
     ) -> std::task::Poll<Step> {
         match &mut *self {
             Self::No => std::task::Poll::Pending,
-            Self::Waiting(sleep) => sleep.as_mut().poll(context).map(|()| Step::Open),
+            Self::Waiting(sleep) => sleep.as_mut().poll(context).map(|()| Step::Find),
+            Self::Finding(find) => find.as_mut().poll(context).map(Step::Found),
             Self::Opening(open) => open.as_mut().poll(context).map(|opened| Step::Opened(Box::new(opened))),
         }
     }

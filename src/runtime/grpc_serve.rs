@@ -24,7 +24,7 @@ const MAX_HEADER_BYTES: u32 = 64 * 1024;
 pub enum Transport {
     /// In the clear: for this machine only. The guard refuses what a browser could have sent.
     Plain(Option<HostGuard>),
-    /// By TLS.
+    /// By TLS, with the protocols that the configuration offers: HTTP/1.1 only if it is among them.
     Tls(Arc<ServerConfig>),
 }
 
@@ -78,7 +78,9 @@ async fn serve_until(
             server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop).await?;
         }
         Transport::Tls(config) => {
+            let http1 = config.alpn_protocols.iter().any(|name| name == tls::ALPN_HTTP1);
             let incoming = tls::incoming(incoming, config);
+            server = server.accept_http1(http1);
             server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop).await?;
         }
     }

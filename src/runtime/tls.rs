@@ -1,15 +1,16 @@
 //! Makes the TLS configurations of servers and clients from PEM files.
 //!
-//! Both speak TLS 1.2 and 1.3 by one provider of cryptography, and HTTP/2 alone. Files are read once: to
-//! follow their renewal, make a new configuration.
+//! Both speak TLS 1.2 and 1.3 by one provider of cryptography. What a server shows, and what either trusts, can be
+//! replaced while it runs: new connections have the new, and those that are open go on. [`follow`] does that for files
+//! that change on the disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, InconsistentKeys, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
@@ -17,11 +18,21 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub(super) use self::accept::handshake;
 pub use self::accept::incoming;
+pub use self::certificate::{Certified, CertifiedError, ServerCertificate};
+pub use self::files::{ClientFiles, ServerFiles};
+pub use self::follow::{Followed, follow};
+use self::verifier::CurrentVerifier;
 
 mod accept;
+mod certificate;
+mod files;
+mod follow;
+mod verifier;
 
 /// The name by which both ends agree on HTTP/2.
 pub const ALPN_HTTP2: &[u8] = b"h2";
+/// The name by which both ends agree on HTTP/1.1.
+pub const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// Says which file can't be used, and why.
 #[derive(Debug, thiserror::Error)]
@@ -93,23 +104,48 @@ pub enum Clients {
     CertifiedBy(PathBuf),
 }
 
-/// Makes the configuration of a server.
+/// What a server speaks over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocols {
+    /// HTTP/2 alone: gRPC.
+    Http2,
+    /// HTTP/2, and HTTP/1.1 for clients without it.
+    Http2AndHttp1,
+}
+
+/// Makes the configuration of a server that lets everyone in.
 ///
 /// # Errors
-/// [`TlsError`], which names the file.
-pub fn server(identity: &Identity, clients: &Clients) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = provider();
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+/// [`TlsError::Provider`].
+pub fn server(
+    certificate: Arc<ServerCertificate>,
+    protocols: Protocols,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    server_for(certificate, None, protocols)
+}
+
+fn server_for(
+    certificate: Arc<ServerCertificate>,
+    clients: Option<Arc<CurrentVerifier>>,
+    protocols: Protocols,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Provider)?;
-    let builder = match clients {
-        Clients::Anonymous => builder.with_no_client_auth(),
-        Clients::CertifiedBy(authorities) => {
-            builder.with_client_cert_verifier(client_verifier(authorities, &provider)?)
+    let mut config = match clients {
+        None => builder.with_no_client_auth().with_cert_resolver(certificate),
+        Some(verifier) => {
+            let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(certificate);
+            // Who resumes a session is not verified again: an authority that has gone would live on in it.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            config
         }
     };
-    let mut config = builder.with_cert_resolver(Arc::new(single(identity, &provider)?));
     config.alpn_protocols.push(ALPN_HTTP2.to_vec());
+    if protocols == Protocols::Http2AndHttp1 {
+        config.alpn_protocols.push(ALPN_HTTP1.to_vec());
+    }
     Ok(Arc::new(config))
 }
 
@@ -138,13 +174,17 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn single(identity: &Identity, provider: &CryptoProvider) -> Result<SingleCertAndKey, TlsError> {
+    certified(identity, provider).map(Into::into)
+}
+
+fn certified(identity: &Identity, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let chain = certificates(&identity.certificates)?;
     let key = private_key(&identity.key)?;
     // First by itself, so that an error is about one file.
     let key_is_good = provider.key_provider.load_private_key(key.clone_key());
     key_is_good.map_err(|source| TlsError::Unusable { path: identity.key.clone(), source })?;
     match CertifiedKey::from_der(chain, key, provider) {
-        Ok(certified) => Ok(certified.into()),
+        Ok(certified) => Ok(certified),
         Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(TlsError::KeyMismatch {
             certificates: identity.certificates.clone(),
             key: identity.key.clone(),

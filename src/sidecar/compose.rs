@@ -29,7 +29,7 @@ use crate::runtime::listen::{self, Address, Listener};
 use crate::runtime::random::{Random, bytes};
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
-use crate::runtime::tls::{self, Identity};
+use crate::runtime::tls::{self, ClientFiles, Identity};
 
 use super::answer::{Reveal, Style};
 use super::check_service::CheckService;
@@ -142,9 +142,14 @@ pub fn start(config: Config, environment: Environment, supervisor: &mut Supervis
         let keeping = disk::keep(folder, views.clone(), metrics.clone(), supervisor.shutdown());
         supervisor.spawn("snapshots", keeping);
     }
+    if let Some(files) = &controllers.tls {
+        let clock = Arc::clone(&environment.clock);
+        supervisor.spawn("certificates", tls::follow(Arc::clone(files), clock, supervisor.shutdown()));
+    }
     let environment = client::Environment {
         clock: environment.clock,
         random: environment.random,
+        resolver: environment.resolver,
         observer: Arc::new(metrics),
     };
     let client = Client::new(session, views, controllers, environment);
@@ -221,8 +226,8 @@ fn controllers(config: &Config) -> anyhow::Result<Controllers> {
             ),
         }
     }
-    let identity = config.tls_identity.as_ref();
-    let tls = config.tls_authorities.as_deref().map(|ca| tls::client(ca, identity)).transpose()?;
+    let files = |ca: &PathBuf| ClientFiles::read(ca.clone(), config.tls_identity.clone()).map(Arc::new);
+    let tls = config.tls_authorities.as_ref().map(files).transpose()?;
     Ok(Controllers { uris: config.controllers.clone(), tls })
 }
 

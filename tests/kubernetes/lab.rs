@@ -78,6 +78,11 @@ impl Node {
         self.process.as_ref().unwrap().child.id()
     }
 
+    /// Returns an address that it said it listens at.
+    pub(crate) fn address(&self, name: &str) -> String {
+        self.process.as_ref().unwrap().address(name).to_owned()
+    }
+
     /// Returns its socket: a controller's for streams, a sidecar's for forward auth.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
@@ -178,14 +183,27 @@ impl Lab {
 
     /// Starts a controller that reaches the cluster as a kubeconfig says; returns its number.
     pub(crate) async fn add_controller(&mut self, kubeconfig: &Path) -> usize {
+        let socket = self.path(&format!("stream-{}.sock", self.controllers.len()));
+        let listen = format!("--listen={}", socket.display());
+        self.add_controller_with(kubeconfig, socket, vec![listen]).await
+    }
+
+    /// Starts a controller on loopback TCP that its own authority certifies for `rescind-controller.localhost`, with the
+    /// permissions of the examples; returns its number.
+    pub(crate) async fn add_certified_controller(&mut self) -> usize {
+        let kubeconfig = self.plane.kubeconfig_as(ACCOUNT, &ACCOUNT_GROUPS);
+        let more = ["--listen=127.0.0.1:0", "--service-domain=localhost"].map(ToOwned::to_owned);
+        self.add_controller_with(&kubeconfig, PathBuf::new(), more.to_vec()).await
+    }
+
+    async fn add_controller_with(&mut self, kubeconfig: &Path, socket: PathBuf, more: Vec<String>) -> usize {
         let number = self.controllers.len();
-        let socket = self.path(&format!("stream-{number}.sock"));
-        let arguments = vec![
+        let mut arguments = vec![
             "--kubernetes".to_owned(),
             format!("--kubeconfig={}", kubeconfig.display()),
-            format!("--listen={}", socket.display()),
             "--health=127.0.0.1:0".to_owned(),
         ];
+        arguments.extend(more);
         let name = format!("controller {number}");
         let mut node = Node { name, program: CONTROLLER, arguments, process: None, socket };
         node.start().await;
@@ -195,10 +213,15 @@ impl Lab {
 
     /// Starts a sidecar that follows a list and knows these controllers; returns its number.
     pub(crate) async fn add_sidecar(&mut self, controllers: &[usize], list: &str) -> usize {
+        let streams = controllers.iter().map(|number| self.controllers[*number].socket().display());
+        let arguments = streams.map(|path| format!("--controller=unix:{path}")).collect();
+        self.add_sidecar_with(arguments, list).await
+    }
+
+    /// Starts a sidecar that follows a list, with arguments that say whom; returns its number.
+    pub(crate) async fn add_sidecar_with(&mut self, mut arguments: Vec<String>, list: &str) -> usize {
         let number = self.sidecars.len();
         let socket = self.path(&format!("auth-{number}.sock"));
-        let streams = controllers.iter().map(|number| self.controllers[*number].socket().display());
-        let mut arguments: Vec<String> = streams.map(|path| format!("--controller=unix:{path}")).collect();
         // The first one's checks are where the proxies of the examples look for them.
         let check = if number == 0 { "check.sock".to_owned() } else { format!("check-{number}.sock") };
         arguments.extend([

@@ -23,3 +23,4 @@ mod permissions;
 mod refusals;
 mod relay;
 mod schema;
+mod trust;

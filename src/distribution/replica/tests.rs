@@ -40,7 +40,11 @@ async fn bench() -> Bench {
 impl Bench {
     fn replica(&self) -> Replica {
         let random = Arc::new(SeededRandom::new(3));
-        let environment = Environment { clock: Arc::clone(&self.clock) as Arc<dyn Clock>, random };
+        let environment = Environment {
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            random,
+            ..Environment::of_machine()
+        };
         Replica::new(Arc::clone(&self.hub), Arc::clone(&self.store) as Arc<dyn Store>, environment)
     }
 

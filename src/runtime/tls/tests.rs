@@ -1,8 +1,13 @@
+use std::time::Duration;
+
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls_pki_types::ServerName;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_util::sync::CancellationToken;
 
+use super::super::clock::SystemClock;
 use super::*;
 
 /// A directory with the files of an authority, and of those that it certified.
@@ -87,6 +92,11 @@ async fn a_client_without_the_certificate_that_is_asked_for_is_not_let_in() {
     assert_eq!(connect(Some(files.identity("client"))).await.unwrap(), ALPN_HTTP2);
 }
 
+/// Reads the files of a server.
+fn server(identity: &Identity, clients: &Clients) -> Result<Arc<ServerConfig>, TlsError> {
+    ServerFiles::read(identity, clients)?.config(Protocols::Http2)
+}
+
 fn check(files: &Files, identity: &Identity, expected: &str) {
     let error = server(identity, &Clients::Anonymous).unwrap_err().to_string();
     let expected = expected.replace("DIR", &files.directory.path().display().to_string());
@@ -121,4 +131,82 @@ fn every_error_names_the_file_and_what_is_wrong_with_it() {
     ] {
         assert!(error.to_string().contains("garbage can't be used: "), "{error}");
     }
+}
+
+/// Lays files out as Kubernetes does: in a folder, to which a link is moved.
+fn lay(root: &Path, version: &str, files: &Files) {
+    let (folder, identity) = (root.join(version), files.identity("localhost"));
+    std::fs::create_dir(&folder).unwrap();
+    let authority = files.authority();
+    for (from, name) in
+        [(&identity.certificates, "tls.crt"), (&identity.key, "tls.key"), (&authority, "ca.crt")]
+    {
+        std::fs::copy(from, folder.join(name)).unwrap();
+    }
+    std::os::unix::fs::symlink(&folder, root.join("next")).unwrap();
+    std::fs::rename(root.join("next"), root.join("current")).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_change_are_used_for_new_connections_and_what_does_not_fit_is_not() {
+    let (old, new, root) = (Files::new(), Files::new(), tempfile::tempdir().unwrap());
+    lay(root.path(), "1", &old);
+    let path = |name: &str| root.path().join("current").join(name);
+    let identity = Identity { certificates: path("tls.crt"), key: path("tls.key") };
+    let server = Arc::new(ServerFiles::read(&identity, &Clients::Anonymous).unwrap());
+    let sidecar = Arc::new(ClientFiles::read(path("ca.crt"), None).unwrap());
+    let (config, shutdown) = (server.config(Protocols::Http2).unwrap(), CancellationToken::new());
+    let mut following = JoinSet::new();
+    following.spawn(follow(Arc::clone(&server), Arc::new(SystemClock), shutdown.clone()));
+    following.spawn(follow(Arc::clone(&sidecar), Arc::new(SystemClock), shutdown.clone()));
+    // Each without a session that it could resume.
+    let [trusts_old, trusts_new] = [&old, &new].map(|files| client(&files.authority(), None).unwrap());
+    talk(Arc::clone(&config), client(&old.authority(), None).unwrap()).await.unwrap();
+    talk(Arc::clone(&config), sidecar.current()).await.unwrap();
+
+    lay(root.path(), "2", &new);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(talk(Arc::clone(&config), trusts_old).await.is_err());
+    talk(Arc::clone(&config), Arc::clone(&trusts_new)).await.unwrap();
+    talk(Arc::clone(&config), sidecar.current()).await.unwrap();
+
+    // Half of a renewal, and none at all.
+    std::fs::copy(old.identity("localhost").key, path("tls.key")).unwrap();
+    std::fs::remove_file(path("ca.crt")).unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    talk(Arc::clone(&config), trusts_new).await.unwrap();
+    talk(Arc::clone(&config), sidecar.current()).await.unwrap();
+    shutdown.cancel();
+    while let Some(ended) = following.join_next().await {
+        ended.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_of_clients_that_has_gone_lets_nobody_in_any_more() {
+    let (server_files, clients, others) = (Files::new(), Files::new(), Files::new());
+    let authorities = clients.authority();
+    let (identity, certified_by) =
+        (server_files.identity("localhost"), Clients::CertifiedBy(authorities.clone()));
+    let server = Arc::new(ServerFiles::read(&identity, &certified_by).unwrap());
+    let (config, shutdown) = (server.config(Protocols::Http2).unwrap(), CancellationToken::new());
+    let mut following = JoinSet::new();
+    following.spawn(follow(Arc::clone(&server), Arc::new(SystemClock), shutdown));
+    // One client, which could resume its session.
+    let known = client(&server_files.authority(), Some(&clients.identity("client"))).unwrap();
+    talk(Arc::clone(&config), Arc::clone(&known)).await.unwrap();
+    std::fs::copy(others.authority(), authorities).unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(talk(config, known).await.is_err());
+}
+
+#[test]
+fn the_end_of_validity_is_that_of_the_certificate() {
+    let files = Files::new();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+    let certificate = params.signed_by(&key, &files.issuer).unwrap();
+    let certified = Certified::from_pem(&certificate.pem(), &key.serialize_pem()).unwrap();
+    assert_eq!(certified.not_after(), Some(1_893_456_000));
 }

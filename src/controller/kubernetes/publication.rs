@@ -1,0 +1,314 @@
+//! Publishes which authorities are to be trusted: as a ConfigMap in every namespace that injects sidecars, and to the API
+//! server in the webhook's configuration.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::Client;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::MANAGED_BY;
+
+use super::lease::Leadership;
+
+/// The ConfigMap, which sidecars mount.
+const NAME: &str = "rescind-ca";
+/// Its key with the certificates, PEM.
+const KEY: &str = "ca.crt";
+/// Namespaces with this label have sidecars injected.
+const INJECTING: &str = "rescind.dev/inject=enabled";
+const WEBHOOK: &str = "rescind-injector";
+/// How often the leader looks at everything, also when nothing has changed: namespaces come, and people edit. The kubelet
+/// waits for a ConfigMap that is not there yet.
+const PERIOD: Duration = Duration::from_secs(10);
+/// A webhook has a few seconds to answer in, and this is a part of them.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+const PARALLEL: usize = 8;
+/// How soon what could not be published is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+const PAGE: u32 = 500;
+
+/// Says why something is not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublicationError {
+    /// This replica has not read the authorities yet.
+    #[error("the authorities of the controllers are not known yet; trying again helps")]
+    NotKnown,
+    /// The API server is slow, or away.
+    #[error("the API server did not answer within {} s", CALL_TIMEOUT.as_secs())]
+    TimedOut,
+    /// The API server refused, or was not reached.
+    #[error("the API server: {0}")]
+    Call(#[from] kube::Error),
+}
+
+/// Publishes which authorities are to be trusted. Clones share what they know.
+#[derive(Clone)]
+pub struct Publication {
+    client: Client,
+    /// The controllers' namespace.
+    own: String,
+    bundle: watch::Receiver<Option<Arc<str>>>,
+}
+
+impl Publication {
+    pub(super) const fn new(client: Client, own: String, bundle: watch::Receiver<Option<Arc<str>>>) -> Self {
+        Self { client, own, bundle }
+    }
+
+    /// Sees to it that a namespace has the ConfigMap: a pod is about to mount it. Any replica may ask; the leader keeps it
+    /// up to date from then on. It takes a few seconds at most.
+    ///
+    /// # Errors
+    /// [`PublicationError`]: the pod waits for the ConfigMap then, and gets it if its namespace has the label.
+    pub async fn wanted(&self, namespace: &str) -> Result<(), PublicationError> {
+        let bundle = self.known()?;
+        let api = self.config_maps(namespace);
+        // What is there is the leader's, whose knowledge may be newer.
+        if timed(api.get_opt(NAME)).await?.is_some() {
+            return Ok(());
+        }
+        match timed(api.create(&PostParams::default(), &config_map(&bundle))).await {
+            Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 409 => Ok(()),
+            created => created.map(drop),
+        }
+    }
+
+    /// Publishes to the namespaces that the webhook names: a pod there is about to mount the ConfigMap.
+    pub(in crate::controller) async fn publish_wanted(
+        self,
+        mut wanted: watch::Receiver<BTreeSet<String>>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let mut done = BTreeSet::new();
+        loop {
+            let due: Vec<String> = wanted.borrow_and_update().difference(&done).cloned().collect();
+            for namespace in &due {
+                match self.wanted(namespace).await {
+                    Ok(()) => drop(done.insert(namespace.clone())),
+                    // A name that anybody may have made up.
+                    Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 404 => {
+                        done.insert(namespace.clone());
+                    }
+                    Err(error) => tracing::warn!(%error, namespace, "can't publish the ConfigMap {NAME} there yet"),
+                }
+            }
+            let is_done = due.iter().all(|namespace| done.contains(namespace));
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(RETRY), if !is_done => {}
+                Ok(()) = wanted.changed() => {}
+                else => {
+                    shutdown.cancelled().await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Publishes while this replica leads.
+    pub(super) async fn run(
+        mut self,
+        mut leads: watch::Receiver<Leadership>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        loop {
+            let is_leader = *leads.borrow_and_update() == Leadership::Leader;
+            let bundle = self.bundle.borrow_and_update().clone();
+            if let (true, Some(bundle)) = (is_leader, bundle) {
+                self.publish(&bundle).await;
+            }
+            // The senders live as long as the tasks that keep the lease and the authorities.
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(PERIOD) => {}
+                Ok(()) = leads.changed() => {}
+                Ok(()) = self.bundle.changed() => {}
+            }
+        }
+    }
+
+    fn known(&self) -> Result<Arc<str>, PublicationError> {
+        self.bundle.borrow().clone().ok_or(PublicationError::NotKnown)
+    }
+
+    fn config_maps(&self, namespace: &str) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    async fn publish(&self, bundle: &str) {
+        match self.targets().await {
+            Ok((namespaces, known)) => {
+                let current: BTreeSet<_> =
+                    known.iter().filter(|map| is_current(map, bundle)).filter_map(namespace_of).collect();
+                let due: Vec<String> = namespaces.difference(&current).cloned().collect();
+                let put = async |namespace: String| self.put(&namespace, bundle).await;
+                futures::stream::iter(due).map(put).buffer_unordered(PARALLEL).collect::<()>().await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "can't look for the namespaces that want the ConfigMap {NAME}")
+            }
+        }
+        if let Err(error) = self.tell_api_server(bundle).await {
+            tracing::warn!(%error, "can't write the authorities to MutatingWebhookConfiguration {WEBHOOK}");
+        }
+    }
+
+    /// Returns the namespaces that are to have the ConfigMap, and the ConfigMaps that there are.
+    async fn targets(&self) -> Result<(BTreeSet<String>, Vec<ConfigMap>), PublicationError> {
+        let (all_namespaces, all_maps) = (Api::all(self.client.clone()), Api::all(self.client.clone()));
+        let labelled = list::<Namespace>(&all_namespaces, ListParams::default().labels(INJECTING));
+        let by_name = ListParams::default().fields(&format!("metadata.name={NAME}"));
+        let named = list::<ConfigMap>(&all_maps, by_name);
+        let (labelled, named) = futures::future::try_join(labelled, named).await?;
+        let living = labelled.into_iter().filter(|found| found.metadata.deletion_timestamp.is_none());
+        let mut namespaces: BTreeSet<_> = living.filter_map(|found| found.metadata.name).collect();
+        namespaces.insert(self.own.clone());
+        // Those that a webhook has asked for.
+        namespaces.extend(named.iter().filter(|map| is_ours(map)).filter_map(namespace_of));
+        Ok((namespaces, named))
+    }
+
+    async fn put(&self, namespace: &str, bundle: &str) {
+        let api = self.config_maps(namespace);
+        let map = config_map(bundle);
+        let put = async {
+            let patch = PatchParams::default();
+            match timed(api.patch(NAME, &patch, &Patch::Merge(&map))).await {
+                Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 404 => {
+                    timed(api.create(&PostParams::default(), &map)).await.map(drop)
+                }
+                patched => patched.map(drop),
+            }
+        };
+        match put.await {
+            Ok(()) => tracing::info!(namespace, "the authorities were published"),
+            Err(error) => tracing::warn!(namespace, %error, "can't publish the authorities; trying again"),
+        }
+    }
+
+    /// The webhook's configuration is the operator's: only who is trusted is written, if it is there.
+    async fn tell_api_server(&self, bundle: &str) -> Result<(), PublicationError> {
+        let kind =
+            GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration");
+        // As it is, and not as our version of the kind: a field that we don't know must not get lost.
+        let resource = ApiResource::from_gvk(&kind);
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let Some(mut configuration) = timed(api.get_opt(WEBHOOK)).await? else { return Ok(()) };
+        if !put_ca_bundle(&mut configuration.data, bundle) {
+            return Ok(());
+        }
+        // Under the revision that was read: of two changes none gets lost.
+        match timed(api.replace(WEBHOOK, &PostParams::default(), &configuration)).await {
+            Ok(_) => tracing::info!("the API server was told whom to trust"),
+            Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 409 => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// Writes whom to trust into all webhooks of a configuration; returns whether that is a change.
+fn put_ca_bundle(configuration: &mut Value, bundle: &str) -> bool {
+    let encoded = Value::String(STANDARD.encode(bundle));
+    let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
+    let mut is_changed = false;
+    for webhook in webhooks.into_iter().flatten() {
+        if let Some(client) = webhook.get_mut("clientConfig").and_then(Value::as_object_mut)
+            && client.get("caBundle") != Some(&encoded)
+        {
+            client.insert("caBundle".to_owned(), encoded.clone());
+            is_changed = true;
+        }
+    }
+    is_changed
+}
+
+fn config_map(bundle: &str) -> ConfigMap {
+    let mut map = ConfigMap::default();
+    map.metadata.name = Some(NAME.to_owned());
+    let (label, value) = MANAGED_BY;
+    map.metadata.labels.get_or_insert_default().insert(label.to_owned(), value.to_owned());
+    map.data.get_or_insert_default().insert(KEY.to_owned(), bundle.to_owned());
+    map
+}
+
+fn is_ours(map: &ConfigMap) -> bool {
+    let label = map.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY.0));
+    label.is_some_and(|value| value == MANAGED_BY.1)
+}
+
+fn is_current(map: &ConfigMap, bundle: &str) -> bool {
+    is_ours(map) && map.data.as_ref().and_then(|data| data.get(KEY)).is_some_and(|found| found == bundle)
+}
+
+fn namespace_of(map: &ConfigMap) -> Option<String> {
+    map.metadata.namespace.clone()
+}
+
+async fn list<K>(api: &Api<K>, params: ListParams) -> Result<Vec<K>, PublicationError>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let mut found = Vec::new();
+    let mut params = params.limit(PAGE);
+    loop {
+        let page = timed(api.list(&params)).await?;
+        found.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(found),
+        }
+    }
+}
+
+async fn timed<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, PublicationError> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(answer) => answer.map_err(PublicationError::Call),
+        Err(_) => Err(PublicationError::TimedOut),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn whom_to_trust_is_written_into_all_webhooks_and_nothing_else_is() {
+        let client = |port| json!({"service": {"name": "rescind-webhook", "port": port}});
+        let mut configuration = json!({"webhooks": [
+            {"name": "a", "clientConfig": client(443), "later": {"field": 1}},
+            {"name": "b", "clientConfig": {"caBundle": "b2xk", "url": "https://a"}},
+        ]});
+        assert!(put_ca_bundle(&mut configuration, "new"));
+        let mut expected = client(443);
+        expected["caBundle"] = json!("bmV3");
+        let webhooks = json!([
+            {"name": "a", "clientConfig": expected, "later": {"field": 1}},
+            {"name": "b", "clientConfig": {"caBundle": "bmV3", "url": "https://a"}},
+        ]);
+        assert_eq!(configuration["webhooks"], webhooks);
+        assert!(!put_ca_bundle(&mut configuration, "new"), "written once");
+        assert!(!put_ca_bundle(&mut json!({}), "new"));
+    }
+
+    #[test]
+    fn a_config_map_is_current_if_it_has_the_bundle_and_our_label() {
+        let map = config_map("bundle");
+        assert!(is_current(&map, "bundle") && !is_current(&map, "other"));
+        let mut unlabelled = map;
+        unlabelled.metadata.labels = None;
+        assert!(!is_current(&unlabelled, "bundle") && !is_ours(&unlabelled));
+    }
+}

@@ -1,0 +1,124 @@
+//! How the connections of a controller are protected: every port has the same certificate.
+//!
+//! Off loopback there is TLS, or the start is refused.
+
+use std::sync::Arc;
+
+use crate::runtime::clock::Clock;
+use crate::runtime::grpc_serve::Transport;
+use crate::runtime::host_guard::{HostGuard, Literals};
+use crate::runtime::listen::Address;
+use crate::runtime::supervisor::Supervisor;
+use crate::runtime::tls::{self, Clients, Identity, Protocols, ServerCertificate, ServerFiles};
+
+/// Where the certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificates {
+    /// There is none: only this machine is served, in the clear.
+    None,
+    /// From files, which are read anew when they change.
+    Files(Identity, Clients),
+    /// From the controllers' own authority, for their services in this domain.
+    Authority {
+        /// Such as `rescind-system.svc`.
+        domain: String,
+    },
+}
+
+/// Makes the transports of all ports.
+pub(super) enum Transports {
+    Clear,
+    Files(Arc<ServerFiles>),
+    Authority(Arc<ServerCertificate>),
+}
+
+impl Transports {
+    /// Reads the files, if it is to be files. The certificate of the authority comes later: until then, handshakes fail.
+    pub(super) fn new(certificates: &Certificates) -> anyhow::Result<Self> {
+        Ok(match certificates {
+            Certificates::None => Self::Clear,
+            Certificates::Files(identity, clients) => {
+                Self::Files(Arc::new(ServerFiles::read(identity, clients)?))
+            }
+            Certificates::Authority { .. } => Self::Authority(Arc::default()),
+        })
+    }
+
+    /// Returns how connections to an address are protected.
+    pub(super) fn of(&self, address: &Address, protocols: Protocols) -> anyhow::Result<Transport> {
+        if matches!(address, Address::Unix(_)) {
+            return plain(address);
+        }
+        match self {
+            Self::Clear => plain(address),
+            Self::Files(files) => Ok(Transport::Tls(files.config(protocols)?)),
+            Self::Authority(certificate) => {
+                Ok(Transport::Tls(tls::server(Arc::clone(certificate), protocols)?))
+            }
+        }
+    }
+
+    /// Returns the certificate that is shown, if connections are protected by one.
+    pub(super) fn certificate(&self) -> Option<Arc<ServerCertificate>> {
+        match self {
+            Self::Clear => None,
+            Self::Files(files) => Some(files.certificate()),
+            Self::Authority(certificate) => Some(Arc::clone(certificate)),
+        }
+    }
+
+    /// Follows the files, if there are any.
+    pub(super) fn follow(&self, supervisor: &mut Supervisor, clock: &Arc<dyn Clock>) {
+        if let Self::Files(files) = self {
+            let following = tls::follow(Arc::clone(files), Arc::clone(clock), supervisor.shutdown());
+            supervisor.spawn("certificates", following);
+        }
+    }
+}
+
+/// In the clear, only this machine is served; and there a browser is not.
+pub(super) fn plain(address: &Address) -> anyhow::Result<Transport> {
+    if !address.is_local() {
+        anyhow::bail!(
+            "{address} can be reached from other machines: give a certificate and its key, or bind to loopback"
+        );
+    }
+    Ok(Transport::Plain(address.ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(transports: &Transports, address: &str) -> Result<bool, String> {
+        match transports.of(&address.parse().unwrap(), Protocols::Http2) {
+            Ok(Transport::Plain(_)) => Ok(false),
+            Ok(Transport::Tls(_)) => Ok(true),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn off_loopback_there_is_tls_or_nothing() {
+        let clear = Transports::new(&Certificates::None).unwrap();
+        assert_eq!(of(&clear, "127.0.0.1:1"), Ok(false));
+        assert_eq!(of(&clear, "unix:/run/a.sock"), Ok(false));
+        assert!(of(&clear, "0.0.0.0:1").unwrap_err().contains("give a certificate"));
+        let domain = "rescind-system.svc".to_owned();
+        let certified = Transports::new(&Certificates::Authority { domain }).unwrap();
+        assert_eq!(of(&certified, "127.0.0.1:1"), Ok(true));
+        assert_eq!(of(&certified, "0.0.0.0:1"), Ok(true));
+        assert_eq!(of(&certified, "unix:/run/a.sock"), Ok(false));
+    }
+
+    #[test]
+    fn http1_is_offered_only_where_it_is_asked_for() {
+        let certified = Transports::new(&Certificates::Authority { domain: String::new() }).unwrap();
+        let offered = |protocols| match certified.of(&"0.0.0.0:1".parse().unwrap(), protocols) {
+            Ok(Transport::Tls(config)) => config.alpn_protocols.clone(),
+            other => panic!("{}", other.is_ok()),
+        };
+        assert_eq!(offered(Protocols::Http2), [tls::ALPN_HTTP2]);
+        assert_eq!(offered(Protocols::Http2AndHttp1), [tls::ALPN_HTTP2, tls::ALPN_HTTP1]);
+    }
+}

@@ -1,0 +1,207 @@
+//! The controllers' own authority: sidecars trust it by the ConfigMap that is published, and nobody is disturbed when it
+//! is replaced.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::lab::{LIST, Lab, NAMESPACE, PATIENCE};
+use crate::support::http1::{Ask, ask_unix};
+use crate::support::wait::wait_for;
+
+const SECRET: &str = "/api/v1/namespaces/rescind-system/secrets/rescind-ca";
+const WEBHOOK: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+
+fn config_map(namespace: &str) -> String {
+    format!("/api/v1/namespaces/{namespace}/configmaps/rescind-ca")
+}
+
+fn certificates(bundle: &str) -> usize {
+    bundle.matches("BEGIN CERTIFICATE").count()
+}
+
+impl Lab {
+    /// Waits until a namespace has a ConfigMap with so many authorities; returns them.
+    async fn published(&self, namespace: &str, count: usize) -> String {
+        wait_for(&format!("{count} authorities are published"), PATIENCE, async || {
+            let map = self.request("GET", &config_map(namespace), &Value::Null).await?;
+            let bundle = map["data"]["ca.crt"].as_str().unwrap_or_default().to_owned();
+            if certificates(&bundle) == count { Ok(bundle) } else { Err(format!("{map}\n{}", self.logs())) }
+        })
+        .await
+    }
+
+    /// Brings the ConfigMap to the sidecars' disk, as the kubelet does; returns the file.
+    async fn mount(&self, count: usize) -> PathBuf {
+        let bundle = self.published(NAMESPACE, count).await;
+        let (path, next) = (self.path("ca.crt"), self.path("ca.next"));
+        std::fs::write(&next, bundle).unwrap();
+        std::fs::rename(next, &path).unwrap();
+        path
+    }
+
+    async fn authorities(&self) -> Value {
+        let secret = self.request("GET", SECRET, &Value::Null).await.unwrap();
+        let json = STANDARD.decode(secret["data"]["authorities.json"].as_str().unwrap()).unwrap();
+        serde_json::from_slice(&json).unwrap()
+    }
+
+    /// Makes the authorities older by hand, as time would: the controllers do what is due then.
+    async fn age(&self, change: impl FnOnce(&mut Value)) {
+        let mut authorities = self.authorities().await;
+        change(&mut authorities);
+        let data = json!({"authorities.json": STANDARD.encode(authorities.to_string())});
+        self.request("PATCH", SECRET, &json!({"data": data})).await.unwrap();
+    }
+
+    /// Starts a sidecar that follows controllers over TLS.
+    async fn add_trusting_sidecar(&mut self, controllers: &[usize], trusted: &str) -> usize {
+        let name = format!("trusted-{}.crt", self.sidecars.len());
+        std::fs::write(self.path(&name), trusted).unwrap();
+        let path = self.path(&name);
+        self.add_sidecar_over_tls(controllers, &path).await
+    }
+
+    async fn add_sidecar_over_tls(&mut self, controllers: &[usize], authorities: &std::path::Path) -> usize {
+        let ports = controllers.iter().map(|number| self.controllers[*number].address("streams"));
+        let uris = ports.map(|address| address.replace("127.0.0.1", "https://rescind-controller.localhost"));
+        let mut arguments: Vec<String> = uris.map(|uri| format!("--controller={uri}")).collect();
+        arguments.push(format!("--tls-ca={}", authorities.display()));
+        self.add_sidecar_with(arguments, LIST).await
+    }
+
+    async fn until_logged(&self, sidecar: usize, text: &str) {
+        wait_for(&format!("sidecar {sidecar} says {text:?}"), PATIENCE, async || {
+            let log = self.sidecars[sidecar].log();
+            if log.contains(text) { Ok(()) } else { Err(log) }
+        })
+        .await;
+    }
+}
+
+fn date(days_ago: u64) -> Value {
+    let day = Duration::from_secs(86_400 * days_ago);
+    json!((jiff::Timestamp::now() - day).to_string())
+}
+
+/// Asks a sidecar about a good token all the time; collects what it does not answer with 200.
+fn load(lab: &Lab, tasks: &mut JoinSet<()>) -> Arc<Mutex<Vec<String>>> {
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let (socket, told) = (lab.sidecars[0].socket().to_owned(), Arc::clone(&refused));
+    let token = lab.token("load");
+    tasks.spawn(async move {
+        loop {
+            match ask_unix(&socket, &Ask::get("/auth").bearer(&token)).await {
+                Ok(reply) if reply.status == 200 => {}
+                other => told.lock().unwrap().push(format!("{:?}", other.map(|reply| reply.status))),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    refused
+}
+
+fn stranger() -> String {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.self_signed(&key).unwrap().pem()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sidecars_trust_what_is_published_and_nothing_else() {
+    let mut lab = Lab::new().await;
+    lab.add_certified_controller().await;
+    // Its own namespace has it without being asked, another one when it is labelled.
+    let bundle = lab.published("rescind-system", 1).await;
+    lab.kubectl(&["label", "namespace", NAMESPACE, "rescind.dev/inject=enabled"]);
+    assert_eq!(lab.published(NAMESPACE, 1).await, bundle);
+    lab.add_trusting_sidecar(&[0], &bundle).await;
+    lab.until_fresh().await;
+
+    let strange = lab.add_trusting_sidecar(&[0], &stranger()).await;
+    lab.until_logged(strange, "invalid peer certificate").await;
+    let address = lab.controllers[0].address("streams");
+    let plain = lab.add_sidecar_with(vec![format!("--controller=http://{address}")], LIST).await;
+    lab.until_logged(plain, "the stream was lost").await;
+    for sidecar in [strange, plain] {
+        assert_eq!(lab.ask(sidecar, &lab.token("nobody")).await, Ok(503));
+    }
+
+    // What others write there does not stay.
+    lab.request("PATCH", &config_map(NAMESPACE), &json!({"data": {"ca.crt": stranger()}})).await.unwrap();
+    wait_for("the ConfigMap is put right", PATIENCE, async || {
+        let map = lab.request("GET", &config_map(NAMESPACE), &Value::Null).await?;
+        if map["data"]["ca.crt"] == bundle { Ok(()) } else { Err(map.to_string()) }
+    })
+    .await;
+    let webhook = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "rescind-injector"},
+        "webhooks": [{
+            "name": "pods.rescind.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "failurePolicy": "Ignore",
+            "clientConfig": {"service": {"name": "rescind-webhook", "namespace": "rescind-system"}},
+        }],
+    });
+    lab.request("POST", WEBHOOK, &webhook).await.unwrap();
+    wait_for("the API server is told whom to trust", PATIENCE, async || {
+        let found = lab.request("GET", &format!("{WEBHOOK}/rescind-injector"), &Value::Null).await?;
+        let told = &found["webhooks"][0]["clientConfig"]["caBundle"];
+        if *told == STANDARD.encode(&bundle) { Ok(()) } else { Err(found.to_string()) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_of_the_authority_under_load_leaves_everybody_fresh() {
+    let mut lab = Lab::new().await;
+    lab.kubectl(&["label", "namespace", NAMESPACE, "rescind.dev/inject=enabled"]);
+    for _ in 0..2 {
+        lab.add_certified_controller().await;
+    }
+    let mounted = lab.mount(1).await;
+    lab.add_sidecar_over_tls(&[0, 1], &mounted).await;
+    lab.until_fresh().await;
+    let mut tasks = JoinSet::new();
+    let refused = load(&lab, &mut tasks);
+
+    lab.age(|authorities| authorities["signing"]["created"] = date(91)).await;
+    lab.mount(2).await;
+    lab.until_logged(0, "the certificates were read anew").await;
+    let before = lab.authorities().await;
+    assert_eq!(before["next"]["key"].as_str().map(|key| key.contains("PRIVATE KEY")), Some(true));
+
+    lab.age(|authorities| authorities["next"]["created"] = date(2)).await;
+    let successor = before["next"]["name"].as_str().unwrap();
+    wait_for("both replicas have a certificate of the successor", PATIENCE, async || {
+        let has =
+            |log: &str| log.lines().any(|line| line.contains("new certificate") && line.contains(successor));
+        if lab.controllers.iter().all(|node| has(&node.log())) { Ok(()) } else { Err(lab.logs()) }
+    })
+    .await;
+    let after = lab.authorities().await;
+    assert_eq!(after["signing"]["certificate"], before["next"]["certificate"]);
+    assert_eq!(after["retired"][0].get("key"), None, "the old key is gone");
+    // Who knows the successor alone is served; who knew both connects anew when its controller goes.
+    let alone = before["next"]["certificate"].as_str().unwrap().to_owned();
+    let late = lab.add_trusting_sidecar(&[0, 1], &alone).await;
+    lab.until_answer(late, &lab.token("nobody"), 200).await;
+    lab.controllers[0].kill().await;
+    lab.until_fresh().await;
+
+    lab.age(|authorities| authorities["retired"][0]["since"] = date(3)).await;
+    assert_eq!(lab.mount(1).await, mounted);
+    assert_eq!(lab.published(NAMESPACE, 1).await, alone);
+    lab.controllers[0].start().await;
+    lab.until_fresh().await;
+    assert_eq!(*refused.lock().unwrap(), Vec::<String>::new(), "{}", lab.logs());
+}

@@ -308,6 +308,7 @@ impl Client {
             Note::Snapshot { index, .. }
             | Note::Delta { index }
             | Note::Config { index, .. }
+            | Note::NotAdmitted { index, .. }
             | Note::Refused { index, .. } => Some(*index),
             Note::Proven { .. } => None,
         };

@@ -12,8 +12,11 @@ use crate::runtime::tls::{Clients, Identity};
 use crate::store::embedded::DEFAULT_LIMIT;
 use crate::store::kubernetes::DEFAULT_NAMESPACE;
 
-use super::kubernetes::Cluster;
+use super::kubernetes::{Audience, Cluster};
 use super::{AdminListen, Config, Embedded, Listen, Past, StoreConfig};
+
+/// For whom the tokens of sidecars are meant, unless told otherwise.
+const AUDIENCE: &str = "rescind.dev";
 
 /// Keeps revocations and streams them to sidecars.
 #[derive(Args, Clone, Debug)]
@@ -27,7 +30,7 @@ pub struct ControllerArgs {
         conflicts_with = "kubernetes"
     )]
     pub data: Option<PathBuf>,
-    /// Keep revocations as objects of a Kubernetes cluster, and not in a folder. There is no admin API then
+    /// Keep revocations as objects of a Kubernetes cluster, and not in a folder
     #[arg(long)]
     pub kubernetes: bool,
     /// Kubeconfig of the cluster; without it the one of the environment, or what a pod is given
@@ -45,11 +48,16 @@ pub struct ControllerArgs {
     /// Where sidecars connect: IP:PORT, or the path of a Unix socket. May be given several times
     #[arg(long, value_name = "ADDR", required = true)]
     pub listen: Vec<Address>,
-    /// Where the admin API is: the path of a Unix socket, or IP:PORT with --admin-token-file
-    #[arg(long, value_name = "ADDR", required_unless_present = "kubernetes", conflicts_with = "kubernetes")]
+    /// Audience that the ServiceAccount tokens of sidecars must have. Without it, a controller that only this machine reaches
+    /// asks for none [default: rescind.dev]
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    pub audience: Option<String>,
+    /// Where the admin API is: the path of a Unix socket, or IP:PORT with --admin-token-file. With --kubernetes callers show
+    /// a token of the cluster, and may do what its RBAC says
+    #[arg(long, value_name = "ADDR", required_unless_present = "kubernetes")]
     pub admin: Option<Address>,
     /// File with the token that callers of the admin API must show
-    #[arg(long, value_name = "FILE", requires = "admin")]
+    #[arg(long, value_name = "FILE", requires = "admin", conflicts_with = "kubernetes")]
     pub admin_token_file: Option<PathBuf>,
     /// Manifest with lists to declare (TokenRevocationList). May be given several times
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with = "kubernetes")]
@@ -80,6 +88,14 @@ impl ControllerArgs {
     /// # Errors
     /// A sentence that names the file or the flag.
     pub fn config(self) -> anyhow::Result<Config> {
+        let tls = self.tls_cert.zip(self.tls_key).map(|(certificates, key)| {
+            let clients = self.tls_client_ca.map_or(Clients::Anonymous, Clients::CertifiedBy);
+            (Identity { certificates, key }, clients)
+        });
+        let protect = |address: Address| {
+            let tls = if matches!(address, Address::Tcp(_)) { tls.clone() } else { None };
+            Listen { address, tls }
+        };
         let store = match (self.data, self.admin) {
             (Some(data), Some(admin)) => StoreConfig::Embedded(Embedded {
                 data,
@@ -88,19 +104,19 @@ impl ControllerArgs {
                 lists: read_lists(&self.files)?,
                 limit: self.limit,
             }),
-            _ => {
+            (_, admin) => {
                 alone(&self.listen)?;
-                let (kubeconfig, context, namespace) = (self.kubeconfig, self.context, self.namespace);
-                StoreConfig::Kubernetes(Cluster { kubeconfig, context, namespace })
+                let audience = || Audience(self.audience.clone().unwrap_or_else(|| AUDIENCE.to_owned()));
+                // Whoever shares the machine may be trusted; the network never is.
+                let is_remote = self.listen.iter().any(|address| !address.is_local());
+                StoreConfig::Kubernetes(Cluster {
+                    subscribers: (is_remote || self.audience.is_some()).then(audience),
+                    admin: admin.map(|address| (without_certificate(protect(address)), audience())),
+                    kubeconfig: self.kubeconfig,
+                    context: self.context,
+                    namespace: self.namespace,
+                })
             }
-        };
-        let tls = self.tls_cert.zip(self.tls_key).map(|(certificates, key)| {
-            let clients = self.tls_client_ca.map_or(Clients::Anonymous, Clients::CertifiedBy);
-            (Identity { certificates, key }, clients)
-        });
-        let protect = |address: Address| {
-            let tls = if matches!(address, Address::Tcp(_)) { tls.clone() } else { None };
-            Listen { address, tls }
         };
         Ok(Config {
             store,
@@ -111,21 +127,18 @@ impl ControllerArgs {
     }
 }
 
-/// Until sidecars are authenticated, a controller of a cluster serves its own machine alone; and a process is one
-/// replica there.
+/// Callers of the admin API show a token, and no certificate.
+fn without_certificate(listen: Listen) -> Listen {
+    Listen { tls: listen.tls.map(|(identity, _)| (identity, Clients::Anonymous)), ..listen }
+}
+
+/// A process is one replica there.
 fn alone(listen: &[Address]) -> anyhow::Result<()> {
     anyhow::ensure!(
         listen.len() == 1,
         "with --kubernetes, --listen is given once: run several controllers instead"
     );
-    let remote = listen.iter().find(|address| !address.is_local());
-    match remote {
-        Some(address) => anyhow::bail!(
-            "with --kubernetes, sidecars can't be authenticated yet: bind --listen to loopback or a Unix socket, not \
-             to {address}"
-        ),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Reads the lists of manifests.

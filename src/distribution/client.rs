@@ -1,5 +1,6 @@
 //! The sidecar's end of the wire: keeps one stream to one controller, and moves when it must.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
 use crate::proto::v1;
 use crate::proto::v1::distribution_client::DistributionClient;
@@ -21,6 +22,9 @@ use crate::runtime::random::{Random, below, bytes};
 use super::MAX_PUBLISHER_MESSAGE_BYTES;
 use super::session::{Leave, Note, Received, Session, SessionError};
 use super::view::Views;
+use credential::{TokenError, bearer};
+
+mod credential;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -45,6 +49,8 @@ pub struct Controllers {
     pub uris: Vec<String>,
     /// What is trusted, for `https`.
     pub tls: Option<Arc<ClientConfig>>,
+    /// Where the token is that each stream shows, if it shows one. It is read for each, for it is renewed.
+    pub token_file: Option<PathBuf>,
 }
 
 /// Hears what happens, for metrics and status.
@@ -94,6 +100,8 @@ enum End {
 enum Lost {
     #[error(transparent)]
     Dial(#[from] DialError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
     Timeout,
     #[error("{}", told(.0))]
@@ -185,7 +193,12 @@ impl Client {
         let uri = self.controllers.uris.get(self.next % count).cloned().unwrap_or_default();
         self.next = (self.next + 1) % count;
         let tls = if uri.starts_with("https:") { self.controllers.tls.clone() } else { None };
+        let token_file = self.controllers.token_file.clone();
         Box::pin(async move {
+            let token = match &token_file {
+                Some(file) => Some(bearer(file, &uri).await?),
+                None => None,
+            };
             let channel = dial::channel(&uri, tls, |endpoint| {
                 endpoint
                     .connect_timeout(CONNECT_TIMEOUT)
@@ -196,7 +209,11 @@ impl Client {
             let (outbound, messages) = mpsc::channel(OUTBOUND);
             let mut client =
                 DistributionClient::new(channel).max_decoding_message_size(MAX_PUBLISHER_MESSAGE_BYTES);
-            let call = client.follow(ReceiverStream::new(messages));
+            let mut request = Request::new(ReceiverStream::new(messages));
+            if let Some(token) = token {
+                request.metadata_mut().insert("authorization", token);
+            }
+            let call = client.follow(request);
             let answer = tokio::time::timeout(CONNECT_TIMEOUT, call).await.map_err(|_| Lost::Timeout)?;
             Ok(Connection { uri, outbound, inbound: answer?.into_inner() })
         })

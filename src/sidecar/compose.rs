@@ -49,6 +49,8 @@ pub struct Config {
     pub tls_authorities: Option<PathBuf>,
     /// What is shown to controllers.
     pub tls_identity: Option<Identity>,
+    /// Where the token is that is shown to controllers.
+    pub token_file: Option<PathBuf>,
     /// The lists to follow; none twice.
     pub lists: Vec<ListName>,
     /// Where checks over gRPC are served.
@@ -220,7 +222,7 @@ fn controllers(config: &Config) -> anyhow::Result<Controllers> {
     }
     let identity = config.tls_identity.as_ref();
     let tls = config.tls_authorities.as_deref().map(|ca| tls::client(ca, identity)).transpose()?;
-    Ok(Controllers { uris: config.controllers.clone(), tls })
+    Ok(Controllers { uris: config.controllers.clone(), tls, token_file: config.token_file.clone() })
 }
 
 /// A name for people, and a random part that tells this process from every other.

@@ -83,7 +83,11 @@ async fn a_draining_replica_is_left_for_another_and_told_goodbye() {
     let machine = environment::Environment::of_machine();
     let seen = Arc::new(Seen::default());
     let views = Views::new(&[list()]);
-    let controllers = Controllers { uris: replicas.iter().map(|(uri, _)| uri.clone()).collect(), tls: None };
+    let controllers = Controllers {
+        uris: replicas.iter().map(|(uri, _)| uri.clone()).collect(),
+        tls: None,
+        token_file: None,
+    };
     let environment = Environment {
         clock: machine.clock.clone(),
         random: machine.random,
@@ -115,7 +119,12 @@ fn unconnected(uris: &[String], seed: u64, list: ListName, seen: &Arc<Seen>) -> 
         observer: Arc::clone(seen) as Arc<dyn Observer>,
     };
     let session = Session::new("test#1".to_owned(), vec![ListView::empty(list.clone())]);
-    Client::new(session, Views::new(&[list]), Controllers { uris: uris.to_vec(), tls: None }, environment)
+    Client::new(
+        session,
+        Views::new(&[list]),
+        Controllers { uris: uris.to_vec(), tls: None, token_file: None },
+        environment,
+    )
 }
 
 #[test]

@@ -171,3 +171,41 @@ pub fn read_lists(files: &[PathBuf]) -> anyhow::Result<Vec<ListDocument>> {
     }
     Ok(lists)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        controller: ControllerArgs,
+    }
+
+    fn cluster(arguments: &[&str]) -> Cluster {
+        let arguments = ["controller", "--kubernetes"].iter().chain(arguments);
+        match Cli::try_parse_from(arguments).unwrap().controller.config().unwrap().store {
+            StoreConfig::Kubernetes(cluster) => cluster,
+            StoreConfig::Embedded(_) => panic!("embedded"),
+        }
+    }
+
+    #[test]
+    fn whom_the_network_reaches_authenticates_sidecars() {
+        let audience = |name: &str| Some(Audience(name.to_owned()));
+        assert_eq!(cluster(&["--listen=0.0.0.0:7401"]).subscribers, audience("rescind.dev"));
+        assert_eq!(cluster(&["--listen=127.0.0.1:7401"]).subscribers, None);
+        assert_eq!(cluster(&["--listen=/run/a.sock", "--audience=mine"]).subscribers, audience("mine"));
+    }
+
+    #[test]
+    fn callers_of_the_admin_api_show_a_token_and_no_certificate() {
+        let tls = ["--tls-cert=c", "--tls-key=k", "--tls-client-ca=a"];
+        let cluster = cluster(&[&["--listen=127.0.0.1:1", "--admin=0.0.0.0:7402"][..], &tls].concat());
+        let (listen, audience) = cluster.admin.unwrap();
+        assert_eq!(audience, Audience("rescind.dev".to_owned()));
+        assert_eq!(listen.tls.unwrap().1, Clients::Anonymous);
+    }
+}

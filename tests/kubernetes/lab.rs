@@ -29,8 +29,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// The namespace of the lists. Its name is before that of the controllers: what goes away with its kind goes first.
 pub(crate) const NAMESPACE: &str = "apps";
 /// The controllers' ServiceAccount, and the groups that every such account is in.
-const ACCOUNT: &str = "system:serviceaccount:rescind-system:rescind-controller";
-const ACCOUNT_GROUPS: [&str; 3] =
+pub(crate) const ACCOUNT: &str = "system:serviceaccount:rescind-system:rescind-controller";
+pub(crate) const ACCOUNT_GROUPS: [&str; 3] =
     ["system:serviceaccounts", "system:serviceaccounts:rescind-system", "system:authenticated"];
 /// The list that sidecars follow unless told otherwise.
 pub(crate) const LIST: &str = "apps/shop";
@@ -161,14 +161,20 @@ impl Lab {
 
     /// Starts a controller that reaches the cluster as a kubeconfig says; returns its number.
     pub(crate) async fn add_controller(&mut self, kubeconfig: &Path) -> usize {
+        self.add_controller_with(kubeconfig, &[]).await
+    }
+
+    /// The same, with more arguments.
+    pub(crate) async fn add_controller_with(&mut self, kubeconfig: &Path, more: &[String]) -> usize {
         let number = self.controllers.len();
         let socket = self.path(&format!("stream-{number}.sock"));
-        let arguments = vec![
+        let mut arguments = vec![
             "--kubernetes".to_owned(),
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--listen={}", socket.display()),
             "--health=127.0.0.1:0".to_owned(),
         ];
+        arguments.extend_from_slice(more);
         let name = format!("controller {number}");
         let mut node = Node { name, program: CONTROLLER, arguments, process: None, socket };
         node.start().await;
@@ -178,6 +184,16 @@ impl Lab {
 
     /// Starts a sidecar that follows a list and knows these controllers; returns its number.
     pub(crate) async fn add_sidecar(&mut self, controllers: &[usize], list: &str) -> usize {
+        self.add_sidecar_with(controllers, list, &[]).await
+    }
+
+    /// The same, with more arguments.
+    pub(crate) async fn add_sidecar_with(
+        &mut self,
+        controllers: &[usize],
+        list: &str,
+        more: &[String],
+    ) -> usize {
         let number = self.sidecars.len();
         let socket = self.path(&format!("auth-{number}.sock"));
         let streams = controllers.iter().map(|number| self.controllers[*number].socket().display());
@@ -190,6 +206,7 @@ impl Lab {
             format!("--http={}", socket.display()),
             "--health=127.0.0.1:0".to_owned(),
         ]);
+        arguments.extend_from_slice(more);
         let name = format!("sidecar {number}");
         let mut node = Node { name, program: SIDECAR, arguments, process: None, socket };
         node.start().await;

@@ -166,6 +166,7 @@ async fn authenticate(State(access): State<Arc<dyn Access>>, mut request: Reques
 mod tests {
     use super::*;
 
+    /// Invariant 24: much is not revoked or lifted with the right to do little.
     #[test]
     fn wide_targets_need_a_verb_of_their_own() {
         let list: ListName = "apps/shop".parse().unwrap();
@@ -178,6 +179,7 @@ mod tests {
         assert_eq!(verb(declared), Some("revoke-wide"));
     }
 
+    /// Invariant 24: doubt refuses.
     #[tokio::test]
     async fn a_call_without_a_caller_is_refused_where_rights_are_asked_for() {
         struct Everybody;

@@ -157,6 +157,7 @@ impl Follower {
     }
 }
 
+/// Invariant 24: nobody follows who does not show who they are.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_good_token_of_a_service_account_for_our_audience_opens_a_stream() {
     let lab = Lab::guarded().await;
@@ -175,6 +176,7 @@ async fn only_a_good_token_of_a_service_account_for_our_audience_opens_a_stream(
     assert!(!lab.logs().contains(&good), "a token is in the logs");
 }
 
+/// Invariant 24: the declaration in force decides, and the labels as they are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_gets_the_lists_that_admit_its_account_as_they_change() {
     use v1::NotAdmittedReason::NotAllowed;
@@ -207,7 +209,7 @@ async fn a_stream_gets_the_lists_that_admit_its_account_as_they_change() {
     stranger.refused(1, NotAllowed).await;
 }
 
-/// A sidecar that is known goes on, and comes back; who is not known keeps what it holds and waits.
+/// Invariant 24: a sidecar that is known goes on, and comes back; who is not known keeps what it holds and waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_api_server_is_silent_known_pairs_of_account_and_list_come_back() {
     let mut lab = Lab::guarded().await;

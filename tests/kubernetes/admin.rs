@@ -67,6 +67,7 @@ fn subject(name: &str) -> Target {
     Target::Subject(name.to_owned())
 }
 
+/// Invariant 24: nobody revokes or lifts more than RBAC lets them.
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_of_the_admin_api_may_do_what_rbac_says() {
     use Code::{PermissionDenied, Unauthenticated};

@@ -281,6 +281,7 @@ mod tests {
         }
     }
 
+    /// Invariant 24: a token for somebody else is none for us.
     #[test]
     fn an_answer_that_does_not_name_the_audience_is_nobodys() {
         let alice = Reviewed::User(Box::new(Caller { name: "alice".to_owned(), ..Caller::default() }));

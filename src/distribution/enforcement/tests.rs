@@ -145,7 +145,7 @@ fn the_same_instance_is_superseded_by_its_new_session_after_a_proof() {
     check(&sessions, 2, progress(false, 2, 1, 0));
 }
 
-/// Invariant 12: what a stream does not prove, the one before may still have made fresh.
+/// Invariant 1: what a stream does not prove, the one before may still have made fresh.
 #[test]
 fn a_list_that_the_new_session_proves_nothing_of_stays_counted() {
     let sessions = sessions(Predecessor::None);
@@ -157,7 +157,7 @@ fn a_list_that_the_new_session_proves_nothing_of_stays_counted() {
     check(&sessions, 11, progress(true, 0, 0, 0));
 }
 
-/// A sidecar that a list admits no more has been told lately that it is fresh.
+/// Invariant 1: a sidecar that a list admits no more has been told lately that it is fresh.
 #[test]
 fn a_sidecar_that_may_follow_no_more_stays_counted_until_it_allows_nothing() {
     let sessions = sessions(Predecessor::None);

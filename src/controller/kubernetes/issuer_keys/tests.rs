@@ -49,6 +49,7 @@ fn a_token_of_the_cluster_tells_whose_it_is() {
     check(&json!({"aud": ["another", AUDIENCE]}), Ok("apps/web"));
 }
 
+/// Invariant 24: by the keys no more is taken than by the API server.
 #[test]
 fn a_token_for_others_of_others_or_of_the_past_is_refused() {
     check(&json!({"aud": ["another"]}), Err(Rejection::WrongAudience));
@@ -59,6 +60,7 @@ fn a_token_for_others_of_others_or_of_the_past_is_refused() {
     check(&json!({"sub": "alice"}), Err(Rejection::MissingClaim));
 }
 
+/// Invariant 24: a name alone is none.
 #[test]
 fn a_token_that_the_cluster_has_not_signed_is_refused() {
     let forged = token(&signer(), &json!({}));

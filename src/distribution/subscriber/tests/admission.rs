@@ -29,6 +29,7 @@ fn told(frames: &[Out]) -> Vec<&str> {
     frames.iter().map(detail).collect()
 }
 
+/// Invariant 24: what is not decided is not given.
 #[test]
 fn until_it_is_decided_nothing_of_a_list_is_sent_and_nothing_proven() {
     let (mut subscriber, mut list) = (guarded(), list());
@@ -60,7 +61,7 @@ fn who_is_admitted_later_gets_the_list_then() {
     assert!(kinds(&frames(&mut subscriber, 0, &mut list)).starts_with("config header"));
 }
 
-/// Invariant 8: a report without the sidecar may have been written for a round that answers an older ping.
+/// Invariant 1: a report without the sidecar may have been written for a round that answers an older ping.
 #[test]
 fn a_ping_from_before_the_admission_proves_nothing_of_the_list() {
     let (mut subscriber, mut list) = (guarded(), list());
@@ -77,6 +78,7 @@ fn a_ping_from_before_the_admission_proves_nothing_of_the_list() {
     assert_eq!(subscriber.take_answered(), [followed()]);
 }
 
+/// Invariant 24: a right that is taken away is gone while the stream runs, too.
 #[test]
 fn who_is_admitted_no_more_gets_nothing_more_and_what_it_still_says_does_no_harm() {
     let (mut subscriber, mut list) = (guarded(), list());

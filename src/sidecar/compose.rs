@@ -372,6 +372,7 @@ mod tests {
 
     fn check(controller: &str, expected: Result<(), &str>) {
         let config = Config {
+            token_file: None,
             controllers: vec![controller.to_owned()],
             tls_authorities: None,
             tls_identity: None,

@@ -1,6 +1,7 @@
 //! Who may open a stream, and which lists it gets: tokens of a real API server, its audiences, labels and silence.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
@@ -15,6 +16,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, Streaming};
 
@@ -23,6 +25,9 @@ use crate::support::control_plane::TOKEN;
 use crate::support::issue::now;
 use crate::support::wait::wait_for;
 
+/// How often a stream asks for a proof.
+const PING: Duration = Duration::from_millis(500);
+/// The audience of tokens for us.
 pub(crate) const OURS: &str = "rescind.dev";
 
 impl Lab {
@@ -82,7 +87,16 @@ impl Lab {
             request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         }
         let inbound = DistributionClient::new(channel).follow(request).await?.into_inner();
-        Ok(Follower { _outbound: outbound, inbound })
+        let mut pings = JoinSet::new();
+        // Declarations are read in rounds of proof, and rounds are for those who ask.
+        pings.spawn(async move {
+            let ping = v1::Ping { nonce: vec![1; 16].into(), acknowledged: Vec::new() };
+            while outbound.send(v1::SubscriberMessage { message: Some(In::Ping(ping.clone())) }).await.is_ok()
+            {
+                tokio::time::sleep(PING).await;
+            }
+        });
+        Ok(Follower { _pings: pings, inbound })
     }
 
     /// Opens a stream that is taken.
@@ -129,7 +143,7 @@ impl Lab {
 
 /// A stream without a sidecar behind it.
 struct Follower {
-    _outbound: mpsc::Sender<v1::SubscriberMessage>,
+    _pings: JoinSet<()>,
     inbound: Streaming<v1::PublisherMessage>,
 }
 
@@ -148,6 +162,11 @@ impl Follower {
             }
         };
         tokio::time::timeout(PATIENCE, found).await.expect("nothing about the list")
+    }
+
+    /// Waits until the list is given.
+    async fn given(&mut self, reference: u32) {
+        while self.next(reference).await.is_err() {}
     }
 
     async fn refused(&mut self, reference: u32, reason: v1::NotAdmittedReason) -> String {
@@ -241,7 +260,7 @@ async fn while_the_api_server_is_silent_known_pairs_of_account_and_list_come_bac
     .await;
 
     lab.plane.api_server().resume();
-    lab.following(&unknown, &["apps/second"]).await.next(1).await.unwrap();
+    lab.following(&unknown, &["apps/second"]).await.given(1).await;
     lab.until_fresh().await;
 }
 

@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use rescind::proto::v1;
+use rescind::proto::v1::cutoff::Cutoff;
 use rescind::proto::v1::revocation_admin_client::RevocationAdminClient;
 use rescind::proto::v1::target::Target;
 use rescind::runtime::dial;
@@ -28,7 +29,10 @@ impl Api {
     }
 
     async fn revoke(&self, token: &str, target: Target) -> Result<v1::Revocation, Status> {
+        let cutoff =
+            matches!(target, Target::Everything(_)).then(|| v1::Cutoff { cutoff: Some(Cutoff::Now(true)) });
         let request = v1::RevokeRequest {
+            cutoff,
             list: LIST.to_owned(),
             target: Some(v1::Target { target: Some(target) }),
             ..v1::RevokeRequest::default()

@@ -73,7 +73,7 @@ fn a_ping_from_before_the_admission_proves_nothing_of_the_list() {
     let Some(Out::Pong(pong)) = sent.last() else { panic!("{}", kinds(&sent)) };
     assert_eq!(pong.proofs, []);
     assert!(subscriber.take_answered().is_empty());
-    subscriber.receive(say(ping(2, vec![])), 2).unwrap();
+    subscriber.receive(say(ping(2, vec![ack(1, sealed(1))])), 2).unwrap();
     let sent = frames(&mut subscriber, 2, &mut list);
     let [Out::Pong(pong)] = sent.as_slice() else { panic!("{}", kinds(&sent)) };
     assert_eq!(pong.proofs.len(), 1);

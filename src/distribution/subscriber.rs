@@ -8,7 +8,7 @@ use crate::proto::v1;
 use crate::proto::v1::publisher_message::Message as Out;
 use crate::proto::v1::subscriber_message::Message as In;
 use crate::revocation::digest::Digest;
-use crate::revocation::names::{ListName, NameError};
+use crate::revocation::names::ListName;
 use crate::revocation::version::Version;
 use crate::store::SealKey;
 
@@ -19,52 +19,15 @@ use super::enforcement::InUse;
 use super::frame::Frame;
 use super::publisher::{ListPublisher, Plan, Standing};
 
+pub use error::ProtocolError;
+
+mod error;
+
 /// How many refusals without a success in between end a stream; of declarations, how many at all.
 const MAX_NACKS: u32 = 3;
 const MAX_IDENTITY_BYTES: usize = 256;
 /// How many pings of one stream may be open.
 const MAX_PINGS: usize = 8;
-
-/// Says why a stream is ended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProtocolError {
-    /// The first message must be Hello, and only the first.
-    #[error("Hello must come first, and only once")]
-    Hello,
-    /// A message that this version does not know.
-    #[error("a message is not understood: update this controller")]
-    NotUnderstood,
-    /// A value makes no sense.
-    #[error(transparent)]
-    Convert(#[from] ConvertError),
-    /// No name of a list.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// A reference that is zero, unknown, or in use.
-    #[error("reference {reference} is zero, unknown, or in use already")]
-    Reference {
-        /// The reference.
-        reference: u32,
-    },
-    /// More lists than one stream carries.
-    #[error("more than {MAX_LISTS} lists in one stream")]
-    TooManyLists,
-    /// The filter alone is not served.
-    #[error("compact mode is not served by this version: subscribe with mode exact")]
-    Compact,
-    /// An acknowledgement of what was never sent.
-    #[error("version {version} was acknowledged and never sent")]
-    NeverSent {
-        /// The version.
-        version: Version,
-    },
-    /// The sidecar refuses again and again.
-    #[error("the sidecar has refused {MAX_NACKS} updates in a row: {detail}")]
-    Refused {
-        /// What it said last.
-        detail: String,
-    },
-}
 
 /// Lends a list's publisher, if there is one.
 pub type Lookup<'a> = dyn FnMut(&ListName, &mut dyn FnMut(&mut ListPublisher)) + 'a;

@@ -3,6 +3,7 @@
 //! One set of types serves the CRDs, the manifests of `rescind dev`, and the configuration in the stream, so
 //! that a field can't mean two things.
 
+pub mod allowed_subscribers;
 pub mod compile;
 pub mod definition;
 pub mod document;

@@ -23,7 +23,6 @@ use crate::proto::v1::revocation_admin_server::{self, RevocationAdminServer};
 use crate::runtime::admin_http;
 use crate::runtime::environment::Environment;
 use crate::runtime::grpc_serve::{self, Transport};
-use crate::runtime::host_guard::{HostGuard, Literals};
 use crate::runtime::http_serve;
 use crate::runtime::listen::{self, Address, Listener};
 use crate::runtime::readiness::{Readiness, State};
@@ -33,15 +32,17 @@ use crate::store::Store;
 use crate::store::embedded::{self, EmbeddedStore};
 use crate::store::kubernetes::KubernetesStore;
 
+use access::{Access, Gate};
 use admin::Admin;
 use bearer::Bearer;
 use expiry::Expiry;
-use kubernetes::Cluster;
 use kubernetes::publication::Publication;
 use kubernetes::webhook::Webhook;
+use kubernetes::{Cluster, OverReports, Rights};
 use metrics::Injections;
 use transport::{Certificates, Transports, plain};
 
+pub mod access;
 pub mod admin;
 pub mod args;
 mod bearer;
@@ -139,7 +140,7 @@ pub struct AdminListen {
 pub struct Bound {
     /// Where sidecars connect.
     pub listeners: Vec<Address>,
-    /// Where the admin API is; on Kubernetes there is none.
+    /// Where the admin API is, if anywhere.
     pub admin: Option<Address>,
     /// Where the injection webhook is.
     pub webhook: Option<Address>,
@@ -161,14 +162,21 @@ pub async fn start(
     let sockets = bind(&config, &transports)?;
     let bound = sockets.bound();
     let opened = Opened::open(&config.store, &environment).await?;
+    let rights = match (&config.store, &opened.cluster) {
+        (StoreConfig::Kubernetes(cluster), Some(store)) => {
+            kubernetes::rights(supervisor, cluster, store, &environment)
+        }
+        _ => Rights::default(),
+    };
     let sessions = Arc::new(Sessions::new(opened.predecessor));
     let hubs = hubs(sockets.streams.len(), &*opened.store, &sessions);
     // The replicas and their servers end after the sidecars have moved.
     let stopped = CancellationToken::new();
     let mut servers = Vec::new();
     for ((listener, transport), hub) in sockets.streams.into_iter().zip(hubs.iter()) {
-        let server =
-            serve_streams(supervisor, hub, &environment, (listener, transport), &stopped, &opened.store);
+        let server = streams(supervisor, hub, &environment, &rights);
+        let replica = Replica::new(Arc::clone(hub), Arc::clone(&opened.store), environment.clone());
+        serve_streams(supervisor, hub, server.clone(), replica, (listener, transport), &stopped);
         servers.push(server);
         await_fetch(&readiness, hub);
     }
@@ -192,10 +200,19 @@ pub async fn start(
             supervisor.spawn("expiry", expiry.run(supervisor.shutdown()));
         }
     }
-    if let Some((listener, bearer)) = sockets.admin {
+    if let Some((listener, transport, bearer)) = sockets.admin {
         let (clock, shutdown) = (environment.clock.clone(), supervisor.shutdown());
-        let admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, clock, shutdown);
-        serve_admin(supervisor, listener, admin, bearer);
+        let mut admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, clock, shutdown);
+        if let (Some(cluster), Some(access)) = (&opened.cluster, &rights.access) {
+            admin =
+                admin.in_cluster(Gate::asking(Arc::clone(access)), Arc::new(OverReports(cluster.clone())));
+        }
+        let protection = match (rights.access, bearer) {
+            (Some(access), _) => Protection::Access(access),
+            (None, Some(bearer)) => Protection::Bearer(bearer),
+            (None, None) => Protection::Socket,
+        };
+        serve_admin(supervisor, (listener, transport), admin, protection);
     }
     if let (Some((listener, tls)), Some(webhook)) = (sockets.webhook, webhook) {
         supervisor.spawn("injection webhook", webhook.serve(listener, tls, supervisor.shutdown()));
@@ -235,7 +252,7 @@ impl Opened {
 /// Everything that was bound.
 struct Sockets {
     streams: Vec<(Listener, Transport)>,
-    admin: Option<(Listener, Option<Bearer>)>,
+    admin: Option<(Listener, Transport, Option<Bearer>)>,
     webhook: Option<(Listener, Arc<rustls::ServerConfig>)>,
     health: Option<Listener>,
 }
@@ -244,7 +261,7 @@ impl Sockets {
     fn bound(&self) -> Bound {
         Bound {
             listeners: self.streams.iter().map(|(listener, _)| listener.address().clone()).collect(),
-            admin: self.admin.as_ref().map(|(listener, _)| listener.address().clone()),
+            admin: self.admin.as_ref().map(|(listener, ..)| listener.address().clone()),
             webhook: self.webhook.as_ref().map(|(listener, _)| listener.address().clone()),
             health: self.health.as_ref().map(|listener| listener.address().clone()),
         }
@@ -259,7 +276,14 @@ fn bind(config: &Config, transports: &Transports) -> anyhow::Result<Sockets> {
     let streams = streams.collect::<anyhow::Result<_>>()?;
     let admin = match &config.store {
         StoreConfig::Embedded(embedded) => Some(bind_admin(&embedded.admin)?),
-        StoreConfig::Kubernetes(_) => None,
+        // Callers show who they are, so whoever reaches the API may call.
+        StoreConfig::Kubernetes(cluster) => match &cluster.admin {
+            Some((address, _)) => {
+                let transport = transports.of_callers(address, Protocols::Http2)?;
+                Some((listen::bind(address, STREAM_MODE)?, transport, None))
+            }
+            None => None,
+        },
     };
     let webhook = config.webhook.as_ref().map(|webhook| bind_webhook(webhook, transports)).transpose()?;
     let health = config.health.as_ref().map(|address| listen::bind(address, ADMIN_MODE)).transpose()?;
@@ -271,7 +295,7 @@ fn bind_webhook(
     transports: &Transports,
 ) -> anyhow::Result<(Listener, Arc<rustls::ServerConfig>)> {
     let address = &webhook.address;
-    match transports.of(address, Protocols::Http2AndHttp1)? {
+    match transports.of_callers(address, Protocols::Http2AndHttp1)? {
         Transport::Tls(tls) => Ok((listen::bind(address, ADMIN_MODE)?, tls)),
         Transport::Plain(_) => anyhow::bail!(
             "the webhook at {address} needs a certificate, for an API server asks by TLS alone: give an IP:PORT, and \
@@ -280,7 +304,7 @@ fn bind_webhook(
     }
 }
 
-fn bind_admin(admin: &AdminListen) -> anyhow::Result<(Listener, Option<Bearer>)> {
+fn bind_admin(admin: &AdminListen) -> anyhow::Result<(Listener, Transport, Option<Bearer>)> {
     let bearer = admin.bearer_file.as_deref().map(Bearer::read).transpose()?;
     if matches!(admin.address, Address::Tcp(_)) && bearer.is_none() {
         anyhow::bail!(
@@ -288,8 +312,8 @@ fn bind_admin(admin: &AdminListen) -> anyhow::Result<(Listener, Option<Bearer>)>
             admin.address
         );
     }
-    plain(&admin.address)?;
-    Ok((listen::bind(&admin.address, ADMIN_MODE)?, bearer))
+    let transport = plain(&admin.address)?;
+    Ok((listen::bind(&admin.address, ADMIN_MODE)?, transport, bearer))
 }
 
 async fn open(config: &Embedded, environment: &Environment) -> anyhow::Result<(Arc<dyn Store>, Predecessor)> {
@@ -322,25 +346,35 @@ fn hubs(count: usize, store: &dyn Store, sessions: &Arc<Sessions>) -> Arc<[Arc<H
         .collect()
 }
 
+fn streams(
+    supervisor: &Supervisor,
+    hub: &Arc<Hub>,
+    environment: &Environment,
+    rights: &Rights,
+) -> DistributionServer {
+    let (clock, draining) = (Arc::clone(&environment.clock), supervisor.shutdown());
+    let server = DistributionServer::new(Arc::clone(hub), clock, draining, MAX_STREAMS);
+    match &rights.subscribers {
+        Some(authenticator) => server.guarded_by(Arc::clone(authenticator)),
+        None => server,
+    }
+}
+
 fn serve_streams(
     supervisor: &mut Supervisor,
     hub: &Arc<Hub>,
-    environment: &Environment,
+    server: DistributionServer,
+    replica: Replica,
     (listener, transport): (Listener, Transport),
     stopped: &CancellationToken,
-    store: &Arc<dyn Store>,
-) -> DistributionServer {
-    let clock = Arc::clone(&environment.clock);
-    let server = DistributionServer::new(Arc::clone(hub), clock.clone(), supervisor.shutdown(), MAX_STREAMS);
-    let replica = Replica::new(Arc::clone(hub), Arc::clone(store), environment.clone());
+) {
     let stop = stopped.clone();
     supervisor.spawn(hub.name(), async move { Ok(replica.run(stop).await?) });
     let routes =
-        grpc_serve::described(Routes::new(server.clone()), DESCRIPTORS, &[distribution_server::SERVICE_NAME]);
+        grpc_serve::described(Routes::new(server), DESCRIPTORS, &[distribution_server::SERVICE_NAME]);
     let serving =
         grpc_serve::serve(listener, transport, routes, MAX_STREAM_CONNECTIONS, stopped.clone(), DRAIN);
     supervisor.spawn(format!("{} streams", hub.name()), serving);
-    server
 }
 
 fn await_fetch(readiness: &Readiness, hub: &Arc<Hub>) {
@@ -386,19 +420,33 @@ fn drain(supervisor: &mut Supervisor, servers: Vec<DistributionServer>, stopped:
     });
 }
 
-fn serve_admin(supervisor: &mut Supervisor, listener: Listener, admin: Admin, bearer: Option<Bearer>) {
-    let guard = listener.address().ip().map(|_| HostGuard::new(Literals::Loopback, Vec::new()));
+/// Who may call the admin API.
+enum Protection {
+    /// Whoever may open the socket.
+    Socket,
+    /// Whoever shows the token.
+    Bearer(Bearer),
+    /// Whom the cluster knows; what they may do is asked for each call.
+    Access(Arc<dyn Access>),
+}
+
+fn serve_admin(
+    supervisor: &mut Supervisor,
+    (listener, transport): (Listener, Transport),
+    admin: Admin,
+    protection: Protection,
+) {
     let routes = grpc_serve::described(
         Routes::new(RevocationAdminServer::new(admin)),
         DESCRIPTORS,
         &[revocation_admin_server::SERVICE_NAME],
     );
-    let routes = match bearer {
-        Some(bearer) => bearer.protect(routes),
-        None => routes,
+    let routes = match protection {
+        Protection::Socket => routes,
+        Protection::Bearer(bearer) => bearer.protect(routes),
+        Protection::Access(access) => access::authenticated(routes, access),
     };
     let shutdown = supervisor.shutdown();
-    let transport = Transport::Plain(guard);
     let serving = grpc_serve::serve(listener, transport, routes, MAX_ADMIN_CONNECTIONS, shutdown, DRAIN);
     supervisor.spawn("admin API", serving);
 }

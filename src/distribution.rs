@@ -1,9 +1,10 @@
 //! From the store to the sidecars: the stream, its proofs of freshness, and both of its ends.
 //!
 //! The publisher's end is [`replica`] (follows the store), [`hub`] (what it shares), [`publisher`] (one list, pure),
-//! [`subscriber`] (one stream, pure) and [`server`]; the sidecar's is [`session`] (pure), [`client`] and [`view`].
+//! [`subscriber`] (one stream, pure), [`admission`] (who may have which list) and [`server`]; the sidecar's is [`session`] (pure), [`client`] and [`view`].
 //! Between them is [`convert`], the only file that knows both the protocol and the core.
 
+pub mod admission;
 pub mod assembly;
 pub mod client;
 pub mod convert;

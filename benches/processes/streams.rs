@@ -105,7 +105,7 @@ pub(crate) fn client(
     let list: ListName = LIST.parse().unwrap();
     let views = Views::new(std::slice::from_ref(&list));
     let session = Session::new(format!("bench#{number:032x}"), vec![ListView::empty(list)]);
-    let controllers = Controllers { uris: vec![controller.to_owned()], tls: None };
+    let controllers = Controllers { uris: vec![controller.to_owned()], tls: None, token_file: None };
     let observer = Watcher {
         views: views.clone(),
         question: Arc::clone(question),
@@ -160,7 +160,11 @@ impl Observer for Watcher {
                 Some(Heard::Proven)
             }
             Note::Delta { .. } => self.refused(),
-            Note::Proven { .. } | Note::Snapshot { .. } | Note::Config { .. } | Note::Refused { .. } => None,
+            Note::Proven { .. }
+            | Note::Snapshot { .. }
+            | Note::Config { .. }
+            | Note::NotAdmitted { .. }
+            | Note::Refused { .. } => None,
         };
         if let Some(heard) = heard {
             // At the end nobody listens.

@@ -31,6 +31,7 @@ fn compile_spec(name: &ListName, spec: &api::TokenRevocationListSpec) -> Result<
     count("issuers", spec.issuers.len(), 1..=16)?;
     count("selectors", spec.selectors.len(), 0..=MAX_SELECTORS)?;
     count("tokenSources", spec.token_sources.len(), 0..=8)?;
+    spec.allowed_subscribers.check().map_err(|error| error.within("allowedSubscribers"))?;
     let issuers = each("issuers", &spec.issuers, issuer)?;
     let selectors = each("selectors", &spec.selectors, selector)?;
     let sources = sources(&spec.token_sources)?;

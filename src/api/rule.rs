@@ -25,6 +25,14 @@ pub(super) fn name() -> Rule {
         .message("it is not a name: use at most 63 lower-case letters, digits and '-'")
 }
 
+/// Names of ServiceAccounts.
+pub(super) fn accounts() -> Rule {
+    Rule::new(
+        "self.all(one, one.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$'))",
+    )
+    .message("one of them names no ServiceAccount: write NAME, or NAMESPACE/NAME")
+}
+
 /// One CamelCase word.
 pub(super) fn word() -> Rule {
     Rule::new("self.matches('^[A-Z][A-Za-z0-9]*$')").message("it is not one CamelCase word like LostDevice")

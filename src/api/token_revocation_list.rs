@@ -11,6 +11,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::allowed_subscribers::AllowedSubscribers;
 use super::rule;
 
 /// Declares a list: whose tokens it is about, where requests carry them, and how old knowledge may be.
@@ -382,34 +383,6 @@ pub enum TokenKind {
     Jwt,
     /// An opaque token or session id, looked up by its hash.
     Opaque,
-}
-
-/// Which sidecars may follow the list.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AllowedSubscribers {
-    /// By namespace.
-    #[serde(default)]
-    pub namespaces: AllowedNamespaces,
-}
-
-/// Namespaces whose sidecars may follow the list.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AllowedNamespaces {
-    /// Same: the list's own. All: every namespace.
-    #[serde(default)]
-    pub from: NamespacesFrom,
-}
-
-/// Which namespaces are meant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum NamespacesFrom {
-    /// The list's own.
-    #[default]
-    Same,
-    /// Every one.
-    All,
 }
 
 /// What the controller has made of the list.

@@ -110,6 +110,7 @@ async fn start(
     let sidecar = compose::Config {
         controllers: controller.listeners.iter().map(uri).collect(),
         tls_authorities: None,
+        token_file: None,
         tls_identity: None,
         lists: names,
         grpc: vec![Address::Unix(data.join("check.sock"))],

@@ -17,15 +17,20 @@ use crate::proto::v1;
 use crate::proto::v1::revocation_admin_server::RevocationAdmin;
 use crate::revocation::names::ListName;
 use crate::revocation::record::RevocationSpec;
+use crate::revocation::selector::Selection;
 use crate::revocation::time::Moment;
 use crate::revocation::version::{ToldVersion, Version};
 use crate::runtime::clock::Clock;
 use crate::store::{Fetched, NewRevocation, NewStep, Store, StoreError};
 use crate::token::list_config::ListConfig;
 
+use super::access::{Caller, Gate, Permission};
+
 mod convert;
 mod status;
 mod wait;
+
+pub use wait::Enforcing;
 
 /// Revocations in one answer to List, at most.
 const MAX_PAGE: usize = 500;
@@ -37,6 +42,8 @@ pub struct Admin {
     hubs: Arc<[Arc<Hub>]>,
     sessions: Arc<Sessions>,
     clock: Arc<dyn Clock>,
+    enforcing: Arc<dyn Enforcing>,
+    gate: Gate,
     shutdown: CancellationToken,
     /// Everything is read for one call at a time: it takes memory and a core.
     reading: Arc<Semaphore>,
@@ -53,7 +60,47 @@ impl Admin {
         clock: Arc<dyn Clock>,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { store, hubs, sessions, clock, shutdown, reading: Arc::new(Semaphore::new(1)) }
+        let (enforcing, gate) = (Arc::<Sessions>::clone(&sessions), Gate::open());
+        Self { store, hubs, sessions, clock, enforcing, gate, shutdown, reading: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Asks what each caller may do, and lets the reports of all processes say what is enforced.
+    #[must_use]
+    pub fn in_cluster(self, gate: Gate, enforcing: Arc<dyn Enforcing>) -> Self {
+        Self { gate, enforcing, ..self }
+    }
+
+    /// Finds the list that a request means, if the caller may do this with revocations of its namespace. Nobody learns
+    /// which lists there are in a namespace of others.
+    async fn admitted(
+        &self,
+        caller: Option<&Caller>,
+        verb: &'static str,
+        named: &str,
+    ) -> Result<ListConfig, Status> {
+        if !self.gate.is_open() && !named.is_empty() {
+            let name = list_name(named)?;
+            let needed = Permission::on_revocations(verb, Some(name.namespace()));
+            self.gate.require(caller, &needed).await?;
+            return self.resolve(named).await;
+        }
+        let list = self.resolve(named).await?;
+        let needed = Permission::on_revocations(verb, Some(list.name.namespace()));
+        self.gate.require(caller, &needed).await?;
+        Ok(list)
+    }
+
+    /// Revoking much, and lifting that, needs a right of its own.
+    async fn may_be_wide(
+        &self,
+        caller: Option<&Caller>,
+        list: &ListName,
+        selection: &Selection,
+    ) -> Result<(), Status> {
+        match Permission::on_wide(list, selection) {
+            Some(needed) => self.gate.require(caller, &needed).await,
+            None => Ok(()),
+        }
     }
 
     async fn fetch(&self) -> Result<Fetched, Status> {
@@ -77,11 +124,19 @@ impl Admin {
                 (Some(_), Some(_)) => Err(Status::invalid_argument("there are several lists: name one")),
             };
         }
-        let name: ListName =
-            named.parse().map_err(|error| Status::invalid_argument(format!("list: {error}")))?;
+        let name = list_name(named)?;
         let found = configs.into_iter().find(|config| config.name == name);
         found.ok_or_else(|| Status::not_found(format!("no list {name} is declared")))
     }
+}
+
+fn list_name(named: &str) -> Result<ListName, Status> {
+    named.parse().map_err(|error| Status::invalid_argument(format!("list: {error}")))
+}
+
+/// Returns who makes a call, where that is asked for.
+fn caller_of<T>(request: &Request<T>) -> Option<Caller> {
+    request.extensions().get().cloned()
 }
 
 fn status_of(error: StoreError) -> Status {
@@ -128,9 +183,11 @@ impl RevocationAdmin for Admin {
         &self,
         request: Request<v1::RevokeRequest>,
     ) -> Result<Response<v1::RevokeResponse>, Status> {
+        let caller = caller_of(&request);
         let request = request.into_inner();
-        let list = self.resolve(&request.list).await?;
+        let list = self.admitted(caller.as_ref(), "create", &request.list).await?;
         let (spec, warnings) = read(&request, &list, self.clock.now())?;
+        self.may_be_wide(caller.as_ref(), &list.name, &spec.target.selection).await?;
         let text = |text: String| (!text.is_empty()).then_some(text);
         let new = NewRevocation {
             list: list.name.clone(),
@@ -152,9 +209,16 @@ impl RevocationAdmin for Admin {
     }
 
     async fn lift(&self, request: Request<v1::LiftRequest>) -> Result<Response<v1::LiftResponse>, Status> {
+        let caller = caller_of(&request);
         let request = request.into_inner();
         let id = convert::uid(&request.uid)?;
-        let (list, found) = self.find(&request.list, &request.name, id).await?;
+        let named = if self.gate.is_open() {
+            request.list
+        } else {
+            self.admitted(caller.as_ref(), "delete", &request.list).await?.name.to_string()
+        };
+        let (list, found) = self.find(&named, &request.name, id).await?;
+        self.may_be_wide(caller.as_ref(), &list.name, &found.spec.target.selection).await?;
         if request.dry_run {
             let revocation = Some(convert::revocation(&found, &list));
             return Ok(Response::new(v1::LiftResponse { version: String::new(), revocation }));
@@ -167,10 +231,15 @@ impl RevocationAdmin for Admin {
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        let caller = caller_of(&request);
         let request = request.into_inner();
         let only = match request.list.as_str() {
-            "" => None,
-            named => Some(self.resolve(named).await?.name),
+            "" => {
+                let needed = Permission::on_revocations("list", None);
+                self.gate.require(caller.as_ref(), &needed).await?;
+                None
+            }
+            named => Some(self.admitted(caller.as_ref(), "list", named).await?.name),
         };
         let after = convert::page_token(&request.page_token)?;
         let configs = self.configs().await?;
@@ -196,8 +265,10 @@ impl RevocationAdmin for Admin {
 
     async fn status(
         &self,
-        _: Request<v1::AdminStatusRequest>,
+        request: Request<v1::AdminStatusRequest>,
     ) -> Result<Response<v1::AdminStatusResponse>, Status> {
+        let needed = Permission::on_revocations("list", None);
+        self.gate.require(caller_of(&request).as_ref(), &needed).await?;
         let configs = self.configs().await?;
         let fetched = self.fetch().await?;
         let hub = self.hubs.first().ok_or_else(|| Status::unavailable("no replica runs"))?;
@@ -209,14 +280,15 @@ impl RevocationAdmin for Admin {
         &self,
         request: Request<v1::WaitEnforcedRequest>,
     ) -> Result<Response<Self::WaitEnforcedStream>, Status> {
+        let caller = caller_of(&request);
         let request = request.into_inner();
-        let list = self.resolve(&request.list).await?.name;
+        let list = self.admitted(caller.as_ref(), "get", &request.list).await?.name;
         let version = self.version(&request.version)?;
         let waiting = wait::Waiting {
             list,
             version,
             hubs: Arc::clone(&self.hubs),
-            sessions: Arc::clone(&self.sessions),
+            enforcing: Arc::clone(&self.enforcing),
             clock: Arc::clone(&self.clock),
             shutdown: self.shutdown.clone(),
         };

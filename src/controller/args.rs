@@ -13,9 +13,12 @@ use crate::runtime::tls::{Clients, Identity};
 use crate::store::embedded::DEFAULT_LIMIT;
 use crate::store::kubernetes::DEFAULT_NAMESPACE;
 
-use super::kubernetes::Cluster;
+use super::kubernetes::{Audience, Cluster};
 use super::transport::Certificates;
 use super::{AdminListen, Config, Embedded, Past, StoreConfig, WebhookListen};
+
+/// For whom the tokens of sidecars are meant, unless told otherwise.
+const AUDIENCE: &str = "rescind.dev";
 
 /// Keeps revocations and streams them to sidecars.
 #[derive(Args, Clone, Debug)]
@@ -29,7 +32,7 @@ pub struct ControllerArgs {
         conflicts_with = "kubernetes"
     )]
     pub data: Option<PathBuf>,
-    /// Keep revocations as objects of a Kubernetes cluster, and not in a folder. There is no admin API then
+    /// Keep revocations as objects of a Kubernetes cluster, and not in a folder
     #[arg(long)]
     pub kubernetes: bool,
     /// Kubeconfig of the cluster; without it the one of the environment, or what a pod is given
@@ -47,13 +50,18 @@ pub struct ControllerArgs {
     /// Where sidecars connect: IP:PORT, or the path of a Unix socket. May be given several times
     #[arg(long, value_name = "ADDR", required = true)]
     pub listen: Vec<Address>,
-    /// Where the admin API is: the path of a Unix socket, or IP:PORT with --admin-token-file
-    #[arg(long, value_name = "ADDR", required_unless_present = "kubernetes", conflicts_with = "kubernetes")]
+    /// Audience that the ServiceAccount tokens of sidecars must have. Without it, a controller that only this machine reaches
+    /// asks for none [default: rescind.dev]
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    pub audience: Option<String>,
+    /// Where the admin API is: the path of a Unix socket, or IP:PORT with --admin-token-file. With --kubernetes callers show
+    /// a token of the cluster, and may do what its RBAC says
+    #[arg(long, value_name = "ADDR", required_unless_present = "kubernetes")]
     pub admin: Option<Address>,
     /// File with the token that callers of the admin API must show
-    #[arg(long, value_name = "FILE", requires = "admin")]
+    #[arg(long, value_name = "FILE", requires = "admin", conflicts_with = "kubernetes")]
     pub admin_token_file: Option<PathBuf>,
-    /// Where the API server asks about pods that are created, to inject them: IP:PORT, with --tls-cert
+    /// Where the API server asks about pods that are created, to inject them: IP:PORT
     #[arg(long, value_name = "ADDR", requires_all = ["kubernetes", "injection"])]
     pub webhook: Option<Address>,
     /// What the sidecars of injected pods are to be like, YAML
@@ -103,10 +111,18 @@ impl ControllerArgs {
                 lists: read_lists(&self.files)?,
                 limit: self.limit,
             }),
-            _ => {
+            (_, admin) => {
                 alone(&self.listen)?;
-                let (kubeconfig, context, namespace) = (self.kubeconfig, self.context, self.namespace);
-                StoreConfig::Kubernetes(Cluster { kubeconfig, context, namespace })
+                let audience = || Audience(self.audience.clone().unwrap_or_else(|| AUDIENCE.to_owned()));
+                // Whoever shares the machine may be trusted; the network never is.
+                let is_remote = self.listen.iter().any(|address| !address.is_local());
+                StoreConfig::Kubernetes(Cluster {
+                    subscribers: (is_remote || self.audience.is_some()).then(audience),
+                    admin: admin.map(|address| (address, audience())),
+                    kubeconfig: self.kubeconfig,
+                    context: self.context,
+                    namespace: self.namespace,
+                })
             }
         };
         Ok(Config {
@@ -123,7 +139,11 @@ impl ControllerArgs {
         let Some((address, file)) = self.webhook.clone().zip(self.injection.as_ref()) else {
             return Ok(None);
         };
-        Ok(Some(WebhookListen { address, settings: read_injection(file)?, namespace: self.namespace.clone() }))
+        Ok(Some(WebhookListen {
+            address,
+            settings: read_injection(file)?,
+            namespace: self.namespace.clone(),
+        }))
     }
 
     /// Files are the first choice. On Kubernetes the controllers' own authority is the second, and where other machines
@@ -170,21 +190,13 @@ pub fn read_injection(file: &Path) -> anyhow::Result<Settings> {
     Ok(Settings::parse(&shown, &text)?)
 }
 
-/// Until sidecars are authenticated, a controller of a cluster serves its own machine alone; and a process is one
-/// replica there.
+/// A process is one replica there.
 fn alone(listen: &[Address]) -> anyhow::Result<()> {
     anyhow::ensure!(
         listen.len() == 1,
         "with --kubernetes, --listen is given once: run several controllers instead"
     );
-    let remote = listen.iter().find(|address| !address.is_local());
-    match remote {
-        Some(address) => anyhow::bail!(
-            "with --kubernetes, sidecars can't be authenticated yet: bind --listen to loopback or a Unix socket, not \
-             to {address}"
-        ),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Reads the lists of manifests.
@@ -216,4 +228,33 @@ pub fn read_lists(files: &[PathBuf]) -> anyhow::Result<Vec<ListDocument>> {
         }
     }
     Ok(lists)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        controller: ControllerArgs,
+    }
+
+    fn cluster(arguments: &[&str]) -> Cluster {
+        let arguments = ["controller", "--kubernetes"].iter().chain(arguments);
+        match Cli::try_parse_from(arguments).unwrap().controller.config().unwrap().store {
+            StoreConfig::Kubernetes(cluster) => cluster,
+            StoreConfig::Embedded(_) => panic!("embedded"),
+        }
+    }
+
+    #[test]
+    fn whom_the_network_reaches_authenticates_sidecars() {
+        let audience = |name: &str| Some(Audience(name.to_owned()));
+        assert_eq!(cluster(&["--listen=0.0.0.0:7401"]).subscribers, audience("rescind.dev"));
+        assert_eq!(cluster(&["--listen=127.0.0.1:7401"]).subscribers, None);
+        assert_eq!(cluster(&["--listen=/run/a.sock", "--audience=mine"]).subscribers, audience("mine"));
+    }
 }

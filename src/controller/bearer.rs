@@ -38,16 +38,21 @@ impl Bearer {
         Routes::from(routes.into_axum_router().layer(from_fn_with_state(self, require)))
     }
 
-    fn admits(&self, header: Option<&[u8]>) -> bool {
-        let shown = header.and_then(|header| header.strip_prefix(b"Bearer "));
-        shown.is_some_and(|shown| verify_slices_are_equal(shown, self.0.as_bytes()).is_ok())
+    fn admits(&self, shown: Option<&str>) -> bool {
+        shown.is_some_and(|shown| verify_slices_are_equal(shown.as_bytes(), self.0.as_bytes()).is_ok())
     }
 }
 
+/// Returns the token that headers show, if they show exactly one.
+pub(super) fn shown(headers: &http::HeaderMap) -> Option<&str> {
+    let mut headers = headers.get_all(http::header::AUTHORIZATION).iter();
+    let (shown, more) = (headers.next()?, headers.next());
+    let token = shown.to_str().ok()?.strip_prefix("Bearer ")?;
+    more.is_none().then_some(token)
+}
+
 async fn require(State(bearer): State<Bearer>, request: Request, next: Next) -> Response {
-    let mut headers = request.headers().get_all(http::header::AUTHORIZATION).iter();
-    let (shown, more) = (headers.next(), headers.next());
-    if more.is_some() || !bearer.admits(shown.map(http::HeaderValue::as_bytes)) {
+    if !bearer.admits(shown(request.headers())) {
         let status = Status::unauthenticated("show the admin token: Authorization: Bearer <token>");
         return status.into_http::<axum::body::Body>().into_response();
     }
@@ -64,16 +69,19 @@ mod tests {
         let file = folder.path().join("token");
         std::fs::write(&file, "0123456789abcdef\n").unwrap();
         let bearer = Bearer::read(&file).unwrap();
-        assert!(bearer.admits(Some(b"Bearer 0123456789abcdef")));
-        for shown in [
-            &b""[..],
-            b"Bearer ",
-            b"Bearer 0123456789abcde",
-            b"0123456789abcdef",
-            b"Bearer 0123456789abcdefg",
-        ] {
-            assert!(!bearer.admits(Some(shown)));
+        let admits = |headers: &[&str]| {
+            let mut map = http::HeaderMap::new();
+            for header in headers {
+                map.append(http::header::AUTHORIZATION, header.parse().unwrap());
+            }
+            bearer.admits(shown(&map))
+        };
+        assert!(admits(&["Bearer 0123456789abcdef"]));
+        for shown in ["", "Bearer ", "Bearer 0123456789abcde", "0123456789abcdef", "Bearer 0123456789abcdefg"]
+        {
+            assert!(!admits(&[shown]));
         }
+        assert!(!admits(&["Bearer 0123456789abcdef", "Bearer 0123456789abcdef"]));
         assert!(!bearer.admits(None));
     }
 

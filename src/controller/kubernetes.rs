@@ -9,26 +9,36 @@ use kube::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::watch;
 
+use crate::distribution::admission::Authenticator;
 use crate::distribution::hub::Hub;
 use crate::runtime::clock::Clock;
 use crate::runtime::environment::Environment;
+use crate::runtime::listen::Address;
 use crate::runtime::random::bytes;
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::tls::ServerCertificate;
 use crate::store::kubernetes::KubernetesStore;
 
+use super::access::Access;
 use authority::keeper::Keeper;
 use authority::service_names;
+pub(super) use enforced::OverReports;
+use issuer_keys::NewestKeys;
 use lease::{Leadership, Timing};
 use publication::Publication;
+use reviews::{ClusterAccess, Reviews};
+use subscribers::Subscribers;
 use writer::StatusWriter;
 
 mod authority;
 mod conditions;
 mod enforced;
+mod issuer_keys;
 mod lease;
 mod lists;
 pub mod publication;
+mod reviews;
+mod subscribers;
 pub mod webhook;
 mod writer;
 
@@ -44,6 +54,46 @@ pub struct Cluster {
     pub context: Option<String>,
     /// The namespace of the controllers.
     pub namespace: String,
+    /// For whom the tokens of sidecars must be meant; without it, sidecars show none and may follow every list.
+    pub subscribers: Option<Audience>,
+    /// Where the admin API is, if anywhere, and for whom the tokens of its callers may be meant.
+    pub admin: Option<(Address, Audience)>,
+}
+
+/// For whom a token is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience(pub String);
+
+/// What answers who somebody is, and what they may do.
+#[derive(Default)]
+pub(super) struct Rights {
+    pub(super) subscribers: Option<Arc<dyn Authenticator>>,
+    pub(super) access: Option<Arc<dyn Access>>,
+}
+
+/// Prepares to ask the API server about sidecars and callers.
+pub(super) fn rights(
+    supervisor: &mut Supervisor,
+    cluster: &Cluster,
+    store: &KubernetesStore,
+    environment: &Environment,
+) -> Rights {
+    let reviews = Arc::new(Reviews::new(store.clone(), environment.clone()));
+    let subscribers = cluster.subscribers.clone().map(|Audience(audience)| {
+        let keys = Arc::new(NewestKeys::default());
+        let subscribers = Subscribers::new(Arc::clone(&reviews), Arc::clone(&keys), audience);
+        let (reviews, shutdown) = (Arc::clone(&reviews), supervisor.shutdown());
+        supervisor.spawn("cluster keys", async move {
+            keys.keep_up(&reviews, shutdown).await;
+            Ok(())
+        });
+        Arc::new(subscribers) as Arc<dyn Authenticator>
+    });
+    let access = cluster
+        .admin
+        .clone()
+        .map(|(_, Audience(audience))| Arc::new(ClusterAccess { reviews, audience }) as Arc<dyn Access>);
+    Rights { subscribers, access }
 }
 
 /// Opens the store; waits for an API server that is not there.

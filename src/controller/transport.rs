@@ -58,6 +58,17 @@ impl Transports {
         }
     }
 
+    /// Returns how connections to an address are protected whose callers show a token, or who they are by other means, and
+    /// so no certificate.
+    pub(super) fn of_callers(&self, address: &Address, protocols: Protocols) -> anyhow::Result<Transport> {
+        match (self, address) {
+            (Self::Files(files), Address::Tcp(_)) => {
+                Ok(Transport::Tls(tls::server(files.certificate(), protocols)?))
+            }
+            _ => self.of(address, protocols),
+        }
+    }
+
     /// Returns the certificate that is shown, if connections are protected by one.
     pub(super) fn certificate(&self) -> Option<Arc<ServerCertificate>> {
         match self {
@@ -120,5 +131,19 @@ mod tests {
         };
         assert_eq!(offered(Protocols::Http2), [tls::ALPN_HTTP2]);
         assert_eq!(offered(Protocols::Http2AndHttp1), [tls::ALPN_HTTP2, tls::ALPN_HTTP1]);
+    }
+
+    #[tokio::test]
+    async fn callers_show_no_certificate_also_where_sidecars_must() {
+        let files = tls::tests::Files::new();
+        let clients = Clients::CertifiedBy(files.authority());
+        let transports = Transports::new(&Certificates::Files(files.identity("localhost"), clients)).unwrap();
+        let address = "0.0.0.0:1".parse().unwrap();
+        let talk = async |transport: anyhow::Result<Transport>| {
+            let Ok(Transport::Tls(server)) = transport else { panic!("not TLS") };
+            tls::tests::talk(server, tls::client(&files.authority(), None).unwrap()).await.is_ok()
+        };
+        assert!(!talk(transports.of(&address, Protocols::Http2)).await);
+        assert!(talk(transports.of_callers(&address, Protocols::Http2)).await);
     }
 }

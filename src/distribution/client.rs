@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
 use crate::proto::v1;
 use crate::proto::v1::distribution_client::DistributionClient;
@@ -24,10 +25,11 @@ use crate::runtime::tls::ClientFiles;
 use super::MAX_PUBLISHER_MESSAGE_BYTES;
 use super::session::{Leave, Note, Received, Session, SessionError};
 use super::view::Views;
-
 use choice::Choice;
+use credential::{TokenError, bearer};
 
 mod choice;
+mod credential;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -53,6 +55,8 @@ pub struct Controllers {
     pub uris: Vec<String>,
     /// What is trusted, for `https`; each connection has what was read last.
     pub tls: Option<Arc<ClientFiles>>,
+    /// Where the token is that each stream shows, if it shows one. It is read for each, for it is renewed.
+    pub token_file: Option<PathBuf>,
 }
 
 /// Hears what happens, for metrics and status.
@@ -113,6 +117,8 @@ enum Lost {
     Unknown { uri: String, source: io::Error },
     #[error("no address of a controller is known: the host names can't be resolved, or have no address")]
     Unresolved,
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
     Timeout,
     #[error("{}", told(.0))]
@@ -242,7 +248,12 @@ impl Client {
         let uri = self.controllers.uris.get(index).cloned().unwrap_or_default();
         let files = self.controllers.tls.as_ref().filter(|_| uri.starts_with("https:"));
         let tls = files.map(|files| files.current());
+        let token_file = self.controllers.token_file.clone();
         Box::pin(async move {
+            let token = match &token_file {
+                Some(file) => Some(bearer(file, &uri).await?),
+                None => None,
+            };
             let channel = dial::channel_to(&uri, address, tls, |endpoint| {
                 endpoint
                     .connect_timeout(CONNECT_TIMEOUT)
@@ -253,7 +264,11 @@ impl Client {
             let (outbound, messages) = mpsc::channel(OUTBOUND);
             let mut client =
                 DistributionClient::new(channel).max_decoding_message_size(MAX_PUBLISHER_MESSAGE_BYTES);
-            let call = client.follow(ReceiverStream::new(messages));
+            let mut request = Request::new(ReceiverStream::new(messages));
+            if let Some(token) = token {
+                request.metadata_mut().insert("authorization", token);
+            }
+            let call = client.follow(request);
             let answer = tokio::time::timeout(CONNECT_TIMEOUT, call).await.map_err(|_| Lost::Timeout)?;
             let controller = match address {
                 Some(address) => format!("{uri} ({})", address.ip()),
@@ -375,6 +390,7 @@ impl Client {
             Note::Snapshot { index, .. }
             | Note::Delta { index }
             | Note::Config { index, .. }
+            | Note::NotAdmitted { index, .. }
             | Note::Refused { index, .. } => Some(*index),
             Note::Proven { .. } => None,
         };

@@ -114,7 +114,8 @@ struct Inner {
 #[derive(Debug)]
 struct Session {
     identity: String,
-    instance: u128,
+    /// None if no later session tells more of what this one knew.
+    instance: Option<u128>,
     replica: String,
     lists: HashMap<ListName, Option<InUse>>,
     last_ping: Moment,
@@ -164,8 +165,8 @@ impl Sessions {
         inner.next += 1;
         let id = SessionId(inner.next);
         let (identity, replica) = (identity.to_owned(), replica.to_owned());
-        let session =
-            Session { identity, instance, replica, lists: HashMap::new(), last_ping: now, connected: true };
+        let (instance, lists) = (Some(instance), HashMap::new());
+        let session = Session { identity, instance, replica, lists, last_ping: now, connected: true };
         inner.sessions.insert(id, session);
         id
     }
@@ -204,13 +205,36 @@ impl Sessions {
         }
     }
 
-    /// Says that a proof was sent: sessions that the same sidecar process had before are over.
-    pub fn proven(&self, id: SessionId) {
+    /// Says that a proof of these lists was sent: for them, sessions that the same sidecar process had before are over. Of a
+    /// list that it proves nothing of, the sidecar may still be as fresh as the session before has made it.
+    pub fn proven(&self, id: SessionId, lists: &[ListName]) {
         let mut inner = self.lock();
-        let Some(instance) = inner.sessions.get(&id).map(|session| session.instance) else { return };
-        inner
-            .sessions
-            .retain(|other, session| *other >= id || session.connected || session.instance != instance);
+        let Some(instance) = inner.sessions.get(&id).and_then(|session| session.instance) else { return };
+        inner.sessions.retain(|other, session| {
+            if *other >= id || session.connected || session.instance != Some(instance) {
+                return true;
+            }
+            session.lists.retain(|list, _| !lists.contains(list));
+            !session.lists.is_empty()
+        });
+    }
+
+    /// Says that the sidecar of a session gets nothing of a list any more. It stays counted until it can allow nothing.
+    pub fn part(&self, id: SessionId, list: &ListName, now: Moment) {
+        let mut inner = self.lock();
+        let Some(session) = inner.sessions.get_mut(&id) else { return };
+        let Some(in_use) = session.lists.remove(list) else { return };
+        let parted = Session {
+            identity: session.identity.clone(),
+            instance: None,
+            replica: session.replica.clone(),
+            lists: HashMap::from([(list.clone(), in_use)]),
+            last_ping: now,
+            connected: false,
+        };
+        inner.next += 1;
+        let id = SessionId(inner.next);
+        inner.sessions.insert(id, parted);
     }
 
     /// Says that the sidecar uses this session for a list no more.

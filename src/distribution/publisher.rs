@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::api::allowed_subscribers::AllowedSubscribers;
 use crate::api::invalid::Invalid;
 use crate::api::window::Past;
 use crate::proto::v1;
@@ -98,6 +99,8 @@ pub struct PublishedConfig {
     pub generation: u64,
     /// The bounds that it declares.
     pub bounds: Bounds,
+    /// Which sidecars may have it.
+    pub allowed: AllowedSubscribers,
     past_window: Option<Past>,
     /// The message.
     pub frame: Shared,
@@ -120,7 +123,8 @@ impl PublishedConfig {
             key_scheme: KEY_SCHEME,
         });
         let past_window = list.document.past_window();
-        Ok(Self { generation: list.document.metadata.generation, bounds, past_window, frame })
+        let allowed = list.document.spec.allowed_subscribers.clone();
+        Ok(Self { generation: list.document.metadata.generation, bounds, allowed, past_window, frame })
     }
 
     /// Returns how long a sidecar that holds it, or a wider one that an earlier process has published, may still

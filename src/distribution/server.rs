@@ -20,10 +20,14 @@ use crate::proto::v1;
 use crate::runtime::clock::Clock;
 
 use super::MAX_SUBSCRIBER_MESSAGE_BYTES;
+use super::admission::{Admission, Authenticator, Guest};
 use super::enforcement::SessionId;
 use super::frame::{Frame, FrameCodec};
 use super::hub::Hub;
 use super::subscriber::{ProtocolError, Reaction, Subscriber};
+use door::{Door, Event, RENEW_WITHIN};
+
+mod door;
 
 /// How many streams a replica serves unless told otherwise.
 pub const MAX_STREAMS: usize = 10_000;
@@ -49,6 +53,7 @@ struct Shared {
     closing: CancellationToken,
     streams: TaskTracker,
     max_streams: usize,
+    authenticator: Option<Arc<dyn Authenticator>>,
 }
 
 impl std::fmt::Debug for DistributionServer {
@@ -67,7 +72,19 @@ impl DistributionServer {
         max_streams: usize,
     ) -> Self {
         let (streams, closing) = (TaskTracker::new(), CancellationToken::new());
-        Self { shared: Arc::new(Shared { hub, clock, draining, closing, streams, max_streams }) }
+        let authenticator = None;
+        let shared = Shared { hub, clock, draining, closing, streams, max_streams, authenticator };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Serves only sidecars that show who they are, and each only the lists that admit it. For a server that has not
+    /// served anybody yet.
+    #[must_use]
+    pub fn guarded_by(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.authenticator = Some(authenticator);
+        }
+        self
     }
 
     /// Gives sidecars time to move after draining began, then ends the streams that are left.
@@ -84,10 +101,21 @@ impl DistributionServer {
         self.shared.streams.wait().await;
     }
 
-    fn follow(
+    async fn follow(
         &self,
-        inbound: Streaming<v1::SubscriberMessage>,
+        request: Request<Streaming<v1::SubscriberMessage>>,
     ) -> Result<ReceiverStream<Result<Frame, Status>>, Status> {
+        self.make_room()?;
+        let guest = match &self.shared.authenticator {
+            Some(authenticator) => Some(authenticator.authenticate(bearer(&request)).await?),
+            None => None,
+        };
+        // Others may have come meanwhile.
+        self.make_room()?;
+        Ok(self.start(guest, request.into_inner()))
+    }
+
+    fn make_room(&self) -> Result<(), Status> {
         if self.shared.draining.is_cancelled() {
             return Err(Status::unavailable("this replica is about to end: go to another"));
         }
@@ -97,13 +125,29 @@ impl DistributionServer {
                 "this replica serves as many streams as it takes: go to another",
             ));
         }
+        Ok(())
+    }
+
+    fn start(
+        &self,
+        guest: Option<Box<dyn Guest>>,
+        inbound: Streaming<v1::SubscriberMessage>,
+    ) -> ReceiverStream<Result<Frame, Status>> {
         let (frames, outbound) = mpsc::channel(FRAMES_IN_FLIGHT);
-        let stream = Stream::new(Arc::clone(&self.shared), frames);
+        let stream = Stream::new(Arc::clone(&self.shared), frames, guest);
         // The tracker owns the task; it ends with its stream.
         #[allow(clippy::disallowed_methods, reason = "owned by the tracker, which `drain` waits for")]
         tokio::spawn(self.shared.streams.track_future(stream.run(inbound)));
-        Ok(ReceiverStream::new(outbound))
+        ReceiverStream::new(outbound)
     }
+}
+
+/// Returns the token that a call shows, if it shows exactly one.
+fn bearer<T>(request: &Request<T>) -> Option<String> {
+    let mut shown = request.metadata().get_all("authorization").iter();
+    let (one, more) = (shown.next()?, shown.next());
+    let token = one.to_str().ok()?.strip_prefix("Bearer ")?;
+    more.is_none().then(|| token.to_owned())
 }
 
 impl NamedService for DistributionServer {
@@ -136,10 +180,11 @@ struct FollowMethod(DistributionServer);
 impl StreamingService<v1::SubscriberMessage> for FollowMethod {
     type Response = Frame;
     type ResponseStream = ReceiverStream<Result<Frame, Status>>;
-    type Future = std::future::Ready<Result<Response<Self::ResponseStream>, Status>>;
+    type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<v1::SubscriberMessage>>) -> Self::Future {
-        std::future::ready(self.0.follow(request.into_inner()).map(Response::new))
+        let server = self.0.clone();
+        Box::pin(async move { server.follow(request).await.map(Response::new) })
     }
 }
 
@@ -150,12 +195,31 @@ struct Stream {
     subscriber: Subscriber,
     session: Option<SessionId>,
     outbox: VecDeque<Frame>,
+    door: Door,
+    told_to_move: bool,
+    /// Whether a list has to be judged before anything is sent.
+    to_judge: bool,
 }
 
 impl Stream {
-    fn new(shared: Arc<Shared>, frames: mpsc::Sender<Result<Frame, Status>>) -> Self {
-        let subscriber = Subscriber::new(shared.hub.seal_key());
-        Self { shared, frames, subscriber, session: None, outbox: VecDeque::new() }
+    fn new(
+        shared: Arc<Shared>,
+        frames: mpsc::Sender<Result<Frame, Status>>,
+        guest: Option<Box<dyn Guest>>,
+    ) -> Self {
+        let seal_key = shared.hub.seal_key();
+        let subscriber =
+            if guest.is_some() { Subscriber::guarded(seal_key) } else { Subscriber::new(seal_key) };
+        Self {
+            shared,
+            frames,
+            subscriber,
+            session: None,
+            outbox: VecDeque::new(),
+            door: Door::new(guest),
+            told_to_move: false,
+            to_judge: false,
+        }
     }
 
     async fn run(mut self, inbound: Streaming<v1::SubscriberMessage>) {
@@ -173,13 +237,15 @@ impl Stream {
     async fn serve(&mut self, mut inbound: Streaming<v1::SubscriberMessage>) -> Result<(), Status> {
         let shared = Arc::clone(&self.shared);
         let mut news = shared.hub.news();
-        let mut told_to_move = false;
         let mut moves = shared.hub.moves();
         let idle = tokio::time::sleep(IDLE_TIMEOUT);
         tokio::pin!(idle);
         loop {
             if self.outbox.is_empty() {
-                self.fill(news.borrow_and_update().proven);
+                self.to_judge |= news.has_changed().unwrap_or(false);
+                let proven = news.borrow_and_update().proven;
+                self.judge();
+                self.fill(proven);
             }
             tokio::select! {
                 message = inbound.message() => match message? {
@@ -198,20 +264,48 @@ impl Stream {
                 changed = news.changed(), if self.outbox.is_empty() => {
                     changed.map_err(|_| Status::unavailable("this replica has ended"))?;
                 }
-                () = shared.draining.cancelled(), if !told_to_move => {
-                    told_to_move = true;
-                    self.outbox.push_back(draining());
-                }
-                Ok(()) = moves.changed(), if !told_to_move => {
-                    told_to_move = true;
-                    self.outbox.push_back(draining());
-                }
+                () = shared.draining.cancelled(), if !self.told_to_move => self.ask_to_move(DRAIN_WITHIN),
+                Ok(()) = moves.changed(), if !self.told_to_move => self.ask_to_move(DRAIN_WITHIN),
+                event = self.door.next() => match event {
+                    Event::Judge => self.to_judge = true,
+                    Event::Renew => self.ask_to_move(RENEW_WITHIN),
+                    Event::Overdue => return Err(Status::unauthenticated(
+                        "the token that opened this stream has ended, and no new one was shown: is --token-file renewed?",
+                    )),
+                },
                 () = shared.closing.cancelled() => {
                     return Err(Status::unavailable("this replica has ended"));
                 }
                 () = &mut idle => return Err(Status::deadline_exceeded("no message for too long")),
             }
         }
+    }
+
+    fn ask_to_move(&mut self, within: Duration) {
+        if !std::mem::replace(&mut self.told_to_move, true) {
+            self.outbox.push_back(draining(within));
+        }
+    }
+
+    /// Judges anew which lists the sidecar may have. It is counted before it gets one, and as long as it may be fresh.
+    fn judge(&mut self) {
+        let (true, Some(session)) = (std::mem::take(&mut self.to_judge), self.session) else { return };
+        let hub = Arc::clone(&self.shared.hub);
+        let lists: Vec<_> = self.subscriber.lists().cloned().collect();
+        for list in lists {
+            let Some(admission) = self.door.judge(&hub, &list) else { return };
+            if admission == Admission::Admitted {
+                hub.sessions().follow(session, &list);
+            }
+            let Some(before) = self.subscriber.decide(&list, &admission, hub.pings()) else { continue };
+            if before == Admission::Admitted {
+                hub.sessions().part(session, &list, self.shared.clock.now());
+            }
+            if let Admission::Refused { why } | Admission::Unknown { why } = &admission {
+                tracing::info!(replica = hub.name(), %list, why, "a list was not given");
+            }
+        }
+        self.door.look_up();
     }
 
     /// Only an empty outbox is filled: a slow sidecar makes nobody wait, and skips over what it missed.
@@ -223,11 +317,9 @@ impl Stream {
         if let Some(version) = self.subscriber.take_went_back() {
             hub.went_back(version);
         }
-        let proves = frames.iter().any(|frame| {
-            matches!(frame, Frame::Own(message) if matches!(message.message, Some(v1::publisher_message::Message::Pong(_))))
-        });
-        if let (true, Some(session)) = (proves, self.session) {
-            hub.sessions().proven(session);
+        let answered = self.subscriber.take_answered();
+        if let (false, Some(session)) = (answered.is_empty(), self.session) {
+            hub.sessions().proven(session, &answered);
         }
         self.outbox.extend(frames);
     }
@@ -247,6 +339,7 @@ impl Stream {
         let Some(session) = self.session else { return Ok(()) };
         match reaction {
             Reaction::Hello { .. } => {}
+            Reaction::Subscribed(_) if self.door.is_guarded() => self.to_judge = true,
             Reaction::Subscribed(list) => sessions.follow(session, &list),
             Reaction::Acknowledged(versions) => {
                 let now = self.shared.clock.now();
@@ -266,8 +359,8 @@ impl Stream {
     }
 }
 
-fn draining() -> Frame {
-    let within_milliseconds = u32::try_from(DRAIN_WITHIN.as_millis()).unwrap_or(u32::MAX);
+fn draining(within: Duration) -> Frame {
+    let within_milliseconds = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
     let message = v1::publisher_message::Message::Draining(v1::Draining { within_milliseconds });
     Frame::Own(Box::new(v1::PublisherMessage { message: Some(message) }))
 }

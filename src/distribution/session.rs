@@ -84,6 +84,13 @@ pub enum Note {
         /// Why.
         why: String,
     },
+    /// The controller gives nothing of a list to this sidecar.
+    NotAdmitted {
+        /// Of which list, by index.
+        index: usize,
+        /// Why.
+        why: String,
+    },
     /// A proof came.
     Proven {
         /// When the ping that it answers was sent.
@@ -207,6 +214,12 @@ impl Session {
             In::Behind(behind) => {
                 self.index(behind.r#ref)?;
                 received.leave = Some(Leave::Behind);
+            }
+            In::NotAdmitted(refusal) => {
+                // What is held stays, and grows old: a controller can't make a sidecar forget.
+                let index = self.index(refusal.r#ref)?;
+                let why = refusal.detail.chars().filter(|c| !c.is_control()).take(1024).collect();
+                received.notes.push(Note::NotAdmitted { index, why });
             }
             In::Draining(draining) => {
                 let within_milliseconds = draining.within_milliseconds;

@@ -9,62 +9,26 @@ use crate::proto::v1::publisher_message::Message as Out;
 use crate::proto::v1::subscriber_message::Message as In;
 use crate::revocation::digest::Digest;
 use crate::revocation::key::HashKey;
-use crate::revocation::names::{ListName, NameError};
+use crate::revocation::names::ListName;
 use crate::revocation::version::Version;
 use crate::store::SealKey;
 
 use super::MAX_LISTS;
+use super::admission::Admission;
 use super::convert::{ConvertError, Proof, Sealed, digest_from_wire, proof_to_wire, version_from_wire};
 use super::enforcement::InUse;
 use super::frame::Frame;
 use super::publisher::{ListPublisher, Plan, Standing};
+
+pub use error::ProtocolError;
+
+mod error;
 
 /// How many refusals without a success in between end a stream; of declarations, how many at all.
 const MAX_NACKS: u32 = 3;
 const MAX_IDENTITY_BYTES: usize = 256;
 /// How many pings of one stream may be open.
 const MAX_PINGS: usize = 8;
-
-/// Says why a stream is ended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProtocolError {
-    /// The first message must be Hello, and only the first.
-    #[error("Hello must come first, and only once")]
-    Hello,
-    /// A message that this version does not know.
-    #[error("a message is not understood: update this controller")]
-    NotUnderstood,
-    /// A value makes no sense.
-    #[error(transparent)]
-    Convert(#[from] ConvertError),
-    /// No name of a list.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// A reference that is zero, unknown, or in use.
-    #[error("reference {reference} is zero, unknown, or in use already")]
-    Reference {
-        /// The reference.
-        reference: u32,
-    },
-    /// More lists than one stream carries.
-    #[error("more than {MAX_LISTS} lists in one stream")]
-    TooManyLists,
-    /// The filter alone is not served.
-    #[error("compact mode is not served by this version: subscribe with mode exact")]
-    Compact,
-    /// An acknowledgement of what was never sent.
-    #[error("version {version} was acknowledged and never sent")]
-    NeverSent {
-        /// The version.
-        version: Version,
-    },
-    /// The sidecar refuses again and again.
-    #[error("the sidecar has refused {MAX_NACKS} updates in a row: {detail}")]
-    Refused {
-        /// What it said last.
-        detail: String,
-    },
-}
 
 /// Lends a list's publisher, if there is one.
 pub type Lookup<'a> = dyn FnMut(&ListName, &mut dyn FnMut(&mut ListPublisher)) + 'a;
@@ -106,15 +70,23 @@ pub struct Subscriber {
     following: Vec<Following>,
     pings: VecDeque<PendingPing>,
     went_back: Option<Version>,
+    /// What a list is worth before it is decided.
+    at_first: Admission,
+    /// The lists that the last answer to a ping has proven.
+    answered: Vec<ListName>,
 }
 
 #[derive(Debug)]
 struct Following {
     reference: u32,
     list: ListName,
+    admission: Admission,
+    /// Whether the sidecar knows that it may not have it.
+    told: bool,
     /// What the sidecar says that it holds, until it is decided what that is worth.
     held: Option<(Version, Digest)>,
-    /// The serial number of pings when it subscribed: a proof above it is newer than the subscription.
+    /// The serial number of pings when it subscribed, or was admitted later and was counted: a proof above it is newer, and
+    /// no other vouches for it.
     subscribed_at: u64,
     /// The highest version that it may have held: a snapshot must not be below.
     floor: Option<Version>,
@@ -147,7 +119,7 @@ struct PendingPing {
 }
 
 impl Subscriber {
-    /// Starts a stream.
+    /// Starts a stream whose sidecar may have every list.
     #[must_use]
     pub const fn new(seal_key: SealKey) -> Self {
         Self {
@@ -157,7 +129,37 @@ impl Subscriber {
             following: Vec::new(),
             pings: VecDeque::new(),
             went_back: None,
+            at_first: Admission::Admitted,
+            answered: Vec::new(),
         }
+    }
+
+    /// Starts a stream whose sidecar may have a list once that is [decided](Self::decide).
+    #[must_use]
+    pub fn guarded(seal_key: SealKey) -> Self {
+        Self { at_first: Admission::Pending, ..Self::new(seal_key) }
+    }
+
+    /// Returns the lists that the sidecar asks for.
+    pub fn lists(&self) -> impl Iterator<Item = &ListName> {
+        self.following.iter().map(|following| &following.list)
+    }
+
+    /// Takes a decision about a list; returns what it was before, if it is another now. `serial` is the number of pings
+    /// that the replica has received, read after the session was entered for this list.
+    pub fn decide(&mut self, list: &ListName, admission: &Admission, serial: u64) -> Option<Admission> {
+        let mut before = None;
+        for following in self.following.iter_mut().filter(|following| following.list == *list) {
+            if let Some(was) = following.decide(admission, serial) {
+                before = Some(was);
+            }
+        }
+        before
+    }
+
+    /// Returns the lists that the last answer to a ping has proven. Told once.
+    pub fn take_answered(&mut self) -> Vec<ListName> {
+        std::mem::take(&mut self.answered)
     }
 
     /// Takes a message. `serial` is the number of pings that the replica has received, this one included.
@@ -230,6 +232,8 @@ impl Subscriber {
         self.following.push(Following {
             reference,
             list: list.clone(),
+            admission: self.at_first.clone(),
+            told: false,
             held,
             subscribed_at: serial,
             floor: self.highest,
@@ -317,8 +321,11 @@ impl Subscriber {
     pub fn next_frames(&mut self, proven: u64, lookup: &mut Lookup<'_>) -> Vec<Frame> {
         let mut frames = Vec::new();
         let mut proofs = Vec::new();
-        let mut complete = Vec::new();
         for (index, following) in self.following.iter_mut().enumerate() {
+            if following.admission != Admission::Admitted {
+                frames.extend(following.tell_not_admitted());
+                continue;
+            }
             let list = following.list.clone();
             lookup(&list, &mut |publisher| {
                 let told = following.behind;
@@ -327,36 +334,74 @@ impl Subscriber {
                     self.went_back = following.may_hold().reduce(|a, b| if b > a { b } else { a });
                 }
                 if let Some(standing) = standing {
-                    proofs.push(proof(following.reference, &standing, publisher));
-                    complete.push((index, standing.complete));
+                    let proof = proof(following.reference, &standing, publisher);
+                    proofs.push((index, standing.complete, proof));
                 }
             });
         }
-        if let Some(nonce) = self.answerable(proven) {
-            for (index, version) in complete {
-                if let Some(following) = self.following.get_mut(index) {
-                    following.proven = Some(version);
-                }
-            }
-            frames.push(own(Out::Pong(v1::Pong { nonce, proofs })));
+        if let Some((nonce, serial)) = self.answerable(proven) {
+            frames.push(own(Out::Pong(v1::Pong { nonce, proofs: self.vouch(proofs, serial) })));
         }
         frames
     }
 
+    /// Notes what an answer proves, and leaves out the lists that were counted only after its ping came: a report without
+    /// them may have been written for its round.
+    fn vouch(&mut self, proofs: Vec<(usize, Version, v1::ListProof)>, serial: u64) -> Vec<v1::ListProof> {
+        self.answered.clear();
+        let mut vouched = Vec::new();
+        for (index, complete, proof) in proofs {
+            let Some(following) = self.following.get_mut(index) else { continue };
+            if serial > following.subscribed_at {
+                following.proven = Some(complete);
+                self.answered.push(following.list.clone());
+                vouched.push(proof);
+            }
+        }
+        vouched
+    }
+
     /// Takes the newest ping for which a proof that began after it is complete, and everything sent before it
     /// is in use. Older ones are answered by it too.
-    fn answerable(&mut self, proven: u64) -> Option<bytes::Bytes> {
+    fn answerable(&mut self, proven: u64) -> Option<(bytes::Bytes, u64)> {
         let in_use = |(reference, sent): &(u32, Version)| {
             let following = self.following.iter().find(|following| following.reference == *reference);
             following.is_none_or(|f| f.position.is_none() || f.acknowledged.is_some_and(|ack| ack >= *sent))
         };
         let answers = |ping: &PendingPing| ping.serial <= proven && ping.sent.iter().all(in_use);
         let newest = self.pings.iter().rposition(answers)?;
-        self.pings.drain(..=newest).next_back().map(|ping| ping.nonce)
+        self.pings.drain(..=newest).next_back().map(|ping| (ping.nonce, ping.serial))
     }
 }
 
 impl Following {
+    /// Forgets what the sidecar has, but not how high that may be: it gets a snapshot.
+    fn decide(&mut self, admission: &Admission, serial: u64) -> Option<Admission> {
+        if self.admission == *admission || *admission == Admission::Pending {
+            return None;
+        }
+        let was = std::mem::replace(&mut self.admission, admission.clone());
+        self.told = false;
+        match (&was, admission) {
+            (_, Admission::Admitted) => self.subscribed_at = serial,
+            (Admission::Admitted, _) => self.start_over(),
+            _ => {}
+        }
+        Some(was)
+    }
+
+    /// Says once that nothing comes of this list.
+    fn tell_not_admitted(&mut self) -> Option<Frame> {
+        let (reason, why) = match &self.admission {
+            Admission::Refused { why } => (v1::NotAdmittedReason::NotAllowed, why),
+            Admission::Unknown { why } => (v1::NotAdmittedReason::Unavailable, why),
+            Admission::Admitted | Admission::Pending => return None,
+        };
+        let detail = (!std::mem::replace(&mut self.told, true)).then(|| why.clone())?;
+        let message = v1::NotAdmitted { r#ref: self.reference, reason: reason.into(), detail };
+        Some(own(Out::NotAdmitted(message)))
+    }
+
     /// Returns the versions that the sidecar says it has.
     fn may_hold(&self) -> impl Iterator<Item = Version> {
         self.held.map(|(version, _)| version).into_iter().chain(self.floor)

@@ -66,7 +66,7 @@ pub async fn serve(
     serve_over(listener, Server { router, limits, shutdown, tls: None }, drain).await
 }
 
-/// The same by TLS. Of HTTP/2 and HTTP/1.1 the client chooses, whatever the configuration says about protocols.
+/// The same by TLS, with the protocols of the configuration.
 pub async fn serve_tls(
     listener: Listener,
     tls: Arc<ServerConfig>,
@@ -75,9 +75,7 @@ pub async fn serve_tls(
     shutdown: CancellationToken,
     drain: Duration,
 ) -> Drained {
-    let mut tls = ServerConfig::clone(&tls);
-    tls.alpn_protocols = vec![ALPN_HTTP2.to_vec(), b"http/1.1".to_vec()];
-    let tls = Some(TlsAcceptor::from(Arc::new(tls)));
+    let tls = Some(TlsAcceptor::from(tls));
     serve_over(listener, Server { router, limits, shutdown, tls }, drain).await
 }
 
@@ -283,7 +281,9 @@ mod tests {
         use http_body_util::{BodyExt, Empty};
         use hyper::body::Bytes;
         let files = tls::tests::Files::new();
-        let server = tls::server(&files.identity("localhost"), &tls::Clients::Anonymous).unwrap();
+        let certified = tls::Certified::read(&files.identity("localhost")).unwrap();
+        let certificate = Arc::new(tls::ServerCertificate::new(certified));
+        let server = tls::server(certificate, tls::Protocols::Http2AndHttp1).unwrap();
         let mut client = rustls::ClientConfig::clone(&tls::client(&files.authority(), None).unwrap());
         client.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         let listener = bind(&"127.0.0.1:0".parse().unwrap(), 0).unwrap();

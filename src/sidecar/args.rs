@@ -54,6 +54,9 @@ pub struct SidecarArgs {
     /// Private key of --tls-cert, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// File with the ServiceAccount token that is shown to controllers; it is read for each connection
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// What the sidecar calls itself in status reports [default: the host's name]
     #[arg(long, value_name = "NAME")]
     pub identity: Option<String>,
@@ -91,6 +94,7 @@ impl SidecarArgs {
                 .tls_cert
                 .zip(self.tls_key)
                 .map(|(certificates, key)| Identity { certificates, key }),
+            token_file: self.token_file,
             lists,
             grpc,
             http: self.http,

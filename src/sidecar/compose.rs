@@ -49,6 +49,8 @@ pub struct Config {
     pub tls_authorities: Option<PathBuf>,
     /// What is shown to controllers.
     pub tls_identity: Option<Identity>,
+    /// Where the token is that is shown to controllers.
+    pub token_file: Option<PathBuf>,
     /// The lists to follow; none twice.
     pub lists: Vec<ListName>,
     /// Where checks over gRPC are served.
@@ -228,7 +230,7 @@ fn controllers(config: &Config) -> anyhow::Result<Controllers> {
     }
     let files = |ca: &PathBuf| ClientFiles::read(ca.clone(), config.tls_identity.clone()).map(Arc::new);
     let tls = config.tls_authorities.as_ref().map(files).transpose()?;
-    Ok(Controllers { uris: config.controllers.clone(), tls })
+    Ok(Controllers { uris: config.controllers.clone(), tls, token_file: config.token_file.clone() })
 }
 
 /// A name for people, and a random part that tells this process from every other.
@@ -378,6 +380,7 @@ mod tests {
 
     fn check(controller: &str, expected: Result<(), &str>) {
         let config = Config {
+            token_file: None,
             controllers: vec![controller.to_owned()],
             tls_authorities: None,
             tls_identity: None,

@@ -146,6 +146,9 @@ impl client::Observer for Metrics {
             Note::Config { generation, .. } => {
                 tracing::info!(list = labels.list, generation, "a declaration came")
             }
+            Note::NotAdmitted { why, .. } => {
+                tracing::warn!(list = labels.list, why, "the controller gives nothing of this list");
+            }
             Note::Proven { .. } => _ = self.proofs.inc(),
         }
     }

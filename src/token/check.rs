@@ -30,6 +30,14 @@ pub fn verify<'k>(jws: &Jws<'_>, issuer: &'k IssuerConfig) -> Result<&'k Verifyi
     if !accepted {
         return Err(Rejection::WrongType);
     }
+    verify_with(jws, keys)
+}
+
+/// Verifies a signature with pinned keys and returns the key that fits; of the token nothing else is looked at.
+///
+/// # Errors
+/// [`Rejection::UnknownKey`], [`Rejection::WrongAlgorithm`], [`Rejection::BadSignature`].
+pub fn verify_with<'k>(jws: &Jws<'_>, keys: &'k [VerifyingKey]) -> Result<&'k VerifyingKey, Rejection> {
     let key = choose(jws, keys)?;
     if key.algorithm.name() != jws.algorithm {
         return Err(Rejection::WrongAlgorithm);

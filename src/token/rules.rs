@@ -140,6 +140,14 @@ pub fn string<'a>(claims: &'a Claims, name: &str) -> Result<Option<&'a str>, Rej
     }
 }
 
+/// Reads when a token ends, rounded down.
+///
+/// # Errors
+/// [`Rejection::MissingClaim`] for what is no number, [`Rejection::TimeOutOfRange`].
+pub fn end(claims: &Claims) -> Result<Option<UnixSeconds>, Rejection> {
+    Ok(date(claims.get("exp"))?.map(NumericDate::floor))
+}
+
 fn date(value: Option<&ClaimValue>) -> Result<Option<NumericDate>, Rejection> {
     let number = match value {
         None | Some(ClaimValue::Null) => return Ok(None),

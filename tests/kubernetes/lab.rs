@@ -183,9 +183,15 @@ impl Lab {
 
     /// Starts a controller that reaches the cluster as a kubeconfig says; returns its number.
     pub(crate) async fn add_controller(&mut self, kubeconfig: &Path) -> usize {
+        self.add_controller_with(kubeconfig, &[]).await
+    }
+
+    /// The same, with more arguments.
+    pub(crate) async fn add_controller_with(&mut self, kubeconfig: &Path, more: &[String]) -> usize {
         let socket = self.path(&format!("stream-{}.sock", self.controllers.len()));
         let listen = format!("--listen={}", socket.display());
-        self.add_controller_with(kubeconfig, socket, vec![listen]).await
+        let arguments = std::iter::once(listen).chain(more.iter().cloned()).collect();
+        self.start_controller(kubeconfig, socket, arguments).await
     }
 
     /// Starts a controller on loopback TCP that its own authority certifies for `rescind-controller.localhost`, with the
@@ -193,10 +199,10 @@ impl Lab {
     pub(crate) async fn add_certified_controller(&mut self) -> usize {
         let kubeconfig = self.plane.kubeconfig_as(ACCOUNT, &ACCOUNT_GROUPS);
         let more = ["--listen=127.0.0.1:0", "--service-domain=localhost"].map(ToOwned::to_owned);
-        self.add_controller_with(&kubeconfig, PathBuf::new(), more.to_vec()).await
+        self.start_controller(&kubeconfig, PathBuf::new(), more.to_vec()).await
     }
 
-    async fn add_controller_with(&mut self, kubeconfig: &Path, socket: PathBuf, more: Vec<String>) -> usize {
+    async fn start_controller(&mut self, kubeconfig: &Path, socket: PathBuf, more: Vec<String>) -> usize {
         let number = self.controllers.len();
         let mut arguments = vec![
             "--kubernetes".to_owned(),
@@ -213,13 +219,23 @@ impl Lab {
 
     /// Starts a sidecar that follows a list and knows these controllers; returns its number.
     pub(crate) async fn add_sidecar(&mut self, controllers: &[usize], list: &str) -> usize {
+        self.add_sidecar_with(controllers, list, &[]).await
+    }
+
+    /// The same, with more arguments.
+    pub(crate) async fn add_sidecar_with(
+        &mut self,
+        controllers: &[usize],
+        list: &str,
+        more: &[String],
+    ) -> usize {
         let streams = controllers.iter().map(|number| self.controllers[*number].socket().display());
-        let arguments = streams.map(|path| format!("--controller=unix:{path}")).collect();
-        self.add_sidecar_with(arguments, list).await
+        let arguments: Vec<String> = streams.map(|path| format!("--controller=unix:{path}")).collect();
+        self.add_sidecar_of(arguments.into_iter().chain(more.iter().cloned()).collect(), list).await
     }
 
     /// Starts a sidecar that follows a list, with arguments that say whom; returns its number.
-    pub(crate) async fn add_sidecar_with(&mut self, mut arguments: Vec<String>, list: &str) -> usize {
+    pub(crate) async fn add_sidecar_of(&mut self, mut arguments: Vec<String>, list: &str) -> usize {
         let number = self.sidecars.len();
         let socket = self.path(&format!("auth-{number}.sock"));
         // The first one's checks are where the proxies of the examples look for them.

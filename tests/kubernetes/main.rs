@@ -11,6 +11,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
+mod admin;
 mod cli;
 mod cluster;
 mod control_plane;

@@ -313,6 +313,10 @@ fn what_else_a_list_can_get_wrong_is_refused_with_a_sentence() {
     let header = json!({"header": "Authorization"});
     let cookie = json!({"cookie": "token"});
     let mut refusals = Refusals::default();
+    let requirement = |requirement: Value| {
+        let selector = json!({"matchExpressions": [requirement]});
+        [("allowedSubscribers", json!({"namespaces": {"from": "Selector", "selector": selector}}))]
+    };
     let source = |source: Value| [("tokenSources", json!([source]))];
     let cases: &[Case<'_>] = &[
         ("a bound of nothing", &[("freshness", json!({"boundSeconds": 1}))]),
@@ -356,7 +360,24 @@ fn what_else_a_list_can_get_wrong_is_refused_with_a_sentence() {
         ("the header twice", &[("tokenSources", json!([header, cookie, header]))]),
         (
             "subscribers from somewhere else",
+            &[("allowedSubscribers", json!({"namespaces": {"from": "Nowhere"}}))],
+        ),
+        (
+            "a selector of namespaces that is missing",
             &[("allowedSubscribers", json!({"namespaces": {"from": "Selector"}}))],
+        ),
+        (
+            "a selector of namespaces that is not meant",
+            &[("allowedSubscribers", json!({"namespaces": {"from": "All", "selector": {}}}))],
+        ),
+        ("a label without values", &requirement(json!({"key": "team", "operator": "In"}))),
+        (
+            "a label with useless values",
+            &requirement(json!({"key": "team", "operator": "Exists", "values": ["a"]})),
+        ),
+        (
+            "an account that is none",
+            &[("allowedSubscribers", json!({"serviceAccounts": ["apps/web", "a/b/c"]}))],
         ),
         ("an unknown field", &[("ttl", json!(3))]),
     ];

@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 const POLL: Duration = Duration::from_millis(100);
 const POLLS: u32 = 1800;
 /// The token of the administrator.
-const TOKEN: &str = "administrator";
+pub(crate) const TOKEN: &str = "administrator";
 /// Starts a program, prints its process id, and kills it when the standard input ends: when its owner drops it, and
 /// also when the owner's process dies in whatever way, statics included.
 const GUARD: &str =
@@ -133,6 +133,11 @@ impl ControlPlane {
     /// Returns the folder of etcd's data. Copy it, or put another in its place, while etcd is killed.
     pub(crate) fn etcd_data(&self) -> PathBuf {
         self.folder.join("etcd")
+    }
+
+    /// Returns the private key (PEM) with which the API server signs tokens of ServiceAccounts.
+    pub(crate) fn accounts_key(&self) -> String {
+        std::fs::read_to_string(self.folder.join("accounts-key.pem")).unwrap()
     }
 
     /// Runs `kubectl` as the administrator.

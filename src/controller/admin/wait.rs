@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -15,12 +16,32 @@ use crate::revocation::time::Moment;
 use crate::revocation::version::Version;
 use crate::runtime::clock::Clock;
 
+/// Knows how far the enforcement of a version has come.
+pub trait Enforcing: Send + Sync + 'static {
+    /// Returns that. `observed` is when the version was first known here.
+    fn progress(&self, list: &ListName, version: Version, observed: Moment, now: Moment) -> Progress;
+
+    /// Returns a receiver that wakes when it may have come further.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// Where a process serves all sidecars, its sessions say it.
+impl Enforcing for Sessions {
+    fn progress(&self, list: &ListName, version: Version, observed: Moment, now: Moment) -> Progress {
+        Self::progress(self, list, version, observed, now)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        Self::changes(self)
+    }
+}
+
 /// What is waited for.
 pub(super) struct Waiting {
     pub(super) list: ListName,
     pub(super) version: Version,
     pub(super) hubs: Arc<[Arc<Hub>]>,
-    pub(super) sessions: Arc<Sessions>,
+    pub(super) enforcing: Arc<dyn Enforcing>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) shutdown: CancellationToken,
 }
@@ -86,7 +107,7 @@ impl Wait {
     }
 
     async fn next(&self, interval: Duration) -> Progress {
-        let mut changes = self.waiting.sessions.changes();
+        let mut changes = self.waiting.enforcing.changes();
         let deadline = tokio::time::sleep(interval);
         tokio::pin!(deadline);
         loop {
@@ -104,7 +125,7 @@ impl Wait {
 
     fn compute(&self) -> Progress {
         let waiting = &self.waiting;
-        waiting.sessions.progress(&waiting.list, waiting.version, self.observed, waiting.clock.now())
+        waiting.enforcing.progress(&waiting.list, waiting.version, self.observed, waiting.clock.now())
     }
 }
 

@@ -5,11 +5,17 @@
 
 use std::collections::BTreeMap;
 
+use tokio::sync::watch;
+
+use crate::controller::admin::Enforcing;
 use crate::distribution::enforcement::Progress;
 use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;
 use crate::revocation::version::{ToldVersion, Version};
+use crate::store::kubernetes::KubernetesStore;
 use crate::store::kubernetes::mirror::MirroredReport;
+
+use super::writer::DeclaredList;
 
 /// What every sidecar of a list must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +64,27 @@ pub(super) fn progress(needed: &Needed, reports: Reports<'_>, window_nanos: u64,
     // After the window, the bound itself says so: whoever allows has a proof that includes the version.
     progress.enforced = (all_applied && over(reports.since)) || over(needed.observed);
     progress
+}
+
+/// The reports of all replicas, for whoever waits for a version.
+pub(in crate::controller) struct OverReports(pub(in crate::controller) KubernetesStore);
+
+impl Enforcing for OverReports {
+    fn progress(&self, list: &ListName, version: Version, observed: Moment, now: Moment) -> Progress {
+        let declared = self.0.declared().into_iter().find(|declared| declared.name == *list);
+        let read = declared.as_ref().and_then(|declared| DeclaredList::read(declared, now.wall().floor()));
+        // Of a list that is not declared nothing is known, and nothing is enforced.
+        let Some(of) = read else { return Progress::default() };
+        let needed = Needed { list: list.clone(), version, generation: of.generation, observed };
+        self.0.with_mirror(|mirror| {
+            let reports = Reports { by_replica: &mirror.reports, since: mirror.since };
+            progress(&needed, reports, of.window_nanos, now)
+        })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes()
+    }
 }
 
 pub(super) const fn elapsed_nanos(since: Moment, now: Moment) -> u64 {

@@ -99,7 +99,9 @@ impl Publication {
                     Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 404 => {
                         done.insert(namespace.clone());
                     }
-                    Err(error) => tracing::warn!(%error, namespace, "can't publish the ConfigMap {NAME} there yet"),
+                    Err(error) => {
+                        tracing::warn!(%error, namespace, "can't publish the ConfigMap {NAME} there yet")
+                    }
                 }
             }
             let is_done = due.iter().all(|namespace| done.contains(namespace));

@@ -67,12 +67,12 @@ struct Write {
 }
 
 /// A list as it is declared, with what follows from it.
-struct DeclaredList {
+pub(super) struct DeclaredList {
     /// Of the object that it was read from.
     resource_version: String,
     config: ListConfig,
-    generation: i64,
-    window_nanos: u64,
+    pub(super) generation: i64,
+    pub(super) window_nanos: u64,
 }
 
 impl StatusWriter {
@@ -310,7 +310,7 @@ impl StatusWriter {
 }
 
 impl DeclaredList {
-    fn read(list: &Declared, now: UnixSeconds) -> Option<Self> {
+    pub(super) fn read(list: &Declared, now: UnixSeconds) -> Option<Self> {
         let document = list.document.as_ref().ok()?;
         let config = document.config().ok()?;
         let past = document.past_window().and_then(|past| past.window_nanos(now));

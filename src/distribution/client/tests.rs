@@ -94,7 +94,11 @@ async fn a_draining_replica_is_left_for_another_and_told_goodbye() {
     let machine = environment::Environment::of_machine();
     let seen = Arc::new(Seen::default());
     let views = Views::new(&[list()]);
-    let controllers = Controllers { uris: replicas.iter().map(|(uri, _)| uri.clone()).collect(), tls: None };
+    let controllers = Controllers {
+        uris: replicas.iter().map(|(uri, _)| uri.clone()).collect(),
+        tls: None,
+        token_file: None,
+    };
     let environment = Environment {
         clock: machine.clock.clone(),
         random: machine.random,
@@ -128,7 +132,12 @@ fn unconnected(uris: &[String], seed: u64, list: ListName, seen: &Arc<Seen>) -> 
         observer: Arc::clone(seen) as Arc<dyn Observer>,
     };
     let session = Session::new("test#1".to_owned(), vec![ListView::empty(list.clone())]);
-    Client::new(session, Views::new(&[list]), Controllers { uris: uris.to_vec(), tls: None }, environment)
+    Client::new(
+        session,
+        Views::new(&[list]),
+        Controllers { uris: uris.to_vec(), tls: None, token_file: None },
+        environment,
+    )
 }
 
 #[test]
@@ -208,7 +217,11 @@ async fn sidecars_spread_over_the_addresses_of_a_host_and_move_in_time_when_one_
             observer: Arc::clone(&seen) as Arc<dyn Observer>,
         };
         let session = Session::new(format!("test#{number:032x}"), vec![ListView::empty(list())]);
-        let controllers = Controllers { uris: vec!["http://controllers.example:7401".to_owned()], tls: None };
+        let controllers = Controllers {
+            uris: vec!["http://controllers.example:7401".to_owned()],
+            tls: None,
+            token_file: None,
+        };
         let views = Views::new(&[list()]);
         tasks.spawn(
             Client::new(session, views.clone(), controllers, environment).run(CancellationToken::new()),

@@ -207,6 +207,11 @@ fn the_bytes_of_what_a_controller_sends_are_the_golden_ones() {
         hash_key: Bytes::from(vec![0x11; 16]),
         key_scheme: 1,
     };
+    let not_admitted = v1::NotAdmitted {
+        r#ref: 1,
+        reason: v1::NotAdmittedReason::NotAllowed.into(),
+        detail: "not you".to_owned(),
+    };
     let header = v1::SnapshotHeader {
         r#ref: 1,
         required_features: vec!["relay".to_owned()],
@@ -230,6 +235,7 @@ fn the_bytes_of_what_a_controller_sends_are_the_golden_ones() {
         format!("Pong {}", hex(Message::Pong(pong))),
         format!("Behind {}", hex(Message::Behind(v1::Behind { r#ref: 1 }))),
         format!("Draining {}", hex(Message::Draining(v1::Draining { within_milliseconds: 3000 }))),
+        format!("NotAdmitted {}", hex(Message::NotAdmitted(not_admitted))),
     ];
     insta::assert_snapshot!(lines.join("\n"));
 }

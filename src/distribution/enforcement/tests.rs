@@ -139,10 +139,36 @@ fn the_same_instance_is_superseded_by_its_new_session_after_a_proof() {
     let new = follower(&sessions, 1, 1);
     sessions.acknowledge(new, &list(), in_use(version(5)));
     check(&sessions, 2, progress(false, 3, 1, 0));
-    sessions.proven(new);
+    sessions.proven(new, &[list()]);
     check(&sessions, 2, progress(false, 2, 1, 0));
-    sessions.proven(old);
+    sessions.proven(old, &[list()]);
     check(&sessions, 2, progress(false, 2, 1, 0));
+}
+
+/// Invariant 1: what a stream does not prove, the one before may still have made fresh.
+#[test]
+fn a_list_that_the_new_session_proves_nothing_of_stays_counted() {
+    let sessions = sessions(Predecessor::None);
+    let old = follower(&sessions, 1, 0);
+    sessions.close(old, moment(1));
+    let new = sessions.open("a-sidecar", 1, "one", moment(1));
+    sessions.proven(new, &["apps/another".parse().unwrap()]);
+    check(&sessions, 2, progress(false, 1, 0, 0));
+    check(&sessions, 11, progress(true, 0, 0, 0));
+}
+
+/// Invariant 1: a sidecar that a list admits no more has been told lately that it is fresh.
+#[test]
+fn a_sidecar_that_may_follow_no_more_stays_counted_until_it_allows_nothing() {
+    let sessions = sessions(Predecessor::None);
+    let id = follower(&sessions, 1, 0);
+    sessions.part(id, &list(), moment(1));
+    check(&sessions, 2, progress(false, 1, 0, 0));
+    sessions.proven(id, &[list()]);
+    let new = follower(&sessions, 1, 3);
+    sessions.acknowledge(new, &list(), in_use(version(5)));
+    sessions.proven(new, &[list()]);
+    check(&sessions, 4, progress(false, 2, 1, 0));
 }
 
 /// While both streams are open either may have made it fresh.
@@ -151,7 +177,7 @@ fn a_session_that_is_still_open_is_not_superseded() {
     let sessions = sessions(Predecessor::None);
     let _old = follower(&sessions, 1, 0);
     let new = follower(&sessions, 1, 1);
-    sessions.proven(new);
+    sessions.proven(new, &[list()]);
     check(&sessions, 2, progress(false, 2, 0, 0));
     assert_eq!(sessions.connected(), 2);
 }

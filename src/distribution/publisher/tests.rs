@@ -245,7 +245,8 @@ impl Reader {
                 other @ (Message::Config(_)
                 | Message::Pong(_)
                 | Message::Behind(_)
-                | Message::Draining(_)) => {
+                | Message::Draining(_)
+                | Message::NotAdmitted(_)) => {
                     panic!("{other:?}")
                 }
             }

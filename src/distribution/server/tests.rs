@@ -3,9 +3,11 @@
 use tokio::time::Instant;
 
 use super::*;
+use crate::api::allowed_subscribers::AllowedSubscribers;
 use crate::distribution::enforcement::{Predecessor, Sessions};
 use crate::proto::v1::distribution_client::DistributionClient;
 use crate::proto::v1::subscriber_message::Message;
+use crate::revocation::names::ListName;
 use crate::runtime::clock::SystemClock;
 use crate::store::SealKey;
 
@@ -80,4 +82,91 @@ async fn a_compact_subscription_is_answered_with_unimplemented() {
     .await;
     let refused = inbound.message().await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unimplemented, "{refused}");
+}
+
+/// A sidecar whose token is good for a minute.
+struct ForAMinute {
+    renewable: bool,
+}
+
+impl Guest for ForAMinute {
+    fn judge(&self, _: &ListName, _: Option<&AllowedSubscribers>) -> Admission {
+        Admission::Admitted
+    }
+    fn look_up(&self) -> Option<BoxFuture<'static, ()>> {
+        None
+    }
+    fn good_for(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+    fn can_be_renewed(&self) -> bool {
+        self.renewable
+    }
+}
+
+impl Authenticator for ForAMinute {
+    fn authenticate(&self, token: Option<String>) -> BoxFuture<'_, Result<Box<dyn Guest>, Status>> {
+        let guest = ForAMinute { renewable: self.renewable };
+        Box::pin(async move {
+            token.ok_or_else(|| Status::unauthenticated("who are you?"))?;
+            Ok(Box::new(guest) as Box<dyn Guest>)
+        })
+    }
+}
+
+async fn follow_as(
+    server: &DistributionServer,
+    shown: &[&str],
+) -> Result<(Outbound, Streaming<v1::PublisherMessage>), Status> {
+    let (outbound, messages) = mpsc::channel(8);
+    let mut request = Request::new(ReceiverStream::new(messages));
+    for shown in shown {
+        request.metadata_mut().append("authorization", shown.parse().unwrap());
+    }
+    let answer = DistributionClient::new(server.clone()).follow(request).await?;
+    Ok((outbound, answer.into_inner()))
+}
+
+/// Returns whether the sidecar was asked to come again, and how the stream ended within ten minutes in which it did not.
+async fn outlives_its_token(renewable: bool) -> (bool, Option<tonic::Code>) {
+    let server = server(1).guarded_by(Arc::new(ForAMinute { renewable }));
+    let (outbound, mut inbound) = follow_as(&server, &["Bearer token"]).await.unwrap();
+    say(&outbound, hello()).await;
+    let (mut asked, ends) = (false, Instant::now() + Duration::from_secs(600));
+    while Instant::now() < ends {
+        let ping = Message::Ping(v1::Ping { nonce: vec![1; 16].into(), acknowledged: Vec::new() });
+        if outbound.send(v1::SubscriberMessage { message: Some(ping) }).await.is_err() {
+            let ended = inbound.message().await.map(drop).unwrap_err();
+            return (asked, Some(ended.code()));
+        }
+        match tokio::time::timeout(Duration::from_secs(5), inbound.message()).await {
+            Ok(Ok(Some(message))) => {
+                asked |= matches!(message.message, Some(v1::publisher_message::Message::Draining(_)));
+            }
+            Ok(Ok(None)) => return (asked, None),
+            Ok(Err(status)) => return (asked, Some(status.code())),
+            Err(_) => {}
+        }
+    }
+    (asked, None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_without_exactly_one_token_is_refused() {
+    let server = server(1).guarded_by(Arc::new(ForAMinute { renewable: true }));
+    for shown in [&[][..], &["token"], &["Basic token"], &["Bearer a", "Bearer b"]] {
+        let refused = follow_as(&server, shown).await.map(drop).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Unauthenticated, "{shown:?}");
+    }
+    assert!(follow_as(&server, &["Bearer token"]).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sidecar_whose_token_has_ended_is_asked_to_come_again_and_cut_if_it_does_not() {
+    assert_eq!(outlives_its_token(true).await, (true, Some(tonic::Code::Unauthenticated)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_cut_while_no_new_token_could_be_looked_at() {
+    assert_eq!(outlives_its_token(false).await, (true, None));
 }

@@ -432,6 +432,20 @@ fn a_controller_that_is_behind_or_about_to_end_is_left() {
     assert_eq!(goodbye, [message(Out::Bye(v1::Bye { r#ref: 1 }))]);
 }
 
+/// Invariant 4: who may not have a list any more goes on denying what it holds of it, and no longer than before vouches.
+#[test]
+fn what_is_held_of_a_list_stays_when_a_controller_gives_it_no_more() {
+    let (mut pump, replica) = fresh();
+    let detail = "not\nyou".to_owned();
+    let told = In::NotAdmitted(v1::NotAdmitted { r#ref: 1, reason: 1, detail });
+    let received = receive(&mut pump, told).unwrap();
+    assert_eq!(received.notes, [Note::NotAdmitted { index: 0, why: "notyou".to_owned() }]);
+    assert!(received.changed.is_empty() && received.replies.is_empty() && received.leave.is_none());
+    pump.check_equal(&replica);
+    let unknown = In::NotAdmitted(v1::NotAdmitted { r#ref: 7, ..v1::NotAdmitted::default() });
+    assert_eq!(receive(&mut pump, unknown).map(drop), Err(SessionError::Reference { reference: 7 }));
+}
+
 /// A revocation of what is revoked already changes no row, and is enforced once a later state is proven.
 #[test]
 fn a_ping_acknowledges_what_was_proven_last() {

@@ -13,6 +13,8 @@ use crate::revocation::list::tests::version;
 use crate::revocation::state::State;
 use crate::revocation::state::tests::HASH_KEY;
 
+mod admission;
+
 fn say(message: In) -> v1::SubscriberMessage {
     v1::SubscriberMessage { message: Some(message) }
 }
@@ -85,6 +87,7 @@ fn kinds(frames: &[Out]) -> String {
         Out::Pong(_) => "pong",
         Out::Behind(_) => "behind",
         Out::Draining(_) => "draining",
+        Out::NotAdmitted(_) => "not-admitted",
     };
     frames.iter().map(kind).collect::<Vec<_>>().join(" ")
 }

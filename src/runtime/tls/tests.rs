@@ -11,13 +11,13 @@ use super::super::clock::SystemClock;
 use super::*;
 
 /// A directory with the files of an authority, and of those that it certified.
-pub(in crate::runtime) struct Files {
+pub(crate) struct Files {
     directory: TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Files {
-    pub(in crate::runtime) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -33,11 +33,11 @@ impl Files {
         path
     }
 
-    pub(in crate::runtime) fn authority(&self) -> PathBuf {
+    pub(crate) fn authority(&self) -> PathBuf {
         self.directory.path().join("ca.crt")
     }
 
-    pub(in crate::runtime) fn identity(&self, host: &str) -> Identity {
+    pub(crate) fn identity(&self, host: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -49,7 +49,7 @@ impl Files {
 }
 
 /// Shakes hands and exchanges a byte each way: only then has a client of TLS 1.3 been let in.
-async fn talk(server: Arc<ServerConfig>, client: Arc<ClientConfig>) -> io::Result<Vec<u8>> {
+pub(crate) async fn talk(server: Arc<ServerConfig>, client: Arc<ClientConfig>) -> io::Result<Vec<u8>> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (near, far) = tokio::io::duplex(4096);
     let serve = async {

@@ -134,7 +134,7 @@ async fn what_was_answered_is_counted() {
     let webhook = webhook();
     ask(&webhook, &review_of(&pod(), &[])).await;
     send(&webhook, "application/json", "nonsense").await;
-    let exposition = crate::controller::metrics::exposition(Arc::new([]), &webhook.inner.injections);
+    let exposition = crate::controller::metrics::exposition(Arc::new([]), &webhook.inner.injections, None);
     let text = exposition.encode(crate::runtime::metrics::Format::Prometheus).unwrap();
     for outcome in ["injected", "unanswered"] {
         let sample = format!("rescind_injections_total{{outcome=\"{outcome}\"}} 1");

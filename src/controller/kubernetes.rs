@@ -14,13 +14,18 @@ use crate::runtime::random::bytes;
 use crate::runtime::supervisor::Supervisor;
 use crate::store::kubernetes::KubernetesStore;
 
+use events::Events;
 use lease::{Leadership, Timing};
 use writer::StatusWriter;
 
 mod conditions;
 mod enforced;
+mod events;
 mod lease;
+mod list_writer;
 mod lists;
+mod quota;
+mod told;
 mod writer;
 
 /// How long to wait before the store is tried again that is not there at the start.
@@ -81,10 +86,13 @@ pub(super) fn lead(
     let number = u32::from_le_bytes(bytes(&*environment.random));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let identity = format!("{host}_{number:08x}");
+    let (events, told) = Events::new();
+    let sending = events::send(store.clone(), identity.clone(), told, supervisor.shutdown());
+    supervisor.spawn("events", sending);
     let (leadership, leads) = watch::channel(Leadership::Follower);
     let competing =
         lease::compete(store.clone(), identity, Timing::default(), leadership, supervisor.shutdown());
     supervisor.spawn("lease", competing);
-    let writer = StatusWriter::new(store.clone(), Arc::clone(hub), Arc::clone(&environment.clock));
+    let writer = StatusWriter::new(store.clone(), Arc::clone(hub), Arc::clone(&environment.clock), events);
     supervisor.spawn("status", writer.run(leads, supervisor.shutdown()));
 }

@@ -24,6 +24,7 @@ use crate::runtime::environment::Environment;
 use crate::runtime::grpc_serve::{self, Transport};
 use crate::runtime::host_guard::{HostGuard, Literals};
 use crate::runtime::http_serve;
+use crate::runtime::line_log::{self, LineLog};
 use crate::runtime::listen::{self, Address, Listener};
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
@@ -33,12 +34,14 @@ use crate::store::embedded::{self, EmbeddedStore};
 use crate::store::kubernetes::KubernetesStore;
 
 use admin::Admin;
+use audit::Audit;
 use bearer::Bearer;
 use expiry::Expiry;
 use kubernetes::Cluster;
 
 pub mod admin;
 pub mod args;
+pub mod audit;
 mod bearer;
 pub mod expiry;
 pub mod kubernetes;
@@ -67,6 +70,8 @@ pub struct Config {
     pub health: Option<Address>,
     /// Names by which the probes may be asked for, beside addresses.
     pub health_hosts: Vec<String>,
+    /// Where acts are told: who has revoked and lifted.
+    pub audit: line_log::Place,
 }
 
 /// Where revocations are kept.
@@ -145,6 +150,8 @@ pub async fn start(
     let readiness = Readiness::new();
     let sockets = bind(&config)?;
     let bound = sockets.bound();
+    let lines = open_audit(supervisor, config.audit, &environment)?;
+    let audit = Audit::new(lines.clone(), Arc::clone(&environment.clock));
     let opened = Opened::open(&config.store, &environment).await?;
     let sessions = Arc::new(Sessions::new(opened.predecessor));
     let hubs = hubs(sockets.streams.len(), &*opened.store, &sessions);
@@ -159,19 +166,20 @@ pub async fn start(
     }
     drain(supervisor, servers, stopped.clone());
     match (&opened.cluster, hubs.first()) {
-        (Some(cluster), Some(hub)) => kubernetes::lead(supervisor, cluster, hub, &environment),
+        (Some(cluster), Some(hub)) => kubernetes::lead(supervisor, cluster, hub, &environment, audit.clone()),
         _ => {
-            let expiry = Expiry::new(Arc::clone(&opened.store), Arc::clone(&hubs), environment.clock.clone());
+            let (store, clock) = (Arc::clone(&opened.store), environment.clock.clone());
+            let expiry = Expiry::new(store, Arc::clone(&hubs), clock, audit.clone());
             supervisor.spawn("expiry", expiry.run(supervisor.shutdown()));
         }
     }
     if let Some((listener, bearer)) = sockets.admin {
         let (clock, shutdown) = (environment.clock.clone(), supervisor.shutdown());
-        let admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, clock, shutdown);
+        let admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, clock, shutdown, audit);
         serve_admin(supervisor, listener, admin, bearer);
     }
     if let Some(listener) = sockets.health {
-        let exposition = metrics::exposition(hubs);
+        let exposition = metrics::exposition(hubs, &lines);
         let router = admin_http::router(readiness, exposition, config.health_hosts);
         serve_health(supervisor, listener, router);
     }
@@ -280,6 +288,18 @@ async fn open(config: &Embedded, environment: &Environment) -> anyhow::Result<(A
         store.put_list(document.clone()).await.with_context(|| format!("can't declare list {name}"))?;
     }
     Ok((Arc::new(store), predecessor))
+}
+
+fn open_audit(
+    supervisor: &mut Supervisor,
+    place: line_log::Place,
+    environment: &Environment,
+) -> anyhow::Result<LineLog> {
+    let (lines, writer) =
+        line_log::open(place.clone()).with_context(|| format!("can't write the audit log to {place}"))?;
+    let lost = audit::lost(Arc::clone(&environment.clock));
+    supervisor.spawn("audit log", writer.run(lost, supervisor.shutdown()));
+    Ok(lines)
 }
 
 fn hubs(count: usize, store: &dyn Store, sessions: &Arc<Sessions>) -> Arc<[Arc<Hub>]> {

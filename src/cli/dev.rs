@@ -11,6 +11,7 @@ use crate::controller::args::read_lists;
 use crate::controller::{self, AdminListen, Embedded, Listen, Past, StoreConfig};
 use crate::revocation::names::ListName;
 use crate::runtime::environment::Environment;
+use crate::runtime::line_log::Place;
 use crate::runtime::listen::Address;
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::telemetry::{self, Format};
@@ -101,6 +102,7 @@ async fn start(
         listeners: args.listen.into_iter().map(|address| Listen { address, tls: None }).collect(),
         health: None,
         health_hosts: Vec::new(),
+        audit: Place::StandardError,
     };
     make_private(data)?;
     let controller = controller::start(controller, environment.clone(), supervisor).await?;

@@ -11,6 +11,10 @@ use axum::response::{IntoResponse, Response};
 use tonic::Status;
 use tonic::service::Routes;
 
+use super::audit::Caller;
+
+/// Whoever shows the token.
+const NAME: &str = "bearer of the admin token";
 const LEAST_BYTES: usize = 16;
 const MOST_BYTES: u64 = 4096;
 
@@ -44,13 +48,14 @@ impl Bearer {
     }
 }
 
-async fn require(State(bearer): State<Bearer>, request: Request, next: Next) -> Response {
+async fn require(State(bearer): State<Bearer>, mut request: Request, next: Next) -> Response {
     let mut headers = request.headers().get_all(http::header::AUTHORIZATION).iter();
     let (shown, more) = (headers.next(), headers.next());
     if more.is_some() || !bearer.admits(shown.map(http::HeaderValue::as_bytes)) {
         let status = Status::unauthenticated("show the admin token: Authorization: Bearer <token>");
         return status.into_http::<axum::body::Body>().into_response();
     }
+    request.extensions_mut().insert(Caller(NAME.to_owned()));
     next.run(request).await
 }
 

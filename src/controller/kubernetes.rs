@@ -8,6 +8,7 @@ use anyhow::Context;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::watch;
 
+use crate::controller::audit::Audit;
 use crate::distribution::hub::Hub;
 use crate::runtime::environment::Environment;
 use crate::runtime::random::bytes;
@@ -18,6 +19,7 @@ use events::Events;
 use lease::{Leadership, Timing};
 use writer::StatusWriter;
 
+mod acts;
 mod conditions;
 mod enforced;
 mod events;
@@ -82,6 +84,7 @@ pub(super) fn lead(
     store: &KubernetesStore,
     hub: &Arc<Hub>,
     environment: &Environment,
+    audit: Audit,
 ) {
     let number = u32::from_le_bytes(bytes(&*environment.random));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -93,6 +96,7 @@ pub(super) fn lead(
     let competing =
         lease::compete(store.clone(), identity, Timing::default(), leadership, supervisor.shutdown());
     supervisor.spawn("lease", competing);
-    let writer = StatusWriter::new(store.clone(), Arc::clone(hub), Arc::clone(&environment.clock), events);
+    let writer =
+        StatusWriter::new(store.clone(), Arc::clone(hub), Arc::clone(&environment.clock), events, audit);
     supervisor.spawn("status", writer.run(leads, supervisor.shutdown()));
 }

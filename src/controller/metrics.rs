@@ -11,10 +11,11 @@ use prometheus_client::registry::Unit;
 use crate::distribution::hub::Hub;
 use crate::distribution::publisher::ListPublisher;
 use crate::metrics::{ListLabels, registry};
+use crate::runtime::line_log::LineLog;
 use crate::runtime::metrics::Exposition;
 
 /// Makes the exposition of a controller.
-pub(super) fn exposition(hubs: Arc<[Arc<Hub>]>) -> Exposition {
+pub(super) fn exposition(hubs: Arc<[Arc<Hub>]>, audit: &LineLog) -> Exposition {
     let mut registry = registry("controller");
     if let Some(hub) = hubs.first() {
         registry.register_with_unit(
@@ -24,6 +25,8 @@ pub(super) fn exposition(hubs: Arc<[Arc<Hub>]>) -> Exposition {
             hub.sessions().propagation().clone(),
         );
     }
+    let lost = audit.lost().clone();
+    registry.register("audit_lines_lost", "Lines of the audit log that could not be kept", lost);
     registry.register_collector(Box::new(Replicas { hubs }));
     Exposition::new(registry)
 }

@@ -16,6 +16,7 @@ use crate::api::revocation::RevocationStatus;
 use crate::api::target::read_time;
 use crate::distribution::enforcement::Progress;
 use crate::distribution::hub::Hub;
+use crate::revocation::key::HashKey;
 use crate::revocation::names::{ListName, RecordId};
 use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::ToldVersion;
@@ -26,12 +27,14 @@ use crate::store::kubernetes::{KubernetesStore, Written};
 use crate::store::{NewStep, Revocation, Store, StoreError};
 use crate::token::list_config::ListConfig;
 
+use super::acts::Acts;
 use super::conditions::{self, Acceptance};
 use super::enforced::{self, Needed, Reports, elapsed_nanos};
 use super::events::{Events, Note};
 use super::lease::Leadership;
 use super::list_writer::ListWriter;
 use super::told;
+use crate::controller::audit::Audit;
 use crate::controller::expiry;
 
 /// How often everything is looked at, also when nothing has changed: bounds end by themselves.
@@ -51,8 +54,10 @@ const KEPT_SECONDS: u64 = 86_400;
 pub(super) struct StatusWriter {
     store: KubernetesStore,
     clock: Arc<dyn Clock>,
+    hub: Arc<Hub>,
     lists: ListWriter,
     events: Events,
+    acts: Acts,
     /// Revocations that are not enforced yet, with what their sidecars must have.
     pending: HashMap<RecordId, Needed>,
     /// Those to look at once more.
@@ -81,9 +86,17 @@ struct DeclaredList {
 }
 
 impl StatusWriter {
-    pub(super) fn new(store: KubernetesStore, hub: Arc<Hub>, clock: Arc<dyn Clock>, events: Events) -> Self {
+    pub(super) fn new(
+        store: KubernetesStore,
+        hub: Arc<Hub>,
+        clock: Arc<dyn Clock>,
+        events: Events,
+        audit: Audit,
+    ) -> Self {
         Self {
-            lists: ListWriter::new(store.clone(), hub),
+            lists: ListWriter::new(store.clone(), Arc::clone(&hub)),
+            hub,
+            acts: Acts::new(audit),
             store,
             clock,
             events,
@@ -143,8 +156,18 @@ impl StatusWriter {
         ids.extend(self.pending.keys().copied());
         let ids = self.next_in_turn(ids);
         let store = self.store.clone();
-        let writes: Vec<Write> = store
-            .with_mirror(|mirror| ids.into_iter().filter_map(|id| self.judge(mirror, id, now)).collect());
+        let (writes, lifts, untold) = store.with_mirror(|mirror| {
+            let writes: Vec<Write> = ids.into_iter().filter_map(|id| self.judge(mirror, id, now)).collect();
+            let (lifts, untold) = mirror.departures.take_lifts(now);
+            (writes, lifts, untold)
+        });
+        if untold > 0 {
+            tracing::warn!(untold, "lifts were too many for the audit log");
+        }
+        let hub = Arc::clone(&self.hub);
+        self.acts.lifted(&lifts, &|list| hash_key(&hub, list));
+        // Before the status that says that it was told.
+        self.acts.write().await;
         let written = futures::stream::iter(writes).map(|write| {
             let store = self.store.clone();
             async move {
@@ -186,6 +209,8 @@ impl StatusWriter {
         };
         let progress = self.progress(mirror, mirrored, id, now);
         let list = self.declared.get(&mirrored.list);
+        let accepted = conditions::judge(mirrored, list.map(|list| &list.config));
+        self.acts.judged(id, mirrored, &accepted, &|list| hash_key(&self.hub, list));
         let elapsed_milliseconds = elapsed_nanos(mirrored.first_seen.1, now) / 1_000_000;
         let progress = progress.map(|progress| (progress, elapsed_milliseconds));
         let config = list.map(|list| &list.config);
@@ -272,7 +297,7 @@ impl StatusWriter {
         self.clean_up().await;
     }
 
-    async fn expire(&self) -> Result<(), StoreError> {
+    async fn expire(&mut self) -> Result<(), StoreError> {
         let now = self.clock.now().wall().floor();
         let configs: Vec<ListConfig> = self.declared.values().map(|list| list.config.clone()).collect();
         let live: Vec<Revocation> = self.store.with_mirror(|mirror| {
@@ -282,6 +307,9 @@ impl StatusWriter {
         for ids in expiry::due(&live, &configs, now).now.chunks(MAX_EXPIRIES) {
             self.store.append(NewStep::Expire { ids: ids.to_vec(), horizon: now }).await?;
             tracing::info!(count = ids.len(), "forgot revocations whose last token has expired");
+            let gone = live.iter().filter(|revocation| ids.contains(&revocation.id));
+            gone.for_each(|revocation| self.acts.expired(revocation, &|list| hash_key(&self.hub, list)));
+            self.acts.write().await;
         }
         Ok(())
     }
@@ -302,6 +330,12 @@ impl StatusWriter {
             self.store.remove(&metadata).await;
         }
     }
+}
+
+fn hash_key(hub: &Hub, list: &ListName) -> Option<HashKey> {
+    let mut key = None;
+    hub.with(list, &mut |publisher| key = Some(*publisher.state().hash_key()));
+    key
 }
 
 impl DeclaredList {

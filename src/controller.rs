@@ -26,6 +26,7 @@ use crate::runtime::host_guard::{HostGuard, Literals};
 use crate::runtime::http_serve;
 use crate::runtime::line_log::{self, LineLog};
 use crate::runtime::listen::{self, Address, Listener};
+use crate::runtime::metrics::Exposition;
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::tls::{self, Clients, Identity};
@@ -136,6 +137,8 @@ pub struct Bound {
     pub admin: Option<Address>,
     /// Where probes and metrics are.
     pub health: Option<Address>,
+    /// What is told there, and wherever else metrics go.
+    pub exposition: Exposition,
 }
 
 /// Binds and opens everything, then hands the tasks over.
@@ -149,7 +152,7 @@ pub async fn start(
 ) -> anyhow::Result<Bound> {
     let readiness = Readiness::new();
     let sockets = bind(&config)?;
-    let bound = sockets.bound();
+    let mut bound = sockets.bound();
     let lines = open_audit(supervisor, config.audit, &environment)?;
     let audit = Audit::new(lines.clone(), Arc::clone(&environment.clock));
     let opened = Opened::open(&config.store, &environment).await?;
@@ -178,9 +181,9 @@ pub async fn start(
         let admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, clock, shutdown, audit);
         serve_admin(supervisor, listener, admin, bearer);
     }
+    bound.exposition = metrics::exposition(hubs, &lines);
     if let Some(listener) = sockets.health {
-        let exposition = metrics::exposition(hubs, &lines);
-        let router = admin_http::router(readiness, exposition, config.health_hosts);
+        let router = admin_http::router(readiness, bound.exposition.clone(), config.health_hosts);
         serve_health(supervisor, listener, router);
     }
     Ok(bound)
@@ -223,6 +226,7 @@ impl Sockets {
             listeners: self.streams.iter().map(|(listener, _)| listener.address().clone()).collect(),
             admin: self.admin.as_ref().map(|(listener, _)| listener.address().clone()),
             health: self.health.as_ref().map(|listener| listener.address().clone()),
+            exposition: Exposition::default(),
         }
     }
 }

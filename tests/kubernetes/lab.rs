@@ -168,6 +168,7 @@ impl Lab {
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--listen={}", socket.display()),
             "--health=127.0.0.1:0".to_owned(),
+            format!("--audit-log={}", self.path(&format!("audit-{number}.log")).display()),
         ];
         let name = format!("controller {number}");
         let mut node = Node { name, program: CONTROLLER, arguments, process: None, socket };

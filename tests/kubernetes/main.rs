@@ -17,6 +17,7 @@ mod control_plane;
 mod enforced;
 mod faults;
 mod lab;
+mod observability;
 mod observation;
 mod permissions;
 mod refusals;

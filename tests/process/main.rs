@@ -20,6 +20,7 @@ mod following;
 mod freshness;
 mod hostile;
 mod logs;
+mod otlp;
 mod overload;
 mod relay;
 mod restart;

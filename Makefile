@@ -5,7 +5,7 @@ help: ## Show the targets
 
 test: tools fmt lint unit doc ## Run every check and test; what they need is installed first
 
-tools: ## Get what the checks need: proxies, promtool, a foreign gRPC client, cargo-deny, a Kubernetes API server
+tools: ## Get what the checks need: proxies, promtool, a foreign gRPC client, cargo-deny, a Kubernetes API server, a collector
 	scripts/setup-test-tools
 	scripts/setup-control-plane
 

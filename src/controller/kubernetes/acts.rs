@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::api::token_revocation_list::ConditionStatus;
 use crate::controller::audit::{Audit, Deed, ITSELF, Told, UNKNOWN, Via};
 use crate::revocation::key::HashKey;
 use crate::revocation::names::{ListName, RecordId};
@@ -40,7 +41,7 @@ impl Acts {
         accepted: &Acceptance,
         keys: Keys<'_>,
     ) {
-        if mirrored.expired || !mirrored.status.conditions.is_empty() {
+        if mirrored.expired || was_judged(mirrored) {
             self.told.remove(&id);
             return;
         }
@@ -83,6 +84,12 @@ impl Acts {
     }
 }
 
+/// The API server gives each new object conditions that are unknown.
+fn was_judged(mirrored: &MirroredRevocation) -> bool {
+    let mut accepted = mirrored.status.conditions.iter().filter(|condition| condition.type_ == "Accepted");
+    accepted.any(|condition| condition.status != ConditionStatus::Unknown)
+}
+
 fn fill(told: &mut Told, id: RecordId, mirrored: &MirroredRevocation, keys: Keys<'_>) {
     match &mirrored.read {
         Ok(revocation) => told.revocation(revocation, keys(&mirrored.list).as_ref()),
@@ -109,6 +116,7 @@ mod tests {
 
     use super::*;
     use crate::api::compile::tests::config;
+    use crate::api::token_revocation_list::Condition;
     use crate::controller::audit::silent;
     use crate::controller::kubernetes::conditions;
     use crate::controller::kubernetes::conditions::tests::mirrored;
@@ -142,6 +150,8 @@ mod tests {
             {"manager": "kubectl-create", "time": "2023-11-14T22:13:21Z"},
         ]))
         .unwrap();
+        // As the API server makes it.
+        object.status.conditions = vec![Condition::unknown("Accepted")];
         let told = judge(&mut acts, &object);
         assert_eq!(told.len(), 1);
         let expected = json!({

@@ -11,10 +11,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::ResourceQuota;
-use k8s_openapi::api::events::v1 as events;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DeleteParams, ListParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Preconditions};
 use kube::{Client, Config};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -46,6 +44,7 @@ pub mod lists;
 mod lost;
 pub mod mirror;
 mod object;
+mod others;
 
 /// The namespace of the controllers, unless told otherwise.
 pub const DEFAULT_NAMESPACE: &str = "rescind-system";
@@ -53,9 +52,6 @@ pub const DEFAULT_NAMESPACE: &str = "rescind-system";
 const ROUND_INTERVAL: Duration = Duration::from_secs(1);
 /// How often everything is listed again because it changed while it was put together.
 const MAX_FETCH_ATTEMPTS: u32 = 5;
-
-/// More quotas than a namespace has.
-const MAX_QUOTAS: u32 = 100;
 
 /// Says why the store can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -416,29 +412,6 @@ impl KubernetesStore {
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let name = metadata.name.as_deref().unwrap_or_default();
         Written::of(call::timed(api.delete(name, &parameters)).await.map(drop))
-    }
-
-    /// Writes an event. That there is one of its name already is as good.
-    ///
-    /// # Errors
-    /// A sentence about why it is not there.
-    pub async fn create_event(&self, namespace: &str, event: &Value) -> Result<(), String> {
-        let api: Api<events::Event> = Api::namespaced(self.client(), namespace);
-        let event = serde_json::from_value(event.clone()).map_err(|error| error.to_string())?;
-        match call::timed(api.create(&PostParams::default(), &event)).await {
-            Err(error) if !error.is_conflict() => Err(error.to_string()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns the quotas of a namespace: one page of them.
-    ///
-    /// # Errors
-    /// A sentence about why they can't be read.
-    pub async fn quotas(&self, namespace: &str) -> Result<Vec<ResourceQuota>, String> {
-        let api: Api<ResourceQuota> = Api::namespaced(self.client(), namespace);
-        let quotas = call::timed(api.list(&ListParams::default().limit(MAX_QUOTAS))).await;
-        quotas.map(|quotas| quotas.items).map_err(|error| error.to_string())
     }
 
     /// Returns the namespace of the controllers.

@@ -195,7 +195,6 @@ impl Audit {
     }
 
     /// Begins to tell of a request to the admin API.
-    #[must_use]
     pub fn request(&self, act: Deed, extensions: &Extensions) -> Request {
         let peer = extensions.get::<Peer>();
         let (who, from) = match (extensions.get::<Caller>(), peer) {

@@ -52,9 +52,11 @@ struct Family {
     samples: Vec<Sample>,
 }
 
+type Labels = Vec<(String, String)>;
+
 struct Sample {
     name: String,
-    labels: Vec<(String, String)>,
+    labels: Labels,
     value: String,
 }
 
@@ -116,7 +118,7 @@ impl Family {
 
     /// In the text each bucket counts those below it, too; here it does not.
     fn histograms(&self, span: Span) -> Vec<HistogramDataPoint> {
-        let mut found: Vec<(Vec<(String, String)>, HistogramDataPoint, u64)> = Vec::new();
+        let mut found: Vec<(Labels, HistogramDataPoint, u64)> = Vec::new();
         for sample in &self.samples {
             let mut labels = sample.labels.clone();
             let bound = labels.iter().position(|(name, _)| name == "le").map(|at| labels.remove(at).1);
@@ -169,7 +171,7 @@ fn sample(line: &str) -> Option<Sample> {
 }
 
 /// Reads labels up to the brace, and returns what is behind it.
-fn labels(mut text: &str) -> Option<(Vec<(String, String)>, &str)> {
+fn labels(mut text: &str) -> Option<(Labels, &str)> {
     let mut labels = Vec::new();
     loop {
         text = text.trim_start_matches(',');

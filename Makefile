@@ -5,7 +5,7 @@ help: ## Show the targets
 
 test: tools fmt lint unit doc ## Run every check and test; what they need is installed first
 
-tools: ## Get what the checks need: proxies, promtool, a foreign gRPC client, cargo-deny, a Kubernetes cluster
+tools: ## Get what the checks need: proxies, monitoring, a foreign gRPC client, cargo-deny, a Kubernetes cluster
 	scripts/setup-test-tools
 	scripts/setup-control-plane
 	scripts/setup-node

@@ -24,7 +24,9 @@ use crate::runtime::admin_http;
 use crate::runtime::environment::Environment;
 use crate::runtime::grpc_serve::{self, Transport};
 use crate::runtime::http_serve;
+use crate::runtime::line_log::{self, LineLog};
 use crate::runtime::listen::{self, Address, Listener};
+use crate::runtime::metrics::Exposition;
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::tls::{Protocols, ServerCertificate};
@@ -34,6 +36,7 @@ use crate::store::kubernetes::KubernetesStore;
 
 use access::{Access, Gate};
 use admin::Admin;
+use audit::Audit;
 use bearer::Bearer;
 use expiry::Expiry;
 use kubernetes::publication::Publication;
@@ -45,6 +48,7 @@ use transport::{Certificates, Transports, plain};
 pub mod access;
 pub mod admin;
 pub mod args;
+pub mod audit;
 mod bearer;
 pub mod expiry;
 pub mod kubernetes;
@@ -78,6 +82,8 @@ pub struct Config {
     pub health: Option<Address>,
     /// Names by which the probes may be asked for, beside addresses.
     pub health_hosts: Vec<String>,
+    /// Where acts are told: who has revoked and lifted.
+    pub audit: line_log::Place,
 }
 
 /// Where revocations are kept.
@@ -146,6 +152,8 @@ pub struct Bound {
     pub webhook: Option<Address>,
     /// Where probes and metrics are.
     pub health: Option<Address>,
+    /// What is told there, and wherever else metrics go.
+    pub exposition: Exposition,
 }
 
 /// Binds and opens everything, then hands the tasks over.
@@ -160,7 +168,9 @@ pub async fn start(
     let readiness = Readiness::new();
     let transports = Transports::new(&config.certificates)?;
     let sockets = bind(&config, &transports)?;
-    let bound = sockets.bound();
+    let mut bound = sockets.bound();
+    let lines = open_audit(supervisor, config.audit.clone(), &environment)?;
+    let audit = Audit::new(lines.clone(), Arc::clone(&environment.clock));
     let opened = Opened::open(&config.store, &environment).await?;
     let rights = match (&config.store, &opened.cluster) {
         (StoreConfig::Kubernetes(cluster), Some(store)) => {
@@ -193,16 +203,17 @@ pub async fn start(
                     publication.clone().publish_wanted(webhook.namespaces(), supervisor.shutdown());
                 supervisor.spawn("publication for the webhook", publishing);
             }
-            kubernetes::lead(supervisor, cluster, hub, &environment, publication);
+            kubernetes::lead(supervisor, cluster, hub, &environment, publication, audit.clone());
         }
         _ => {
-            let expiry = Expiry::new(Arc::clone(&opened.store), Arc::clone(&hubs), environment.clock.clone());
+            let (store, clock) = (Arc::clone(&opened.store), environment.clock.clone());
+            let expiry = Expiry::new(store, Arc::clone(&hubs), clock, audit.clone());
             supervisor.spawn("expiry", expiry.run(supervisor.shutdown()));
         }
     }
     if let Some((listener, transport, bearer)) = sockets.admin {
         let (clock, shutdown) = (environment.clock.clone(), supervisor.shutdown());
-        let mut admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, clock, shutdown);
+        let mut admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, clock, shutdown, audit);
         if let (Some(cluster), Some(access)) = (&opened.cluster, &rights.access) {
             admin =
                 admin.in_cluster(Gate::asking(Arc::clone(access)), Arc::new(OverReports(cluster.clone())));
@@ -217,9 +228,9 @@ pub async fn start(
     if let (Some((listener, tls)), Some(webhook)) = (sockets.webhook, webhook) {
         supervisor.spawn("injection webhook", webhook.serve(listener, tls, supervisor.shutdown()));
     }
+    bound.exposition = metrics::exposition(hubs, &injections, transports.certificate(), &lines);
     if let Some(listener) = sockets.health {
-        let exposition = metrics::exposition(hubs, &injections, transports.certificate());
-        let router = admin_http::router(readiness, exposition, config.health_hosts);
+        let router = admin_http::router(readiness, bound.exposition.clone(), config.health_hosts);
         serve_health(supervisor, listener, router);
     }
     Ok(bound)
@@ -264,6 +275,7 @@ impl Sockets {
             admin: self.admin.as_ref().map(|(listener, ..)| listener.address().clone()),
             webhook: self.webhook.as_ref().map(|(listener, _)| listener.address().clone()),
             health: self.health.as_ref().map(|listener| listener.address().clone()),
+            exposition: Exposition::default(),
         }
     }
 }
@@ -338,6 +350,18 @@ async fn open(config: &Embedded, environment: &Environment) -> anyhow::Result<(A
         store.put_list(document.clone()).await.with_context(|| format!("can't declare list {name}"))?;
     }
     Ok((Arc::new(store), predecessor))
+}
+
+fn open_audit(
+    supervisor: &mut Supervisor,
+    place: line_log::Place,
+    environment: &Environment,
+) -> anyhow::Result<LineLog> {
+    let (lines, writer) =
+        line_log::open(place.clone()).with_context(|| format!("can't write the audit log to {place}"))?;
+    let lost = audit::lost(Arc::clone(&environment.clock));
+    supervisor.spawn("audit log", writer.run(lost, supervisor.shutdown()));
+    Ok(lines)
 }
 
 fn hubs(count: usize, store: &dyn Store, sessions: &Arc<Sessions>) -> Arc<[Arc<Hub>]> {

@@ -2,13 +2,16 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use crate::controller::{self, args::ControllerArgs};
+use crate::runtime::clock::SystemClock;
 use crate::runtime::environment::Environment;
 use crate::runtime::listen::Address;
+use crate::runtime::metrics::Exposition;
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::telemetry::{self, Format};
 use crate::sidecar::args::SidecarArgs;
@@ -59,7 +62,7 @@ pub fn controller(args: ControllerArgs, log: LogArgs) -> anyhow::Result<()> {
             health = bound.health.map(|address| address.to_string()),
             "listening"
         );
-        Ok(())
+        Ok(bound.exposition)
     }))
 }
 
@@ -79,7 +82,7 @@ pub fn sidecar(args: SidecarArgs, log: LogArgs) -> anyhow::Result<()> {
             health = bound.health.map(|address| address.to_string()),
             "listening"
         );
-        Ok(())
+        Ok(bound.exposition)
     }))
 }
 
@@ -91,11 +94,18 @@ fn shown(addresses: &[Address]) -> String {
 async fn supervised(
     service: &'static str,
     log: LogArgs,
-    start: impl AsyncFnOnce(&mut Supervisor) -> anyhow::Result<()>,
+    start: impl AsyncFnOnce(&mut Supervisor) -> anyhow::Result<Exposition>,
 ) -> anyhow::Result<()> {
     let guard = telemetry::init(service, log.log_format.into())?;
+    let exporter = telemetry::metrics_exporter(service)?;
     let mut supervisor = Supervisor::default();
-    let outcome = match start(&mut supervisor).await {
+    let started = start(&mut supervisor).await.map(|exposition| {
+        if let Some(exporter) = exporter {
+            let exporting = exporter.run(exposition, Arc::new(SystemClock), supervisor.shutdown());
+            supervisor.spawn("metrics", exporting);
+        }
+    });
+    let outcome = match started {
         Ok(()) => supervisor.run_until_signal(DRAIN_DEADLINE).await.map_err(Into::into),
         Err(error) => Err(error),
     };

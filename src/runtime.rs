@@ -11,6 +11,7 @@ pub mod gate;
 pub mod grpc_serve;
 pub mod host_guard;
 pub mod http_serve;
+pub mod line_log;
 pub mod listen;
 pub mod metrics;
 pub mod random;

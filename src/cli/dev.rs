@@ -12,6 +12,7 @@ use crate::controller::transport::Certificates;
 use crate::controller::{self, AdminListen, Embedded, Past, StoreConfig};
 use crate::revocation::names::ListName;
 use crate::runtime::environment::Environment;
+use crate::runtime::line_log::Place;
 use crate::runtime::listen::Address;
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::telemetry::{self, Format};
@@ -104,6 +105,7 @@ async fn start(
         certificates: Certificates::None,
         health: None,
         health_hosts: Vec::new(),
+        audit: Place::StandardError,
     };
     make_private(data)?;
     let controller = controller::start(controller, environment.clone(), supervisor).await?;

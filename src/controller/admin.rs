@@ -15,6 +15,7 @@ use crate::distribution::enforcement::Sessions;
 use crate::distribution::hub::Hub;
 use crate::proto::v1;
 use crate::proto::v1::revocation_admin_server::RevocationAdmin;
+use crate::revocation::key::HashKey;
 use crate::revocation::names::ListName;
 use crate::revocation::record::RevocationSpec;
 use crate::revocation::selector::Selection;
@@ -25,6 +26,7 @@ use crate::store::{Fetched, NewRevocation, NewStep, Store, StoreError};
 use crate::token::list_config::ListConfig;
 
 use super::access::{Caller, Gate, Permission};
+use super::audit::{self, Audit, Deed};
 
 mod convert;
 mod status;
@@ -45,6 +47,7 @@ pub struct Admin {
     enforcing: Arc<dyn Enforcing>,
     gate: Gate,
     shutdown: CancellationToken,
+    audit: Audit,
     /// Everything is read for one call at a time: it takes memory and a core.
     reading: Arc<Semaphore>,
 }
@@ -59,9 +62,11 @@ impl Admin {
         sessions: Arc<Sessions>,
         clock: Arc<dyn Clock>,
         shutdown: CancellationToken,
+        audit: Audit,
     ) -> Self {
         let (enforcing, gate) = (Arc::<Sessions>::clone(&sessions), Gate::open());
-        Self { store, hubs, sessions, clock, enforcing, gate, shutdown, reading: Arc::new(Semaphore::new(1)) }
+        let reading = Arc::new(Semaphore::new(1));
+        Self { store, hubs, sessions, clock, enforcing, gate, shutdown, audit, reading }
     }
 
     /// Asks what each caller may do, and lets the reports of all processes say what is enforced.
@@ -77,17 +82,17 @@ impl Admin {
         caller: Option<&Caller>,
         verb: &'static str,
         named: &str,
-    ) -> Result<ListConfig, Status> {
+    ) -> Result<(ListConfig, HashKey), Status> {
         if !self.gate.is_open() && !named.is_empty() {
             let name = list_name(named)?;
             let needed = Permission::on_revocations(verb, Some(name.namespace()));
             self.gate.require(caller, &needed).await?;
-            return self.resolve(named).await;
+            return self.resolve_with_key(named).await;
         }
-        let list = self.resolve(named).await?;
+        let (list, hash_key) = self.resolve_with_key(named).await?;
         let needed = Permission::on_revocations(verb, Some(list.name.namespace()));
         self.gate.require(caller, &needed).await?;
-        Ok(list)
+        Ok((list, hash_key))
     }
 
     /// Revoking much, and lifting that, needs a right of its own.
@@ -110,22 +115,31 @@ impl Admin {
     }
 
     async fn configs(&self) -> Result<Vec<ListConfig>, Status> {
+        Ok(self.lists().await?.into_iter().map(|(config, _)| config).collect())
+    }
+
+    /// The declared lists that can be used, with the keys of their hashes.
+    async fn lists(&self) -> Result<Vec<(ListConfig, HashKey)>, Status> {
         let lists = self.store.lists().await.map_err(status_of)?;
-        Ok(lists.iter().filter_map(|list| list.document.config().ok()).collect())
+        Ok(lists.iter().filter_map(|list| Some((list.document.config().ok()?, list.hash_key))).collect())
     }
 
     /// Finds the list that a request means: the one that it names, or the only one.
     async fn resolve(&self, named: &str) -> Result<ListConfig, Status> {
-        let mut configs = self.configs().await?;
+        Ok(self.resolve_with_key(named).await?.0)
+    }
+
+    async fn resolve_with_key(&self, named: &str) -> Result<(ListConfig, HashKey), Status> {
+        let mut lists = self.lists().await?;
         if named.is_empty() {
-            return match (configs.pop(), configs.pop()) {
+            return match (lists.pop(), lists.pop()) {
                 (Some(only), None) => Ok(only),
                 (None, _) => Err(Status::failed_precondition("no list is declared: declare one first")),
                 (Some(_), Some(_)) => Err(Status::invalid_argument("there are several lists: name one")),
             };
         }
         let name = list_name(named)?;
-        let found = configs.into_iter().find(|config| config.name == name);
+        let found = lists.into_iter().find(|(config, _)| config.name == name);
         found.ok_or_else(|| Status::not_found(format!("no list {name} is declared")))
     }
 }
@@ -184,50 +198,30 @@ impl RevocationAdmin for Admin {
         request: Request<v1::RevokeRequest>,
     ) -> Result<Response<v1::RevokeResponse>, Status> {
         let caller = caller_of(&request);
+        let mut act = self.audit.request(Deed::Revoke, request.extensions());
         let request = request.into_inner();
-        let list = self.admitted(caller.as_ref(), "create", &request.list).await?;
-        let (spec, warnings) = read(&request, &list, self.clock.now())?;
-        self.may_be_wide(caller.as_ref(), &list.name, &spec.target.selection).await?;
-        let text = |text: String| (!text.is_empty()).then_some(text);
-        let new = NewRevocation {
-            list: list.name.clone(),
-            name: convert::name(request.name)?,
-            spec,
-            reason: text(request.reason),
-            message: text(request.message),
-        };
-        if request.dry_run {
-            let revocation = Some(convert::planned(&new, &list, self.clock.now()));
-            return Ok(Response::new(v1::RevokeResponse { revocation, warnings }));
+        let is_try = request.dry_run;
+        let revoked = self.try_revoke(caller.as_ref(), request, &mut act).await;
+        if is_try {
+            act.was_a_try()
+        } else {
+            act.ended(&revoked)
         }
-        let appended = self.store.append(NewStep::Revoke(Box::new(new))).await.map_err(status_of)?;
-        let revocation = appended.revocation.map(|revocation| {
-            tracing::info!(list = %revocation.list, id = %revocation.id, selector = revocation.spec.target.selection.name(), "revoked");
-            v1::Revocation { version: appended.version.to_string(), ..convert::revocation(&revocation, &list) }
-        });
-        Ok(Response::new(v1::RevokeResponse { revocation, warnings }))
+        revoked.map(Response::new)
     }
 
     async fn lift(&self, request: Request<v1::LiftRequest>) -> Result<Response<v1::LiftResponse>, Status> {
         let caller = caller_of(&request);
+        let mut act = self.audit.request(Deed::Lift, request.extensions());
         let request = request.into_inner();
-        let id = convert::uid(&request.uid)?;
-        let named = if self.gate.is_open() {
-            request.list
+        let is_try = request.dry_run;
+        let lifted = self.try_lift(caller.as_ref(), request, &mut act).await;
+        if is_try {
+            act.was_a_try()
         } else {
-            self.admitted(caller.as_ref(), "delete", &request.list).await?.name.to_string()
-        };
-        let (list, found) = self.find(&named, &request.name, id).await?;
-        self.may_be_wide(caller.as_ref(), &list.name, &found.spec.target.selection).await?;
-        if request.dry_run {
-            let revocation = Some(convert::revocation(&found, &list));
-            return Ok(Response::new(v1::LiftResponse { version: String::new(), revocation }));
+            act.ended(&lifted)
         }
-        let step = NewStep::Lift { list: list.name.clone(), name: found.name.clone(), id: Some(found.id) };
-        let appended = self.store.append(step).await.map_err(status_of)?;
-        tracing::info!(list = %list.name, id = %found.id, "lifted");
-        let revocation = appended.revocation.map(|revocation| convert::revocation(&revocation, &list));
-        Ok(Response::new(v1::LiftResponse { version: appended.version.to_string(), revocation }))
+        lifted.map(Response::new)
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
@@ -239,7 +233,7 @@ impl RevocationAdmin for Admin {
                 self.gate.require(caller.as_ref(), &needed).await?;
                 None
             }
-            named => Some(self.admitted(caller.as_ref(), "list", named).await?.name),
+            named => Some(self.admitted(caller.as_ref(), "list", named).await?.0.name),
         };
         let after = convert::page_token(&request.page_token)?;
         let configs = self.configs().await?;
@@ -282,7 +276,7 @@ impl RevocationAdmin for Admin {
     ) -> Result<Response<Self::WaitEnforcedStream>, Status> {
         let caller = caller_of(&request);
         let request = request.into_inner();
-        let list = self.admitted(caller.as_ref(), "get", &request.list).await?.name;
+        let list = self.admitted(caller.as_ref(), "get", &request.list).await?.0.name;
         let version = self.version(&request.version)?;
         let waiting = wait::Waiting {
             list,
@@ -300,6 +294,68 @@ impl RevocationAdmin for Admin {
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Admin {
+    async fn try_revoke(
+        &self,
+        caller: Option<&Caller>,
+        request: v1::RevokeRequest,
+        act: &mut audit::Request,
+    ) -> Result<v1::RevokeResponse, Status> {
+        act.tell(|told| told.kind(convert::kind(&request)));
+        let (list, hash_key) = self.admitted(caller, "create", &request.list).await?;
+        act.tell(|told| told.list(&list.name));
+        let (spec, warnings) = read(&request, &list, self.clock.now())?;
+        act.tell(|told| told.about(&spec.target, Some(&hash_key)));
+        self.may_be_wide(caller, &list.name, &spec.target.selection).await?;
+        let text = |text: String| (!text.is_empty()).then_some(text);
+        let new = NewRevocation {
+            list: list.name.clone(),
+            name: convert::name(request.name)?,
+            spec,
+            reason: text(request.reason),
+            message: text(request.message),
+        };
+        act.tell(|told| told.reason(new.reason.as_deref()));
+        if request.dry_run {
+            let revocation = Some(convert::planned(&new, &list, self.clock.now()));
+            return Ok(v1::RevokeResponse { revocation, warnings });
+        }
+        let appended = self.store.append(NewStep::Revoke(Box::new(new))).await.map_err(status_of)?;
+        act.tell(|told| told.version(&appended.version.to_string()));
+        let revocation = appended.revocation.map(|revocation| {
+            act.tell(|told| told.revocation(&revocation, Some(&hash_key)));
+            tracing::info!(list = %revocation.list, id = %revocation.id, selector = revocation.spec.target.selection.name(), "revoked");
+            v1::Revocation { version: appended.version.to_string(), ..convert::revocation(&revocation, &list) }
+        });
+        Ok(v1::RevokeResponse { revocation, warnings })
+    }
+
+    async fn try_lift(
+        &self,
+        caller: Option<&Caller>,
+        request: v1::LiftRequest,
+        act: &mut audit::Request,
+    ) -> Result<v1::LiftResponse, Status> {
+        let id = convert::uid(&request.uid)?;
+        let named = if self.gate.is_open() {
+            request.list
+        } else {
+            self.admitted(caller, "delete", &request.list).await?.0.name.to_string()
+        };
+        let ((list, hash_key), found) = self.find(&named, &request.name, id).await?;
+        act.tell(|told| told.revocation(&found, Some(&hash_key)));
+        self.may_be_wide(caller, &list.name, &found.spec.target.selection).await?;
+        if request.dry_run {
+            let revocation = Some(convert::revocation(&found, &list));
+            return Ok(v1::LiftResponse { version: String::new(), revocation });
+        }
+        let step = NewStep::Lift { list: list.name.clone(), name: found.name.clone(), id: Some(found.id) };
+        let appended = self.store.append(step).await.map_err(status_of)?;
+        act.tell(|told| told.version(&appended.version.to_string()));
+        tracing::info!(list = %list.name, id = %found.id, "lifted");
+        let revocation = appended.revocation.map(|revocation| convert::revocation(&revocation, &list));
+        Ok(v1::LiftResponse { version: appended.version.to_string(), revocation })
+    }
+
     /// Reads a version as answers give it; it must be of the history that is followed now.
     fn version(&self, text: &str) -> Result<Version, Status> {
         let reached = self.hubs.first().and_then(|hub| hub.news().borrow().complete);
@@ -317,7 +373,7 @@ impl Admin {
         list: &str,
         name: &str,
         id: Option<crate::revocation::names::RecordId>,
-    ) -> Result<(ListConfig, crate::store::Revocation), Status> {
+    ) -> Result<((ListConfig, HashKey), crate::store::Revocation), Status> {
         if name.is_empty() && id.is_none() {
             return Err(Status::invalid_argument("name the revocation, or give its uid"));
         }
@@ -329,7 +385,7 @@ impl Admin {
                 && only.as_ref().is_none_or(|only| revocation.list == *only)
         });
         match (found.next(), found.next()) {
-            (Some(found), None) => Ok((self.resolve(&found.list.to_string()).await?, found)),
+            (Some(found), None) => Ok((self.resolve_with_key(&found.list.to_string()).await?, found)),
             (None, _) => {
                 let text = format!("no live revocation {name}: it was lifted, has expired, or never was");
                 Err(Status::not_found(text))

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::api::document::ListDocument;
 use crate::api::manifest::{self, Object};
 use crate::injection::settings::Settings;
+use crate::runtime::line_log::Place;
 use crate::runtime::listen::Address;
 use crate::runtime::tls::{Clients, Identity};
 use crate::store::embedded::DEFAULT_LIMIT;
@@ -90,6 +91,9 @@ pub struct ControllerArgs {
     /// Authorities of which sidecars must have a certificate, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_client_ca: Option<PathBuf>,
+    /// Where to tell who has revoked and lifted what, one JSON object per line: a file, or - for standard error
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub audit_log: Place,
     /// The most live revocations that the store takes; beyond, new ones are refused
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
     pub limit: usize,
@@ -132,6 +136,7 @@ impl ControllerArgs {
             certificates,
             health: self.health,
             health_hosts: self.health_host,
+            audit: self.audit_log,
         })
     }
 

@@ -11,6 +11,10 @@ use axum::response::{IntoResponse, Response};
 use tonic::Status;
 use tonic::service::Routes;
 
+use super::access::Caller;
+
+/// Whoever shows the token.
+const NAME: &str = "bearer of the admin token";
 const LEAST_BYTES: usize = 16;
 const MOST_BYTES: u64 = 4096;
 
@@ -51,11 +55,12 @@ pub(super) fn shown(headers: &http::HeaderMap) -> Option<&str> {
     more.is_none().then_some(token)
 }
 
-async fn require(State(bearer): State<Bearer>, request: Request, next: Next) -> Response {
+async fn require(State(bearer): State<Bearer>, mut request: Request, next: Next) -> Response {
     if !bearer.admits(shown(request.headers())) {
         let status = Status::unauthenticated("show the admin token: Authorization: Bearer <token>");
         return status.into_http::<axum::body::Body>().into_response();
     }
+    request.extensions_mut().insert(Caller { name: NAME.to_owned(), ..Caller::default() });
     next.run(request).await
 }
 

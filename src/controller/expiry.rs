@@ -1,5 +1,6 @@
 //! Forgets revocations whose last token has surely expired, as steps of the log.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::revocation::version::Version;
 use crate::runtime::clock::Clock;
 use crate::store::{NewStep, Revocation, Store, StoreError, StoredList};
 use crate::token::list_config::ListConfig;
+
+use super::audit::{Audit, Deed, ITSELF, Told, Via};
 
 /// How often due expiries are looked for.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -57,6 +60,7 @@ pub struct Expiry {
     /// They tell when something was added, which may be due before all else.
     hubs: Arc<[Arc<Hub>]>,
     clock: Arc<dyn Clock>,
+    audit: Audit,
     known: Option<Known>,
 }
 
@@ -83,8 +87,8 @@ impl Known {
 impl Expiry {
     /// Starts without knowledge of what is due.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, hubs: Arc<[Arc<Hub>]>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, hubs, clock, known: None }
+    pub fn new(store: Arc<dyn Store>, hubs: Arc<[Arc<Hub>]>, clock: Arc<dyn Clock>, audit: Audit) -> Self {
+        Self { store, hubs, clock, audit, known: None }
     }
 
     /// Carries out what is due, again and again.
@@ -123,10 +127,24 @@ impl Expiry {
         for ids in due.now.chunks(MAX_PER_STEP) {
             self.store.append(NewStep::Expire { ids: ids.to_vec(), horizon: now }).await?;
             tracing::info!(count = ids.len(), "forgot revocations whose last token has expired");
+            self.audit.write_all(expired(&self.audit, &fetched.revocations, &lists, ids)).await;
         }
         self.known = Some(Known { version: fetched.version, lists, next: due.next });
         Ok(())
     }
+}
+
+/// Returns what is told of revocations that have expired.
+fn expired(audit: &Audit, revocations: &[Revocation], lists: &[StoredList], ids: &[RecordId]) -> Vec<Told> {
+    let ids: HashSet<&RecordId> = ids.iter().collect();
+    let gone = revocations.iter().filter(|revocation| ids.contains(&revocation.id));
+    let told = gone.map(|revocation| {
+        let list = lists.iter().find(|list| list.document.name().as_ref() == Ok(&revocation.list));
+        let mut told = audit.told(Deed::Expire, Via::Expiry, ITSELF.to_owned());
+        told.revocation(revocation, list.map(|list| &list.hash_key));
+        told
+    });
+    told.collect()
 }
 
 #[cfg(test)]

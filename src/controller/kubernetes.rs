@@ -9,6 +9,7 @@ use kube::Api;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::sync::watch;
 
+use crate::controller::audit::Audit;
 use crate::distribution::admission::Authenticator;
 use crate::distribution::hub::Hub;
 use crate::runtime::clock::Clock;
@@ -23,6 +24,7 @@ use super::access::Access;
 use authority::keeper::Keeper;
 use authority::service_names;
 pub(super) use enforced::OverReports;
+use events::Events;
 use issuer_keys::NewestKeys;
 use lease::{Leadership, Timing};
 use publication::Publication;
@@ -30,15 +32,20 @@ use reviews::{ClusterAccess, Reviews};
 use subscribers::Subscribers;
 use writer::StatusWriter;
 
+mod acts;
 mod authority;
 mod conditions;
 mod enforced;
+mod events;
 mod issuer_keys;
 mod lease;
+mod list_writer;
 mod lists;
 pub mod publication;
+mod quota;
 mod reviews;
 mod subscribers;
+mod told;
 pub mod webhook;
 mod writer;
 
@@ -153,10 +160,14 @@ pub(super) fn lead(
     hub: &Arc<Hub>,
     environment: &Environment,
     publication: Option<Publication>,
+    audit: Audit,
 ) {
     let number = u32::from_le_bytes(bytes(&*environment.random));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let identity = format!("{host}_{number:08x}");
+    let (events, told) = Events::new();
+    let sending = events::send(store.clone(), identity.clone(), told, supervisor.shutdown());
+    supervisor.spawn("events", sending);
     let (leadership, leads) = watch::channel(Leadership::Follower);
     let competing =
         lease::compete(store.clone(), identity, Timing::default(), leadership, supervisor.shutdown());
@@ -164,6 +175,7 @@ pub(super) fn lead(
     if let Some(publication) = publication {
         supervisor.spawn("publication", publication.run(leads.clone(), supervisor.shutdown()));
     }
-    let writer = StatusWriter::new(store.clone(), Arc::clone(hub), Arc::clone(&environment.clock));
+    let writer =
+        StatusWriter::new(store.clone(), Arc::clone(hub), Arc::clone(&environment.clock), events, audit);
     supervisor.spawn("status", writer.run(leads, supervisor.shutdown()));
 }

@@ -12,6 +12,7 @@ use prometheus_client::registry::Unit;
 use crate::distribution::hub::Hub;
 use crate::distribution::publisher::ListPublisher;
 use crate::metrics::{ListLabels, registry};
+use crate::runtime::line_log::LineLog;
 use crate::runtime::metrics::Exposition;
 use crate::runtime::tls::ServerCertificate;
 
@@ -56,6 +57,7 @@ pub(super) fn exposition(
     hubs: Arc<[Arc<Hub>]>,
     injections: &Injections,
     certificate: Option<Arc<ServerCertificate>>,
+    audit: &LineLog,
 ) -> Exposition {
     let mut registry = registry("controller");
     registry.register(
@@ -71,6 +73,8 @@ pub(super) fn exposition(
             hub.sessions().propagation().clone(),
         );
     }
+    let lost = audit.lost().clone();
+    registry.register("audit_lines_lost", "Lines of the audit log that could not be kept", lost);
     registry.register_collector(Box::new(Replicas { hubs }));
     registry.register_collector(Box::new(Certificate(certificate)));
     Exposition::new(registry)

@@ -79,7 +79,7 @@ async fn days_of_churn_make_neither_the_store_nor_a_replica_nor_a_sidecar_grow()
     let server = DistributionServer::new(Arc::clone(&hub), clock.clone(), CancellationToken::new(), 1);
     let replica = Replica::new(Arc::clone(&hub), Arc::clone(&store), Environment::of_machine());
     let hubs: Arc<[Arc<Hub>]> = Arc::from([Arc::clone(&hub)]);
-    let mut expiry = expiry::Expiry::new(Arc::clone(&store), hubs, clock.clone());
+    let mut expiry = expiry::Expiry::new(Arc::clone(&store), hubs, clock.clone(), audit::silent());
     let churn = async {
         let mut sidecar = Follower::of(server).await;
         let (mut live, mut bytes) = (Vec::new(), Vec::new());

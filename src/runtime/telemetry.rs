@@ -1,11 +1,15 @@
-//! Sets up the logs of a process, and the export of its traces; the home of the environment variables of both.
+//! Sets up the logs of a process, and the export of its traces and metrics; the home of the environment variables of
+//! all three.
 //!
 //! | variable | meaning |
 //! |---|---|
 //! | `RUST_LOG` | what is logged, and what is traced; `info` if unset |
-//! | `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | where traces go; unset means nowhere |
-//! | `OTEL_SDK_DISABLED`, `OTEL_TRACES_EXPORTER` | `true`, respectively `none`, turn traces off |
-//! | `OTEL_EXPORTER_OTLP_CERTIFICATE`, or with `TRACES_` | the authorities to trust, else those of the system |
+//! | `OTEL_EXPORTER_OTLP_ENDPOINT`, or with `TRACES_` or `METRICS_` | where they go; unset means nowhere |
+//! | `OTEL_SDK_DISABLED` | `true` turns both off |
+//! | `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` | `none` turns one off |
+//! | `OTEL_EXPORTER_OTLP_CERTIFICATE`, or with `TRACES_` or `METRICS_` | the authorities to trust, else those of the system |
+//! | `OTEL_METRIC_EXPORT_INTERVAL` | milliseconds between two exports of metrics; 60000 if unset |
+//! | `OTEL_EXPORTER_OTLP_METRICS_TIMEOUT`, or without `METRICS_` | milliseconds that an export may take; 10000 if unset |
 //! | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` | how the process is called |
 //! | `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, headers, timeouts | as the specification of OpenTelemetry says |
 
@@ -24,6 +28,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, fmt as output};
 
+mod exported;
+pub mod metrics;
+mod otlp;
 mod traces;
 
 const FILTER: &str = "RUST_LOG";
@@ -64,12 +71,20 @@ pub enum TelemetryError {
         supported: &'static str,
     },
     /// The file with the authorities to trust can't be read.
-    #[error("can't read the authorities to trust for traces in {}: {source}", path.display())]
+    #[error("can't read the authorities to trust for traces and metrics in {}: {source}", path.display())]
     Authorities {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// The place can't be connected to.
+    #[error("can't export metrics to {endpoint}: {source}")]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+        /// What is wrong with it.
+        source: tonic::transport::Error,
     },
     /// Traces need a runtime.
     #[error("traces can be exported only from within an asynchronous runtime")]
@@ -126,8 +141,9 @@ impl Drop for Guard {
 /// # Errors
 /// [`TelemetryError`], which names the setting that can't be used.
 pub fn init(service: &'static str, format: Format) -> Result<Guard, TelemetryError> {
-    let traces =
-        traces::settings(&environment)?.map(|settings| traces::provider(service, &settings)).transpose()?;
+    let traces = otlp::settings(&otlp::TRACES, &environment)?
+        .map(|settings| traces::provider(service, &settings))
+        .transpose()?;
     let filter = filter(&environment, traces.is_some())?;
     let spans = traces.as_ref().map(|provider| traces::layer(service, provider));
     let colours = io::stderr().is_terminal();
@@ -140,6 +156,16 @@ pub fn init(service: &'static str, format: Format) -> Result<Guard, TelemetryErr
         traces::propagate();
     }
     Ok(Guard { traces })
+}
+
+/// Returns what exports metrics, if the environment asks for it.
+///
+/// `service` is the name of the process unless the environment gives another.
+///
+/// # Errors
+/// [`TelemetryError`], which names the setting that can't be used.
+pub fn metrics_exporter(service: &'static str) -> Result<Option<metrics::Exporter>, TelemetryError> {
+    metrics::exporter(service, &environment)
 }
 
 /// Reads a variable; as the specification demands, an empty one counts as unset.

@@ -26,6 +26,7 @@ use crate::runtime::grpc_serve::{self, Transport};
 use crate::runtime::host_guard::{HostGuard, Literals};
 use crate::runtime::http_serve::{self, Limits};
 use crate::runtime::listen::{self, Address, Listener};
+use crate::runtime::metrics::Exposition;
 use crate::runtime::random::{Random, bytes};
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
@@ -88,6 +89,8 @@ pub struct Bound {
     pub claims: Option<Address>,
     /// Probes and metrics.
     pub health: Option<Address>,
+    /// What is told there, and wherever else metrics go.
+    pub exposition: Exposition,
 }
 
 /// The most checks at one time, unless told otherwise. So many take one core 0.1 s, and proxies wait a few times as
@@ -109,7 +112,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// A sentence about the first thing that can't be had; nothing runs then.
 pub fn start(config: Config, environment: Environment, supervisor: &mut Supervisor) -> anyhow::Result<Bound> {
     let sockets = bind(&config)?;
-    let bound = sockets.bound();
+    let mut bound = sockets.bound();
     let controllers = controllers(&config)?;
     let mut found: Vec<ListView> = match &config.data {
         Some(folder) => disk::load(folder, &config.lists)?,
@@ -123,8 +126,9 @@ pub fn start(config: Config, environment: Environment, supervisor: &mut Supervis
     let metrics = Metrics::default();
     let gate = Gate::new(usize::try_from(config.max_concurrent_checks)?, BODY_PATIENCE);
     let readiness = readiness(&views);
+    bound.exposition = metrics.exposition(views.clone(), Arc::clone(&environment.clock), gate.clone());
     if let Some(listener) = sockets.health {
-        let exposition = metrics.exposition(views.clone(), Arc::clone(&environment.clock), gate.clone());
+        let exposition = bound.exposition.clone();
         serve_health(supervisor, listener, admin_http::router(readiness, exposition, config.health_hosts));
     }
     let session = Session::new(identity(config.identity, &*environment.random), found);
@@ -183,6 +187,7 @@ impl Sockets {
             http: self.checks.http.iter().map(address).collect(),
             claims: self.checks.claims.as_ref().map(address),
             health: self.health.as_ref().map(address),
+            exposition: Exposition::default(),
         }
     }
 }

@@ -44,6 +44,7 @@ pub mod lists;
 mod lost;
 pub mod mirror;
 mod object;
+mod others;
 
 /// The namespace of the controllers, unless told otherwise.
 pub const DEFAULT_NAMESPACE: &str = "rescind-system";

@@ -208,6 +208,7 @@ impl Lab {
             "--kubernetes".to_owned(),
             format!("--kubeconfig={}", kubeconfig.display()),
             "--health=127.0.0.1:0".to_owned(),
+            format!("--audit-log={}", self.path(&format!("audit-{number}.log")).display()),
         ];
         arguments.extend(more);
         let name = format!("controller {number}");

@@ -20,6 +20,7 @@ mod enforced;
 mod faults;
 mod injection;
 mod lab;
+mod observability;
 mod observation;
 mod permissions;
 mod refusals;

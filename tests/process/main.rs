@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit;
 mod browser;
 mod commands;
 mod demo;
@@ -20,6 +21,7 @@ mod following;
 mod freshness;
 mod hostile;
 mod logs;
+mod otlp;
 mod overload;
 mod relay;
 mod restart;

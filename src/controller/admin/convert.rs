@@ -13,7 +13,7 @@ use crate::revocation::expiry::forgotten_from;
 use crate::revocation::names::RecordId;
 use crate::revocation::record::{CompareWith, Cutoff, RevocationSpec};
 use crate::revocation::row::admits_from;
-use crate::revocation::selector::{Selection, TypedValue};
+use crate::revocation::selector::{BuiltIn, Selection, TypedValue};
 use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::{Epoch, Revisions, Version};
 use crate::store::{NewRevocation, Revocation};
@@ -72,6 +72,22 @@ pub(super) fn spec(
         ));
     }
     Ok(spec)
+}
+
+/// Names the selector that a request means, whether it can be used or not.
+pub(super) fn kind(request: &v1::RevokeRequest) -> &str {
+    match request.target.as_ref().and_then(|target| target.target.as_ref()) {
+        Some(WireTarget::Token(_) | WireTarget::PresentedToken(_)) => BuiltIn::Token.name(),
+        Some(WireTarget::Session(_)) => BuiltIn::Session.name(),
+        Some(WireTarget::Subject(_)) => BuiltIn::Subject.name(),
+        Some(WireTarget::Client(_)) => BuiltIn::Client.name(),
+        Some(WireTarget::Key(_)) => BuiltIn::Key.name(),
+        Some(WireTarget::Everything(_)) => BuiltIn::Everything.name(),
+        Some(WireTarget::OpaqueSha256(_)) => BuiltIn::Opaque.name(),
+        // Its name is the caller's word, until the list has declared it.
+        Some(WireTarget::Selector(_)) => "selector",
+        None => "none",
+    }
 }
 
 fn time(field: &str, seconds: u64) -> Result<UnixSeconds, Status> {

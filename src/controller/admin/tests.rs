@@ -6,6 +6,7 @@ use super::*;
 use crate::api::compile::public_key;
 use crate::api::compile::tests::{config, document};
 use crate::api::document::ListDocument;
+use crate::controller::audit::silent;
 use crate::controller::expiry::tests::Counting;
 use crate::distribution::enforcement::Predecessor;
 use crate::distribution::replica::Replica;
@@ -47,7 +48,7 @@ fn declaring(issuer: &Issuer) -> ListDocument {
 fn admin_over(store: Arc<dyn Store>) -> Admin {
     let sessions = Arc::new(Sessions::new(Predecessor::None));
     let hub = Hub::new("replica-0", store.seal_key(), Arc::clone(&sessions));
-    Admin::new(store, Arc::from([hub]), sessions, Arc::new(SystemClock), CancellationToken::new())
+    Admin::new(store, Arc::from([hub]), sessions, Arc::new(SystemClock), CancellationToken::new(), silent())
 }
 
 fn request(target: Target) -> v1::RevokeRequest {

@@ -4,6 +4,7 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::api::compile::tests::{config, document};
+use crate::controller::audit::silent;
 use crate::distribution::enforcement::{Predecessor, Sessions};
 use crate::distribution::replica::Replica;
 use crate::revocation::expiry::{MARGIN_SECONDS, MAX_LEEWAY_SECONDS};
@@ -150,7 +151,8 @@ async fn everything_is_read_only_when_something_may_be_due() {
     let replica = Replica::new(Arc::clone(&hub), Arc::new(inner.clone()), Environment::of_machine());
     let start = Moment { boot_nanos: 0, wall_nanos: 1_700_000_000_000_000_000 };
     let clock = Arc::new(ManualClock::new(start));
-    let mut expiry = Expiry::new(Arc::clone(&store) as _, Arc::from([Arc::clone(&hub)]), clock.clone());
+    let mut expiry =
+        Expiry::new(Arc::clone(&store) as _, Arc::from([Arc::clone(&hub)]), clock.clone(), silent());
     let mut check = async |expected: usize| {
         expiry.carry_out().await.unwrap();
         assert_eq!(store.fetches.load(Ordering::SeqCst), expected);

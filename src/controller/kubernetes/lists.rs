@@ -6,11 +6,19 @@ use crate::api::target;
 use crate::api::token_revocation_list::{Condition, ConditionStatus, TokenRevocationListStatus};
 use crate::revocation::time::UnixSeconds;
 use crate::store::kubernetes::lists::Declared;
+use crate::store::kubernetes::mirror::departures::LATELY_SECONDS;
 
 use super::conditions::Writer;
+use super::quota::{NEAR_PERCENT, Quota, RESOURCE};
 
 /// For how long it is told that the store went back: most tokens of that time have expired then.
 const WAY_BACK_SHOWN_SECONDS: u64 = 30 * 86_400;
+
+/// From this part of a list on, it is told that it went at once: more than what comes and goes on a busy day, and less
+/// than what an attacker has to lift to gain much.
+const LARGE_SHARE_PERCENT: u64 = 20;
+/// Fewer are what one person lifts after a mistake.
+const LARGE_SHARE_AT_LEAST: u64 = 25;
 
 /// What is known of a list beside its object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +37,12 @@ pub(super) struct Known {
     pub(super) unreadable: usize,
     /// When the store was found to be an older copy of itself, if it was.
     pub(super) went_back: Option<UnixSeconds>,
+    /// Revocations that are in force.
+    pub(super) live: u64,
+    /// Revocations that were lifted or have expired lately.
+    pub(super) gone_lately: u64,
+    /// The quota of its namespace that is used up first, if there is one.
+    pub(super) quota: Option<Quota>,
 }
 
 /// Returns the status that a list should have.
@@ -52,6 +66,8 @@ pub(super) fn status(list: &Declared, known: &Known, now: UnixSeconds) -> TokenR
         );
         conditions.push(writer.write("StoreWentBack", ConditionStatus::True, "OlderCopy", message));
     }
+    conditions.extend(large_share_gone(&writer, known));
+    conditions.extend(near_quota(&writer, known));
     TokenRevocationListStatus {
         conditions,
         entries: known.entries.and_then(|entries| i64::try_from(entries).ok()),
@@ -72,6 +88,30 @@ pub(super) fn is_news(before: &TokenRevocationListStatus, after: &TokenRevocatio
     let without_version =
         |status: &TokenRevocationListStatus| TokenRevocationListStatus { version: None, ..status.clone() };
     without_version(before) != without_version(after)
+}
+
+/// It ends by itself, when the time is over that counts as lately.
+fn large_share_gone(writer: &Writer<'_>, known: &Known) -> Option<Condition> {
+    let (gone, before) = (known.gone_lately, known.live.saturating_add(known.gone_lately));
+    let is_large = gone >= LARGE_SHARE_AT_LEAST
+        && gone.saturating_mul(100) >= before.saturating_mul(LARGE_SHARE_PERCENT);
+    let message = format!(
+        "{gone} of {before} revocations were lifted or have expired within {} minutes. If nobody meant that, revoke \
+         again; the API server's audit log says who has lifted.",
+        LATELY_SECONDS / 60
+    );
+    is_large.then(|| writer.write("LargeShareGone", ConditionStatus::True, "LiftedOrExpired", message))
+}
+
+fn near_quota(writer: &Writer<'_>, known: &Known) -> Option<Condition> {
+    let quota = known.quota.as_ref().filter(|quota| quota.is_near())?;
+    // No count, which would be one more write for each revocation.
+    let message = format!(
+        "At least {NEAR_PERCENT} % of the {} objects are there that ResourceQuota {} allows ({RESOURCE}). Above it a \
+         revocation is refused: lift what is not needed any more, or raise the quota.",
+        quota.hard, quota.name
+    );
+    Some(writer.write("NearQuota", ConditionStatus::True, "QuotaNearlyUsedUp", message))
 }
 
 fn ready(writer: &Writer<'_>, list: &Declared, known: &Known) -> Condition {

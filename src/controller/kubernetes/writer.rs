@@ -16,6 +16,7 @@ use crate::api::revocation::RevocationStatus;
 use crate::api::target::read_time;
 use crate::distribution::enforcement::Progress;
 use crate::distribution::hub::Hub;
+use crate::revocation::key::HashKey;
 use crate::revocation::names::{ListName, RecordId};
 use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::ToldVersion;
@@ -26,10 +27,14 @@ use crate::store::kubernetes::{KubernetesStore, Written};
 use crate::store::{NewStep, Revocation, Store, StoreError};
 use crate::token::list_config::ListConfig;
 
+use super::acts::Acts;
 use super::conditions::{self, Acceptance};
 use super::enforced::{self, Needed, Reports, elapsed_nanos};
+use super::events::{Events, Note};
 use super::lease::Leadership;
-use super::lists::{self, Known};
+use super::list_writer::ListWriter;
+use super::told;
+use crate::controller::audit::Audit;
 use crate::controller::expiry;
 
 /// How often everything is looked at, also when nothing has changed: bounds end by themselves.
@@ -48,8 +53,11 @@ const KEPT_SECONDS: u64 = 86_400;
 /// Writes what became of each object.
 pub(super) struct StatusWriter {
     store: KubernetesStore,
-    hub: Arc<Hub>,
     clock: Arc<dyn Clock>,
+    hub: Arc<Hub>,
+    lists: ListWriter,
+    events: Events,
+    acts: Acts,
     /// Revocations that are not enforced yet, with what their sidecars must have.
     pending: HashMap<RecordId, Needed>,
     /// Those to look at once more.
@@ -64,6 +72,8 @@ struct Write {
     id: RecordId,
     metadata: ObjectMeta,
     status: RevocationStatus,
+    /// What is told of it once it is written.
+    notes: Vec<Note>,
 }
 
 /// A list as it is declared, with what follows from it.
@@ -76,11 +86,20 @@ pub(super) struct DeclaredList {
 }
 
 impl StatusWriter {
-    pub(super) fn new(store: KubernetesStore, hub: Arc<Hub>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        store: KubernetesStore,
+        hub: Arc<Hub>,
+        clock: Arc<dyn Clock>,
+        events: Events,
+        audit: Audit,
+    ) -> Self {
         Self {
-            store,
+            lists: ListWriter::new(store.clone(), Arc::clone(&hub)),
             hub,
+            acts: Acts::new(audit),
+            store,
             clock,
+            events,
             pending: HashMap::new(),
             again: BTreeSet::new(),
             declared: HashMap::new(),
@@ -137,19 +156,37 @@ impl StatusWriter {
         ids.extend(self.pending.keys().copied());
         let ids = self.next_in_turn(ids);
         let store = self.store.clone();
-        let writes: Vec<Write> = store
-            .with_mirror(|mirror| ids.into_iter().filter_map(|id| self.judge(mirror, id, now)).collect());
+        let (writes, lifts, untold) = store.with_mirror(|mirror| {
+            let writes: Vec<Write> = ids.into_iter().filter_map(|id| self.judge(mirror, id, now)).collect();
+            let (lifts, untold) = mirror.departures.take_lifts(now);
+            (writes, lifts, untold)
+        });
+        if untold > 0 {
+            tracing::warn!(untold, "lifts were too many for the audit log");
+        }
+        let hub = Arc::clone(&self.hub);
+        self.acts.lifted(&lifts, &|list| hash_key(&hub, list));
+        // Before the status that says that it was told.
+        self.acts.write().await;
         let written = futures::stream::iter(writes).map(|write| {
             let store = self.store.clone();
             async move {
                 let status = json!(write.status);
-                (write.id, store.write_status(&write.metadata, status).await)
+                let written = store.write_status(&write.metadata, status).await;
+                (write, written)
             }
         });
-        let outcomes: Vec<(RecordId, Written)> = written.buffer_unordered(PARALLEL_WRITES).collect().await;
-        // What changed meanwhile comes as an event; what failed is tried again.
-        let failed = outcomes.into_iter().filter(|(_, written)| *written == Written::Failed);
-        self.again.extend(failed.map(|(id, _)| id));
+        let outcomes: Vec<(Write, Written)> = written.buffer_unordered(PARALLEL_WRITES).collect().await;
+        for (write, written) in outcomes {
+            match written {
+                Written::Done => {
+                    write.notes.into_iter().for_each(|note| self.events.of_revocation(note, now));
+                }
+                // What it is now comes as an event of the watch.
+                Written::Superseded => {}
+                Written::Failed => _ = self.again.insert(write.id),
+            }
+        }
     }
 
     /// Takes so many that the watch, which waits as long as the mirror is held, does not wait for long; each has its
@@ -172,6 +209,8 @@ impl StatusWriter {
         };
         let progress = self.progress(mirror, mirrored, id, now);
         let list = self.declared.get(&mirrored.list);
+        let accepted = conditions::judge(mirrored, list.map(|list| &list.config));
+        self.acts.judged(id, mirrored, &accepted, &|list| hash_key(&self.hub, list));
         let elapsed_milliseconds = elapsed_nanos(mirrored.first_seen.1, now) / 1_000_000;
         let progress = progress.map(|progress| (progress, elapsed_milliseconds));
         let config = list.map(|list| &list.config);
@@ -191,7 +230,12 @@ impl StatusWriter {
         if same_counts && before.conditions == status.conditions {
             status.enforcement = before.enforcement;
         }
-        (*before != status).then(|| Write { id, metadata: mirrored.metadata.clone(), status })
+        (*before != status).then(|| Write {
+            id,
+            metadata: mirrored.metadata.clone(),
+            notes: told::of_revocation(mirrored, &status),
+            status,
+        })
     }
 
     /// Returns how far a revocation has come that is accepted, not over, and not known to be enforced.
@@ -240,44 +284,20 @@ impl StatusWriter {
         if let Err(error) = self.store.lists().await {
             tracing::warn!(%error, "the lists can't be read");
         }
-        self.write_lists().await;
+        let now = self.clock.now();
+        let windows = self.declared.iter().map(|(name, list)| (name.clone(), list.window_nanos)).collect();
+        self.lists.write(&windows, &mut self.events, now).await;
+        let left_out = self.events.left_out();
+        if left_out > 0 {
+            tracing::info!(left_out, "events were too many; statuses say the same");
+        }
         if let Err(error) = self.expire().await {
             tracing::warn!(%error, "expiries have to wait");
         }
         self.clean_up().await;
     }
 
-    async fn write_lists(&self) {
-        let now = self.clock.now().wall().floor();
-        for list in self.store.declared() {
-            let before = lists::before(&list);
-            let after = lists::status(&list, &self.known(&list.name), now);
-            if lists::is_news(&before, &after) {
-                self.store.write_list_status(&list, json!(after)).await;
-            }
-        }
-    }
-
-    fn known(&self, list: &ListName) -> Known {
-        let mut known = Known::default();
-        self.hub.with(list, &mut |publisher| {
-            known.entries = Some(publisher.state().key_count() as u64);
-            known.bytes = publisher.snapshot_bytes();
-            known.version = Some(publisher.standing().last_change.to_string());
-        });
-        self.store.with_mirror(|mirror| {
-            known.went_back = mirror.went_back;
-            let reports = mirror.reports.values().flat_map(|report| &report.lists);
-            let of_list = reports.filter(|of| of.namespace == list.namespace() && of.name == list.name());
-            known.subscribers = of_list.map(|of| of.subscribers).sum();
-            known.lost = mirror.lost.values().filter(|lost| lost.list == *list).count();
-            let of_list = mirror.revocations.values().filter(|revocation| revocation.list == *list);
-            known.unreadable = of_list.filter(|of| of.read.is_err() && !of.expired).count();
-        });
-        known
-    }
-
-    async fn expire(&self) -> Result<(), StoreError> {
+    async fn expire(&mut self) -> Result<(), StoreError> {
         let now = self.clock.now().wall().floor();
         let configs: Vec<ListConfig> = self.declared.values().map(|list| list.config.clone()).collect();
         let live: Vec<Revocation> = self.store.with_mirror(|mirror| {
@@ -287,6 +307,9 @@ impl StatusWriter {
         for ids in expiry::due(&live, &configs, now).now.chunks(MAX_EXPIRIES) {
             self.store.append(NewStep::Expire { ids: ids.to_vec(), horizon: now }).await?;
             tracing::info!(count = ids.len(), "forgot revocations whose last token has expired");
+            let gone = live.iter().filter(|revocation| ids.contains(&revocation.id));
+            gone.for_each(|revocation| self.acts.expired(revocation, &|list| hash_key(&self.hub, list)));
+            self.acts.write().await;
         }
         Ok(())
     }
@@ -307,6 +330,12 @@ impl StatusWriter {
             self.store.remove(&metadata).await;
         }
     }
+}
+
+fn hash_key(hub: &Hub, list: &ListName) -> Option<HashKey> {
+    let mut key = None;
+    hub.with(list, &mut |publisher| key = Some(*publisher.state().hash_key()));
+    key
 }
 
 impl DeclaredList {

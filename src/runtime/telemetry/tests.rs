@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tracing::subscriber::with_default;
 
 use super::super::listen::{Address, bind};
-use super::traces::{Settings, Trust};
+use super::otlp::{METRICS, Settings, TRACES, Trust};
 use super::*;
 
 const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
@@ -20,7 +20,7 @@ fn environment_of<const N: usize>(
 }
 
 fn settings_of<const N: usize>(variables: [(&'static str, &'static str); N]) -> Option<Settings> {
-    traces::settings(&environment_of(variables)).unwrap()
+    otlp::settings(&TRACES, &environment_of(variables)).unwrap()
 }
 
 fn to(endpoint: &str, trust: Option<Trust>) -> Option<Settings> {
@@ -74,7 +74,7 @@ fn the_endpoint_of_traces_goes_before_the_common_one_and_its_scheme_decides_on_t
 #[test]
 fn what_is_not_implemented_is_an_error_and_not_ignored() {
     let message = |variable, given| {
-        traces::settings(&environment_of([ENDPOINT, (variable, given)])).unwrap_err().to_string()
+        otlp::settings(&TRACES, &environment_of([ENDPOINT, (variable, given)])).unwrap_err().to_string()
     };
     assert_eq!(
         message("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
@@ -84,6 +84,17 @@ fn what_is_not_implemented_is_an_error_and_not_ignored() {
         message("OTEL_TRACES_EXPORTER", "zipkin"),
         r#"OTEL_TRACES_EXPORTER="zipkin" is not supported; use otlp or none"#
     );
+}
+
+#[test]
+fn each_signal_has_variables_of_its_own() {
+    let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://metrics:1");
+    let of = |signal| otlp::settings(signal, &environment_of([ENDPOINT, own])).unwrap();
+    assert_eq!(of(&METRICS), to("http://metrics:1", None));
+    assert_eq!(of(&TRACES), to("http://collector:4317", None));
+    let off = [ENDPOINT, ("OTEL_METRICS_EXPORTER", "none")];
+    assert_eq!(otlp::settings(&METRICS, &environment_of(off)).unwrap(), None);
+    assert!(otlp::settings(&TRACES, &environment_of(off)).unwrap().is_some());
 }
 
 #[test]

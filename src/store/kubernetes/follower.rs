@@ -274,7 +274,7 @@ impl Place {
             Says::Live(revocation) => (revocation.id, revocation.list),
             Says::Unreadable(unreadable) => (unreadable.id, unreadable.list),
             Says::Expired { id, list } => {
-                self.shared.observe(|mirror, _| mirror.remove(object));
+                self.shared.observe(|mirror, now| mirror.remove(object, now));
                 if self.known.remove(&id) != Some(Known::Gone) {
                     self.deliver(at, What::Removed { id, list });
                 }
@@ -282,7 +282,7 @@ impl Place {
             }
             Says::Epoch(_) => return Err(self.another_history(None)),
             Says::Pulse(_) | Says::Report { .. } | Says::Horizon(_) | Says::Nothing => {
-                self.shared.observe(|mirror, _| mirror.remove(object));
+                self.shared.observe(|mirror, now| mirror.remove(object, now));
                 return Ok(());
             }
         };
@@ -290,7 +290,7 @@ impl Place {
         let before = self.shared.mirror().namespaces.get(namespace).cloned();
         self.known.remove(&id);
         if explained.is_same(namespace, before.as_ref()) {
-            self.shared.observe(|mirror, _| mirror.remove(object));
+            self.shared.observe(|mirror, now| mirror.remove(object, now));
             self.deliver(at, What::Removed { id, list });
         } else {
             tracing::error!(%list, "a revocation went away with its namespace: that lifts nothing");

@@ -70,10 +70,10 @@ impl Shared {
         };
         let namespaces: HashSet<String> = absent.iter().map(|(_, namespace)| namespace.clone()).collect();
         let explained = deletion::look(client, namespaces).await?;
-        self.observe(|mirror, _| {
+        self.observe(|mirror, now| {
             for (id, namespace) in absent {
                 if same_store && explained.is_same(&namespace, before.get(&namespace)) {
-                    mirror.revocations.remove(&id);
+                    mirror.depart(id, now);
                 } else {
                     let uid = before.get(&namespace).cloned().unwrap_or_default();
                     let alive = explained.is_same(&namespace, before.get(&namespace));

@@ -16,6 +16,10 @@ use super::call::{Object, revision};
 use super::epoch;
 use super::object::{self, Says};
 
+pub mod departures;
+
+use departures::{Departures, Lift};
+
 /// A revocation's object.
 #[derive(Clone, Debug)]
 pub struct MirroredRevocation {
@@ -69,6 +73,8 @@ pub struct Mirror {
     pub lost: HashMap<RecordId, MirroredRevocation>,
     /// Revocations that changed since somebody looked.
     pub dirty: BTreeSet<RecordId>,
+    /// Revocations that were lifted or have expired lately.
+    pub departures: Departures,
 }
 
 impl Default for Mirror {
@@ -85,6 +91,7 @@ impl Default for Mirror {
             gone: HashMap::new(),
             lost: HashMap::new(),
             dirty: BTreeSet::new(),
+            departures: Departures::default(),
         }
     }
 }
@@ -112,6 +119,9 @@ impl Mirror {
         for (id, revocation) in &mut self.revocations {
             if let Some(before) = before.get(id) {
                 revocation.first_seen = before.first_seen;
+                if revocation.expired && !before.expired {
+                    self.departures.count(&revocation.list, now);
+                }
             }
         }
         for (replica, report) in &mut self.reports {
@@ -140,7 +150,11 @@ impl Mirror {
             Says::Horizon(_) | Says::Nothing => return,
         };
         let at = revision(&object.metadata).unwrap_or_default();
-        let first_seen = self.revocations.get(&id).map_or((at, now), |known| known.first_seen);
+        let known = self.revocations.get(&id);
+        let first_seen = known.map_or((at, now), |known| known.first_seen);
+        if expired && known.is_some_and(|known| !known.expired) {
+            self.departures.count(list, now);
+        }
         let revocation = MirroredRevocation {
             list: list.clone(),
             metadata: object.metadata.clone(),
@@ -169,11 +183,9 @@ impl Mirror {
     }
 
     /// Forgets an object that was deleted: a lift, an expired revocation, or a heartbeat.
-    pub(super) fn remove(&mut self, object: &Object) {
-        if let Some(id) = object::id(object)
-            && self.revocations.remove(&id).is_some()
-        {
-            self.dirty.insert(id);
+    pub(super) fn remove(&mut self, object: &Object, now: Moment) {
+        if let Some(id) = object::id(object) {
+            self.depart(id, now);
         }
         let name = object.metadata.name.as_deref().unwrap_or_default();
         for report in self.reports.values_mut() {
@@ -183,6 +195,16 @@ impl Mirror {
             }
         }
         self.reports.retain(|_, report| !report.objects.is_empty());
+    }
+
+    /// Forgets a revocation whose object is gone: it was lifted, or had expired before.
+    pub(super) fn depart(&mut self, id: RecordId, now: Moment) {
+        let Some(revocation) = self.revocations.remove(&id) else { return };
+        self.dirty.insert(id);
+        if !revocation.expired {
+            self.departures.count(&revocation.list, now);
+            self.departures.keep(Lift { id, revocation, at: now });
+        }
     }
 
     /// Keeps a revocation whose object went away and was not lifted. `namespace` is the UID of its namespace if that

@@ -109,3 +109,42 @@ fn that_the_store_went_back_is_told_for_a_month() {
     check(&declared(), &told(WAY_BACK_SHOWN_SECONDS - 1), &both);
     check(&declared(), &told(WAY_BACK_SHOWN_SECONDS), &both[..1]);
 }
+
+/// The message of a condition, if it is among them.
+fn message_of(known: &Known, type_: &str) -> Option<String> {
+    let status = status(&declared(), known, at(0));
+    let found = status.conditions.into_iter().find(|condition| condition.type_ == type_);
+    found.map(|condition| condition.message)
+}
+
+#[test]
+fn that_a_large_share_has_gone_is_told_from_a_fifth_and_from_a_number_on() {
+    let told = |live, gone_lately| {
+        message_of(&Known { live, gone_lately, ..published() }, "LargeShareGone").is_some()
+    };
+    assert_eq!(
+        [(101, 25), (100, 25), (0, 25), (0, 24)].map(|(live, gone)| told(live, gone)),
+        [false, true, true, false]
+    );
+    assert!(told(8_000, 2_000) && !told(8_001, 2_000));
+    let known = Known { live: 60, gone_lately: 40, ..published() };
+    let status =
+        check(&declared(), &known, &["Ready=True: Published", "LargeShareGone=True: LiftedOrExpired"]);
+    assert!(status.conditions[1].message.starts_with("40 of 100 revocations"), "{status:?}");
+    // Nothing else has changed.
+    assert_eq!((status.entries, status.subscribers), (Some(2), Some(4)));
+}
+
+#[test]
+fn that_a_quota_is_nearly_used_up_is_told_without_a_count() {
+    let with = |used| Known {
+        quota: Some(Quota { name: "revocations".to_owned(), used, hard: 10_000 }),
+        ..published()
+    };
+    assert_eq!(message_of(&with(7_999), "NearQuota"), None);
+    let message = message_of(&with(8_000), "NearQuota").unwrap();
+    assert!(message.contains("10000 objects") && message.contains("ResourceQuota revocations"), "{message}");
+    // One revocation more is no write more.
+    let [before, after] = [8_000, 8_001].map(|used| status(&declared(), &with(used), at(0)));
+    assert!(!is_news(&before, &after));
+}

@@ -6,6 +6,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::injection::CONTAINER;
+use crate::runtime::line_log;
 
 fn webhook() -> Webhook {
     let settings = Settings::new("rescind-sidecar:1".to_owned(), vec!["https://c:7401".to_owned()]);
@@ -134,7 +135,9 @@ async fn what_was_answered_is_counted() {
     let webhook = webhook();
     ask(&webhook, &review_of(&pod(), &[])).await;
     send(&webhook, "application/json", "nonsense").await;
-    let exposition = crate::controller::metrics::exposition(Arc::new([]), &webhook.inner.injections, None);
+    let (audit, _writer) = line_log::open(line_log::Place::StandardError).unwrap();
+    let injections = &webhook.inner.injections;
+    let exposition = crate::controller::metrics::exposition(Arc::new([]), injections, None, &audit);
     let text = exposition.encode(crate::runtime::metrics::Format::Prometheus).unwrap();
     for outcome in ["injected", "unanswered"] {
         let sample = format!("rescind_injections_total{{outcome=\"{outcome}\"}} 1");

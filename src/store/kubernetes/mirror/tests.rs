@@ -106,14 +106,14 @@ fn a_list_that_shows_the_same_heartbeats_does_not_make_them_younger() {
 #[test]
 fn a_report_whose_objects_were_removed_is_forgotten() {
     let mut mirror = listed(&[pulse(5), report(6, 2)], 6, 1);
-    mirror.remove(&pulse(7));
+    mirror.remove(&pulse(7), moment(9));
     assert_eq!(mirror.reports[REPLICA].objects.len(), 1);
     // One of the same name that is another object.
     let mut namesake = report(8, 2);
     namesake.metadata.uid = Some("another".to_owned());
-    mirror.remove(&namesake);
+    mirror.remove(&namesake, moment(9));
     assert_eq!(mirror.reports[REPLICA].objects.len(), 1);
-    mirror.remove(&report(8, 2));
+    mirror.remove(&report(8, 2), moment(9));
     assert_eq!(mirror.reports.len(), 0);
 }
 
@@ -147,9 +147,37 @@ fn a_history_that_begins_before_our_eyes_is_as_old_as_we_have_seen_it() {
 fn a_lift_leaves_nothing_and_is_news() {
     let mut mirror = listed(&[alice(5)], 5, 1);
     mirror.dirty.clear();
-    mirror.remove(&alice(6));
+    mirror.remove(&alice(6), moment(9));
     assert!(mirror.revocations.is_empty() && mirror.lost.is_empty());
     assert_eq!(mirror.dirty, BTreeSet::from([RecordId(1)]));
+}
+
+#[test]
+fn what_was_lifted_or_has_expired_is_counted_once_and_a_lift_is_told_of_for_a_minute() {
+    let expired = json!({ "conditions": [{ "type": "Expired", "status": "True", "reason": "NothingLeftToDeny",
+        "message": "", "lastTransitionTime": "2026-11-21T10:00:00Z" }] });
+    let expired = |revision| object(("shop", "r-2"), 2, revision, subject("bob"), expired.clone());
+    let mut mirror = listed(&[alice(5), bob(6)], 6, 1);
+    let list = of_alice(&mirror).list.clone();
+    put(&mut mirror, &expired(7), 2);
+    put(&mut mirror, &expired(8), 2);
+    mirror.remove(&expired(9), moment(3));
+    assert_eq!(mirror.departures.lately(&list, moment(3)), 1);
+    mirror.remove(&alice(10), moment(4));
+    assert_eq!(mirror.departures.lately(&list, moment(4)), 2);
+    let (lifts, untold) = mirror.departures.take_lifts(moment(64));
+    assert_eq!((lifts.len(), lifts[0].id, untold), (1, RecordId(1), 0));
+    assert!(mirror.departures.take_lifts(moment(64)).0.is_empty());
+
+    // Nobody leads for longer.
+    let mut mirror = listed(&[alice(5)], 5, 1);
+    mirror.remove(&alice(6), moment(4));
+    assert!(mirror.departures.take_lifts(moment(65)).0.is_empty());
+
+    // It was a complete list that showed the expiry.
+    let mut mirror = listed(&[alice(5), bob(6)], 6, 1);
+    mirror.replace(HISTORY, 9, &[alice(5), expired(8)], OWN, moment(5));
+    assert_eq!(mirror.departures.lately(&list, moment(5)), 1);
 }
 
 /// Invariant 20: what went away and was not lifted is kept, and so is which namespace it went away with.

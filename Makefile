@@ -8,6 +8,7 @@ test: tools fmt lint unit doc ## Run every check and test; what they need is ins
 tools: ## Get what the checks need: proxies, monitoring, a foreign gRPC client, cargo-deny, a Kubernetes cluster
 	scripts/setup-test-tools
 	scripts/setup-control-plane
+	scripts/setup-foreign-kinds
 	scripts/setup-node
 
 fmt: ## Check the formatting

@@ -13,5 +13,6 @@ mod flags;
 mod invariants;
 mod links;
 mod markdown;
+mod marked;
 mod metrics;
 mod running;

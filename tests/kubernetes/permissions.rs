@@ -4,13 +4,13 @@
 //! controller as the administrator, which the policies refuse.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
 use crate::cluster::{Refusals, done, in_project, refused, revocation, set, wait_until};
-use crate::support::control_plane::{ControlPlane, program};
+use crate::support::control_plane::ControlPlane;
 
 const CONTROLLER: &str = "system:serviceaccount:rescind-system:rescind-controller";
 const SUPPORT: &str = "alice-support";
@@ -55,15 +55,7 @@ fn commands() -> [String; 2] {
 }
 
 fn shell(plane: &ControlPlane, script: &str) -> Output {
-    let programs = program("kubectl").parent().unwrap().to_owned();
-    Command::new("sh")
-        .args(["-ec", script])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("KUBECONFIG", plane.kubeconfig())
-        .env("HOME", plane.kubeconfig().parent().unwrap())
-        .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
-        .output()
-        .unwrap()
+    plane.shell(Path::new(env!("CARGO_MANIFEST_DIR")), script)
 }
 
 fn guarded() -> &'static Guarded {

@@ -145,6 +145,20 @@ impl ControlPlane {
         self.kubectl_with(self.kubeconfig(), arguments, "")
     }
 
+    /// Runs a script as the administrator, in a folder whose programs are found before those of the system; it ends with
+    /// the first command that fails.
+    pub(crate) fn shell(&self, folder: &Path, script: &str) -> Output {
+        let programs = program("kubectl").parent().unwrap().to_owned();
+        Command::new("sh")
+            .args(["-ec", script])
+            .current_dir(folder)
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("HOME", &self.folder)
+            .env("PATH", format!("{}:{}:/usr/bin:/bin", folder.display(), programs.display()))
+            .output()
+            .unwrap()
+    }
+
     /// Runs `kubectl` with a kubeconfig and an input.
     pub(crate) fn kubectl_with(&self, kubeconfig: &Path, arguments: &[&str], input: &str) -> Output {
         run_kubectl(&self.folder, kubeconfig, arguments, input)

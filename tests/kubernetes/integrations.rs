@@ -1,0 +1,118 @@
+//! The examples for what does not run here are held against the schemas of those whose kinds they use.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::cluster::{cluster, done, in_project, namespace, refused};
+
+/// The definitions that the examples need, of all that are there.
+const NEEDED: [&str; 9] = [
+    "backends.gateway.envoyproxy.io",
+    "clienttrafficpolicies.gateway.envoyproxy.io",
+    "envoyproxies.gateway.envoyproxy.io",
+    "securitypolicies.gateway.envoyproxy.io",
+    "envoyfilters.networking.istio.io",
+    "gateways.gateway.networking.k8s.io",
+    "httproutes.gateway.networking.k8s.io",
+    "ingressroutes.traefik.io",
+    "middlewares.traefik.io",
+];
+
+/// Returns the folder of the definitions.
+///
+/// # Panics
+/// With what the script says if they are not there: a test that can't run has not passed.
+fn definitions() -> PathBuf {
+    let output = Command::new(in_project("scripts/setup-foreign-kinds")).arg("--print").output().unwrap();
+    PathBuf::from(done(&output).trim().strip_prefix("foreign-kinds=").unwrap())
+}
+
+/// Defines the kinds of others, once.
+fn defined() {
+    static DEFINED: OnceLock<()> = OnceLock::new();
+    DEFINED.get_or_init(|| {
+        let mut wanted = String::new();
+        let mut found = BTreeSet::new();
+        for file in std::fs::read_dir(definitions()).unwrap() {
+            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+            for document in text.split("\n---") {
+                if let Some(name) = NEEDED.into_iter().find(|name| is_named(document, name)) {
+                    found.insert(name);
+                    wanted.push_str("\n---\n");
+                    wanted.push_str(document.trim_start_matches('-'));
+                }
+            }
+        }
+        assert_eq!(found.len(), NEEDED.len(), "only these are there: {found:?}");
+        let plane = cluster();
+        let arguments = ["apply", "--server-side", "--filename", "-"];
+        done(&plane.kubectl_with(plane.kubeconfig(), &arguments, &wanted));
+        for name in found {
+            done(&plane.kubectl(&["wait", "--for=condition=Established", "customresourcedefinition", name]));
+        }
+    });
+}
+
+fn is_named(document: &str, name: &str) -> bool {
+    document.lines().any(|line| line.trim() == format!("name: {name}"))
+}
+
+/// Puts an example to the API server, which checks everything and stores nothing.
+fn check(example: &str) {
+    defined();
+    let place = format!("namespace: {}", namespace());
+    let text = std::fs::read_to_string(in_project(example)).unwrap();
+    let put = |text: &str| {
+        let plane = cluster();
+        let arguments = ["create", "--dry-run=server", "--validate=strict", "--filename", "-"];
+        plane.kubectl_with(plane.kubeconfig(), &arguments, text)
+    };
+    let text = text.replace("namespace: shop", &place);
+    done(&put(&text));
+    // That is no empty praise: what the schema does not know is refused.
+    let wrong = text.replacen("\nspec:\n", "\nspec:\n  misspelt: true\n", 1);
+    assert!(refused(&put(&wrong)).contains("misspelt"));
+}
+
+#[test]
+fn the_example_for_istio_fits_its_schema() {
+    check("examples/istio/envoy-filter.yaml");
+}
+
+#[test]
+fn the_example_for_envoy_gateway_fits_its_schema() {
+    check("examples/envoy-gateway/gateway.yaml");
+}
+
+#[test]
+fn the_example_for_traefik_as_an_ingress_controller_fits_its_schema() {
+    check("examples/traefik/middleware.yaml");
+}
+
+fn yaml(path: &str) -> Value {
+    serde_saphyr::from_str(&std::fs::read_to_string(in_project(path)).unwrap()).unwrap()
+}
+
+/// What Istio puts into its Envoys is what the tests run with an Envoy of their own, but for the socket's path.
+#[test]
+fn what_the_example_for_istio_adds_is_that_of_the_example_for_envoy() {
+    let (istio, envoy) = (yaml("examples/istio/envoy-filter.yaml"), yaml("examples/envoy/envoy.yaml"));
+    let patch = |number: usize| istio["spec"]["configPatches"][number]["patch"]["value"].clone();
+    let resources = &envoy["static_resources"];
+    let manager = &resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    assert_eq!(patch(2), manager["http_filters"][0]);
+    for (field, value) in patch(1)["typed_config"].as_object().unwrap() {
+        assert_eq!(*value, manager[field], "{field}");
+    }
+    let mut cluster = resources["clusters"][0].clone();
+    assert_eq!(cluster["name"], "rescind");
+    let pipe = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path";
+    *cluster.pointer_mut(pipe).unwrap() = Value::from("/run/rescind/check.sock");
+    let mut added = patch(0);
+    assert_eq!(added.as_object_mut().unwrap().remove("type"), Some(Value::from("STATIC")));
+    assert_eq!(added, cluster);
+}

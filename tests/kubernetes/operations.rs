@@ -1,0 +1,52 @@
+//! The commands of the page for operators do what it says.
+
+use tokio::task::block_in_place;
+
+use crate::cluster::{done, in_project, wait_until};
+use crate::lab::{Lab, PATIENCE};
+use crate::support::wait::wait_for;
+
+const PAGE: &str = "docs/operations.md";
+const MARK: &str = "<!-- tested: the_commands_of_the_operations_page_work -->";
+
+/// Returns the blocks of commands that this test is named for.
+fn blocks() -> Vec<String> {
+    let text = std::fs::read_to_string(in_project(PAGE)).unwrap();
+    let after = text.split(MARK).skip(1);
+    after.map(|rest| rest.split("```").nth(1).unwrap().trim_start_matches("sh\n").to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_the_operations_page_work() {
+    let lab = Lab::start(1, 0).await;
+    lab.kubectl(&["create", "namespace", "shop"]);
+    for manifest in ["policies.yaml", "list.yaml"] {
+        lab.kubectl(&["apply", "--filename", &in_project(&format!("examples/kubernetes/{manifest}"))]);
+    }
+    wait_for("the list is served", PATIENCE, async || {
+        let list = lab.kubectl(&["get", "trl", "-n", "shop", "shop", "-o", "jsonpath={.status.conditions}"]);
+        if list.contains("\"Published\"") { Ok(()) } else { Err(list) }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_rescind"), folder.path().join("kubectl-rescind")).unwrap();
+    let epoch = || {
+        let name = ["get", "revocations", "-n", "rescind-system", "epoch", "-o", "jsonpath={.metadata.uid}"];
+        String::from_utf8(lab.plane.kubectl(&name).stdout).unwrap()
+    };
+    let before = epoch();
+    let said: Vec<String> =
+        blocks().iter().map(|block| block_in_place(|| done(&lab.plane.shell(folder.path(), block)))).collect();
+    assert_eq!(said.len(), 4);
+    assert!(said[0].contains("shop") && said[0].contains("rescind-controller"), "{}", said[0]);
+    let copy = std::fs::read_to_string(folder.path().join("shop.yaml")).unwrap();
+    assert!(copy.contains("TokenRevocationList"), "{copy}");
+    assert!(said[2].contains("\"epoch\" deleted"), "{}", said[2]);
+    block_in_place(|| {
+        wait_until("another history has begun", || {
+            let now = epoch();
+            !now.is_empty() && now != before
+        });
+    });
+    assert!(said[3].contains("enforced"), "{}", said[3]);
+}

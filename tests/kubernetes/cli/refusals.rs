@@ -104,7 +104,8 @@ fn who_may_not_is_told_which_permission_it_takes() {
     place.run("subject alice --as bob").refused(&format!(
         "error: you may not do this: tokenrevocationlists.rescind.dev is forbidden: User \"bob\" cannot list resource \
          \"tokenrevocationlists\" in API group \"rescind.dev\" in the namespace \"{namespace}\"; it takes the verb list \
-         on tokenrevocationlists.rescind.dev in namespace {namespace}, which a Role and a RoleBinding give\n"
+         on tokenrevocationlists.rescind.dev in namespace {namespace}, which the ClusterRole rescind-revoker gives: \
+         kubectl create rolebinding NAME --clusterrole=rescind-revoker --user=YOU -n {namespace}\n"
     ));
     place.kubectl("create role lists --verb=get,list --resource=tokenrevocationlists.rescind.dev");
     place.kubectl("create rolebinding lists --role=lists --group=team");

@@ -1,0 +1,130 @@
+//! `rescind doctor` on real API servers: what it finds, and that nothing makes it hang.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+use tokio::time::Instant;
+
+use super::{Place, Seen, finish, plane, rescind};
+use crate::lab::{Lab, NAMESPACE};
+use crate::support::control_plane::ControlPlane;
+use crate::support::wait::wait_for;
+
+/// What was found, by check: the worst of each.
+type Found = BTreeMap<String, (String, String)>;
+
+fn found(seen: &Seen) -> Found {
+    let answer: Value = serde_json::from_str(&seen.out).unwrap_or_else(|error| panic!("{error}: {seen:?}"));
+    assert_eq!(answer["ok"].as_bool(), Some(seen.code == 0), "{seen:?}");
+    let rank = |level: &str| ["ok", "skipped", "warning", "failure"].iter().position(|one| *one == level);
+    let mut all = Found::new();
+    for check in answer["checks"].as_array().unwrap() {
+        let text = |name: &str| check[name].as_str().unwrap().to_owned();
+        let found = (text("level"), text("seen"));
+        let held = all.entry(text("check")).or_insert_with(|| found.clone());
+        if rank(&found.0) > rank(&held.0) {
+            *held = found;
+        }
+    }
+    all
+}
+
+fn level<'a>(all: &'a Found, check: &str) -> &'a str {
+    all.get(check).map_or("", |(level, _)| level.as_str())
+}
+
+fn doctor(plane: &ControlPlane, arguments: &str) -> Seen {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = rescind(home.path());
+    command.env("KUBECONFIG", plane.kubeconfig()).args(["doctor", "-o", "json"]);
+    command.args(arguments.split_whitespace());
+    finish(command, "")
+}
+
+#[test]
+fn who_may_nothing_is_told_what_was_skipped() {
+    let place = Place::new();
+    let seen = doctor(plane(), &format!("--as nobody -n {}", place.namespace));
+    let all = found(&seen);
+    assert_eq!(level(&all, "your-rights"), "warning", "{all:?}");
+    let expected = ["definitions", "controller-rights", "policies", "pulses", "lease", "lists", "pods"];
+    assert!(expected.iter().all(|check| level(&all, check) == "skipped"), "{all:?}");
+    // What nobody may look at is no fault.
+    assert_eq!(seen.code, 0, "{all:?}");
+    let lists = "you may not look: it takes the verb list on tokenrevocationlists.rescind.dev in namespace";
+    assert!(all["lists"].1.starts_with(lists), "{all:?}");
+}
+
+#[test]
+fn namespaces_that_ask_for_sidecars_and_pods_without_one_are_found() {
+    let place = Place::new();
+    let namespace = &place.namespace;
+    place.kubectl(&format!("label namespace {namespace} rescind.dev/inject=enabled"));
+    place.kubectl("create serviceaccount default");
+    place.apply(&json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "app", "namespace": namespace},
+        "spec": {"containers": [{"name": "app", "image": "app"}]},
+    }));
+    let all = found(&doctor(plane(), ""));
+    assert_eq!(
+        all["trust"],
+        ("failure".to_owned(), format!("no ConfigMap rescind-ca in {namespace}: pods there wait for it"))
+    );
+    let pods = format!("1 pod has no sidecar although the label wants it: {namespace}/app");
+    assert_eq!(all["pods"], ("failure".to_owned(), pods));
+    assert_eq!(level(&all, "webhook"), "failure", "{all:?}");
+    place.kubectl("annotate pod app rescind.dev/injected=0.1.0");
+    let all = found(&doctor(plane(), ""));
+    assert_eq!(level(&all, "pods"), "ok", "{all:?}");
+    place.kubectl(&format!("label namespace {namespace} rescind.dev/inject-"));
+}
+
+#[test]
+fn a_cluster_without_definitions_or_one_that_hangs_is_told_in_time() {
+    let plane = ControlPlane::start();
+    let all = found(&doctor(&plane, ""));
+    assert_eq!(level(&all, "api-server"), "ok", "{all:?}");
+    assert_eq!(level(&all, "server-version"), "ok", "{all:?}");
+    assert_eq!(level(&all, "clock"), "ok", "{all:?}");
+    assert_eq!(all["definitions"].0, "failure");
+    assert_eq!(level(&all, "lease"), "failure", "{all:?}");
+    plane.api_server().pause();
+    let started = Instant::now();
+    let seen = doctor(&plane, "");
+    let took = started.elapsed();
+    plane.api_server().resume();
+    assert_eq!((seen.code, level(&found(&seen), "api-server")), (1, "failure"), "{seen:?}");
+    assert!(took < Duration::from_secs(60), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ails_controllers_is_found_while_they_run_and_when_they_hang() {
+    let lab = Lab::start(1, 1).await;
+    let look = || block_in_place(|| found(&doctor(&lab.plane, &format!("-n {NAMESPACE}"))));
+    let all = look();
+    for check in
+        ["definitions", "your-rights", "controller-rights", "pulses", "lease", "controller-clock", "lists"]
+    {
+        assert_eq!(level(&all, check), "ok", "{check}: {all:?}");
+    }
+    assert_eq!(level(&all, "reports"), "ok", "{all:?}");
+    // A definition of an earlier version, or one that was edited.
+    let rules = r#"[{"op": "remove", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/message"}]"#;
+    lab.kubectl(&["patch", "crd", "revocations.rescind.dev", "--type=json", "--patch", rules]);
+    let all = look();
+    let older = "revocations.rescind.dev is older than this program: it lacks spec.message";
+    assert_eq!(all["definitions"], ("warning".to_owned(), older.to_owned()));
+    lab.kubectl(&["delete", "clusterrolebinding", "rescind-controller"]);
+    wait_for("the missing rights are told", Duration::from_secs(60), async || {
+        let all = look();
+        if level(&all, "controller-rights") == "failure" { Ok(()) } else { Err(format!("{all:?}")) }
+    })
+    .await;
+    lab.controllers[0].pause();
+    let all = look();
+    assert_eq!(level(&all, "lease"), "failure", "{all:?}");
+    assert!(all["lease"].1.ends_with("does not renew it: nothing becomes Enforced"), "{all:?}");
+    lab.controllers[0].resume();
+}

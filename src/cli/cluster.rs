@@ -113,8 +113,9 @@ impl Cluster {
         };
         match self.call(wanted("get"), lists.get(list.name())).await {
             Err(ClusterError::NotFound(_)) => {
-                let text = format!("no list {} is in namespace {namespace}", list.name());
-                Err(ClusterError::Refused(text))
+                // Who may not list the others is told of this one alone.
+                let others = page::all(self, wanted("list"), &lists, None).await.unwrap_or_default();
+                Err(ClusterError::Refused(missing(namespace, list.name(), &others)))
             }
             found => config(&found?),
         }
@@ -136,6 +137,17 @@ impl Cluster {
         let wanted = Wanted::new("list", LISTS, Some(&self.namespace));
         let found = self.call(wanted, api.list_metadata(&ListParams::default().limit(page::SIZE))).await?;
         Ok(found.items.into_iter().filter_map(|list| list.metadata.name).collect())
+    }
+}
+
+fn missing(namespace: &str, name: &str, others: &[TokenRevocationList]) -> String {
+    let others: Vec<&str> = others.iter().filter_map(|list| list.metadata.name.as_deref()).collect();
+    match others.as_slice() {
+        [] => format!("namespace {namespace} has no list {name}: choose another --namespace, or apply it"),
+        others => format!(
+            "namespace {namespace} has no list {name}, but {}: name one with --list, or choose another --namespace",
+            others.join(", ")
+        ),
     }
 }
 

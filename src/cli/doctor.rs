@@ -77,7 +77,11 @@ impl Doctor {
         let cluster = match Cluster::open(&self.cluster).await {
             Ok(cluster) => cluster.answering_within(read::ANSWER_WITHIN),
             Err(error) => {
-                return vec![Finding::failure("kubeconfig", error.to_string(), "then run this again")];
+                return vec![Finding::failure(
+                    "kubeconfig",
+                    error.to_string(),
+                    "when that is mended, run this again",
+                )];
             }
         };
         let answered = read::answered(&cluster, context.clock).await;

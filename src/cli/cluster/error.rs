@@ -179,8 +179,8 @@ impl Wanted {
             None => format!("kubectl create clusterrolebinding NAME --clusterrole={role} --user=YOU"),
         };
         match is_ours {
-            true => format!(", which the ClusterRole {role} gives: {command}"),
-            false => format!(", which a role gives: {command}"),
+            true => format!(", which the ClusterRole {role} gives; an administrator grants it: {command}"),
+            false => format!(", which a role gives; an administrator grants it: {command}"),
         }
     }
 }
@@ -316,7 +316,8 @@ mod tests {
             "bob cannot create revocations",
             None,
             "you may not do this: bob cannot create revocations; it takes the verb create on \
-             revocations.rescind.dev in namespace shop, which the ClusterRole rescind-revoker gives: \
+             revocations.rescind.dev in namespace shop, which the ClusterRole rescind-revoker gives; \
+             an administrator grants it: \
              kubectl create rolebinding NAME --clusterrole=rescind-revoker --user=YOU -n shop",
         );
         check(

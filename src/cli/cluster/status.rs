@@ -202,7 +202,7 @@ impl Status {
     /// Says where more is known.
     fn hint(&self) -> String {
         let is_served = self.replicas.iter().any(|replica| !replica.lists.is_empty());
-        let text = "Objects tell of sidecars by their number. Each by itself: ask a controller (--server; see --help).\n";
+        let text = "Objects tell how many sidecars there are. Single ones are known to a controller: ask it with --server (see --help).\n";
         if is_served { text.to_owned() } else { String::new() }
     }
 }
@@ -377,7 +377,7 @@ mod tests {
              Conditions\n\
              shop/shop: Ready is not fulfilled (Undeclared): Two revocations name nothing.\n\
              \n\
-             Objects tell of sidecars by their number. Each by itself: ask a controller (--server; see --help).\n"
+             Objects tell how many sidecars there are. Single ones are known to a controller: ask it with --server (see --help).\n"
         );
         let wide = status.describe(Width::Wide, &console);
         assert!(wide.starts_with(

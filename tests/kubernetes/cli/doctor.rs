@@ -111,10 +111,11 @@ async fn what_ails_controllers_is_found_while_they_run_and_when_they_hang() {
     }
     assert_eq!(level(&all, "reports"), "ok", "{all:?}");
     // A definition of an earlier version, or one that was edited.
-    let rules = r#"[{"op": "remove", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/message"}]"#;
-    lab.kubectl(&["patch", "crd", "revocations.rescind.dev", "--type=json", "--patch", rules]);
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/admitsFrom";
+    let rules = json!([{"op": "remove", "path": path}]).to_string();
+    lab.kubectl(&["patch", "crd", "revocations.rescind.dev", "--type=json", "--patch", &rules]);
     let all = look();
-    let older = "revocations.rescind.dev is older than this program: it lacks spec.message";
+    let older = "revocations.rescind.dev is older than this program: it lacks status.admitsFrom";
     assert_eq!(all["definitions"], ("warning".to_owned(), older.to_owned()));
     lab.kubectl(&["delete", "clusterrolebinding", "rescind-controller"]);
     wait_for("the missing rights are told", Duration::from_secs(60), async || {

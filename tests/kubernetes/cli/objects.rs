@@ -74,7 +74,8 @@ fn a_revocation_is_lifted_by_name_or_by_uid_and_only_once() {
     assert_eq!(place.run(&format!("undo {uid} -o name")).done(), "revocation/two\n");
     assert_eq!(place.names(), Vec::<String>::new());
     place.run("undo two").refused(&format!(
-        "error: namespace {} has no such revocation two: it was lifted, has expired, or never was\n",
+        "error: namespace {} has no such revocation two: it was lifted, has expired, or never was; \
+         `rescind list` shows what is in force\n",
         place.namespace
     ));
 }

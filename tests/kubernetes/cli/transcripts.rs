@@ -114,7 +114,7 @@ async fn a_token_is_taken_back_looked_for_explained_and_given_back() {
     run(&format!("list -n {NAMESPACE}"), "");
     let explained = run(&explain, &alice);
     assert!(!format!("{explained:?}").contains(&alice), "{explained:?}");
-    run(&format!("status -n {NAMESPACE}"), "");
+    run(&format!("status -n {NAMESPACE} -o wide"), "");
     run(&format!("status -n {NAMESPACE} -o name"), "");
     run(&format!("doctor -n {NAMESPACE}"), "");
     run(&format!("undo ticket-1 -n {NAMESPACE}"), "");

@@ -15,7 +15,9 @@ const MOST_SECONDS: f64 = 5.0;
 pub(in super::super) fn check(url: &str, answered: &Read<Answered>) -> Vec<Finding> {
     let answered = match answered {
         Ok(answered) => answered,
-        Err(error) => return vec![Finding::failure(REACHED, error.to_string(), "then run this again")],
+        Err(error) => {
+            return vec![Finding::failure(REACHED, error.to_string(), "when that is mended, run this again")];
+        }
     };
     let as_whom = match &answered.user {
         Some(user) => format!("{url} answers, and knows you as {user}"),
@@ -99,7 +101,10 @@ mod tests {
     fn a_server_that_is_away_is_the_only_finding() {
         let error = ClusterError::NoKubeconfig;
         let found = check("https://a", &Err(error.clone()));
-        assert_eq!(found, [Finding::failure(REACHED, error.to_string(), "then run this again")]);
+        assert_eq!(
+            found,
+            [Finding::failure(REACHED, error.to_string(), "when that is mended, run this again")]
+        );
         let found = check("https://a", &Ok(answered("35", 100, Some(101))));
         assert_eq!(found[0], Finding::ok(REACHED, "https://a answers, and knows you as alice"));
         assert_eq!(found.len(), 3);

@@ -255,3 +255,20 @@ fn conditions(lists: &[List], console: &Console) -> String {
         lists.iter().flat_map(|list| list.conditions.iter().map(move |text| line(list, text))).collect();
     if lines.is_empty() { lines } else { format!("Conditions\n{lines}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sidecar_lags_by_what_it_has_not_acknowledged() {
+        let check = |acknowledged, last_change, expected| {
+            assert_eq!(Lag::new(acknowledged, last_change), expected, "{acknowledged} {last_change:?}");
+        };
+        check("1/7", Some("1/7"), Lag::Current);
+        check("2/1", Some("1/7"), Lag::Current);
+        check("1/6", Some("1/7"), Lag::Behind);
+        check("1/6", None, Lag::Behind);
+        check("", Some("1/7"), Lag::Empty);
+    }
+}

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine as _;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 use tokio::time::Instant;
 
 use super::{Place, Seen, finish, plane, rescind};
+use crate::cluster::in_project;
 use crate::lab::{Lab, NAMESPACE};
 use crate::support::control_plane::ControlPlane;
 use crate::support::wait::wait_for;
@@ -97,6 +99,67 @@ fn a_cluster_without_definitions_or_one_that_hangs_is_told_in_time() {
     plane.api_server().resume();
     assert_eq!((seen.code, level(&found(&seen), "api-server")), (1, "failure"), "{seen:?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
+}
+
+/// Makes a certificate that signs itself.
+fn certificate() -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem()
+}
+
+fn trust(namespace: &str, pem: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "rescind-ca", "namespace": namespace}, "data": {"ca.crt": pem},
+    })
+}
+
+#[test]
+fn what_the_examples_put_in_place_is_known_again_and_what_is_edited_is_told() {
+    let plane = ControlPlane::start();
+    let kubectl = |arguments: &[&str]| Seen::from(plane.kubectl(arguments)).done();
+    let apply = |object: &Value| {
+        let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        Seen::from(plane.kubectl_with(plane.kubeconfig(), &arguments, &object.to_string())).done();
+    };
+    kubectl(&["apply", "--server-side", "-f", &in_project("crds")]);
+    kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+    for file in ["namespace", "rbac", "policies"] {
+        kubectl(&["apply", "-f", &in_project(&format!("examples/kubernetes/{file}.yaml"))]);
+    }
+    let good = certificate();
+    apply(&trust("rescind-system", &good));
+    apply(&json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "rescind-injector"},
+        "webhooks": [{
+            "name": "pods.inject.rescind.dev", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "clientConfig": {
+                "service": {"name": "rescind-webhook", "namespace": "rescind-system"},
+                "caBundle": base64::engine::general_purpose::STANDARD.encode(&good),
+            },
+            "namespaceSelector": {"matchLabels": {"rescind.dev/inject": "enabled"}},
+        }],
+    }));
+    let all = found(&doctor(&plane, ""));
+    for check in
+        ["definitions", "your-rights", "controller-rights", "policies", "authority", "webhook", "pods"]
+    {
+        assert_eq!(level(&all, check), "ok", "{check}: {all:?}");
+    }
+    apply(&trust("rescind-system", &certificate()));
+    kubectl(&["delete", "validatingadmissionpolicybinding", "rescind-status"]);
+    let all = found(&doctor(&plane, ""));
+    let unbound = "there, but no binding makes them deny: rescind-status";
+    assert_eq!(all["policies"], ("warning".to_owned(), unbound.to_owned()));
+    assert!(all["webhook"].1.contains("trusts another authority than rescind-ca"), "{all:?}");
+    kubectl(&["delete", "validatingadmissionpolicy", "rescind-status"]);
+    let edit = r#"[{"op": "replace", "path": "/spec/failurePolicy", "value": "Ignore"}]"#;
+    kubectl(&["patch", "validatingadmissionpolicy", "rescind-declared", "--type=json", "--patch", edit]);
+    let seen = doctor(&plane, "");
+    assert!(seen.out.contains("\"not there: rescind-status\""), "{seen:?}");
+    let edited = "other than those that this program was shipped with: rescind-declared";
+    assert!(seen.out.contains(edited), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,7 +75,9 @@ fn without_a_cluster_it_is_told_how_to_name_one() {
     let run = |transcript: &mut Transcript, kubeconfig: Option<&Path>, line: &str| {
         let mut command = rescind(home.path());
         command.args(line.split(' '));
-        kubeconfig.into_iter().for_each(|path| drop(command.env("KUBECONFIG", path)));
+        if let Some(path) = kubeconfig {
+            command.env("KUBECONFIG", path);
+        }
         transcript.note(line, &finish(command, ""));
     };
     for line in ["subject alice", "doctor"] {

@@ -2,6 +2,11 @@
 
 /// Returns the next step for a reason code; none where there is nothing to do, or the code is of a newer sidecar.
 pub(super) fn advice(reason: &str) -> Option<&'static str> {
+    of_answer(reason).or_else(|| of_token(reason))
+}
+
+/// What is said of the entries, of how fresh they are, and of what was asked.
+fn of_answer(reason: &str) -> Option<&'static str> {
     Some(match reason {
         "REVOKED" => {
             "it was revoked: `rescind list` shows by what, in the namespace of the list whose lookup failed; get a new \
@@ -20,6 +25,24 @@ pub(super) fn advice(reason: &str) -> Option<&'static str> {
         "OVERLOADED" => "ask again later; if it stays so, raise --max-concurrent-checks of the sidecar",
         "NO_TOKEN" => "send a token in a place that the list's tokenSources name",
         "AMBIGUOUS_TOKEN" => "send exactly one token, in one place",
+        "TOO_MANY_ELEMENTS" | "TOO_MANY_KEYS" => {
+            "the token holds more values of selected claims than are looked up: shorten them at the issuer"
+        }
+        "SOURCE_CONFLICT" | "ISSUER_CONFLICT" => {
+            "two lists that the sidecar follows contradict each other, and it does not choose: make them agree"
+        }
+        "KEY_NOT_TOLD" => {
+            "the list has revocations by key, and nobody tells by which key the token was verified: let the sidecar \
+             verify it"
+        }
+        "BAD_POLICY" => "look at --lists, and at what the route says: an unknown key or value is refused",
+        _ => return None,
+    })
+}
+
+/// What is said of the token itself.
+fn of_token(reason: &str) -> Option<&'static str> {
+    Some(match reason {
         "MALFORMED" | "TOO_LARGE" | "FORBIDDEN_HEADER" => {
             "this is no signed token as the list takes them (a compact JWS of at most 16 KiB, without crit, embedded \
              keys and encryption): look at how the issuer makes it"
@@ -55,17 +78,6 @@ pub(super) fn advice(reason: &str) -> Option<&'static str> {
         "NO_UPSTREAM_CLAIMS" => {
             "see that Envoy's jwt_authn verifies the token, under the payloadKey of the list"
         }
-        "TOO_MANY_ELEMENTS" | "TOO_MANY_KEYS" => {
-            "the token holds more values of selected claims than are looked up: shorten them at the issuer"
-        }
-        "SOURCE_CONFLICT" | "ISSUER_CONFLICT" => {
-            "two lists that the sidecar follows contradict each other, and it does not choose: make them agree"
-        }
-        "KEY_NOT_TOLD" => {
-            "the list has revocations by key, and nobody tells by which key the token was verified: let the sidecar \
-             verify it"
-        }
-        "BAD_POLICY" => "look at --lists, and at what the route says: an unknown key or value is refused",
         _ => return None,
     })
 }

@@ -79,7 +79,7 @@ fn sought(command: &Command, pending: Option<&Arg>, positionals: usize, partial:
     (argument.map_or(Sought::Nothing, |argument| values(command, argument)), partial)
 }
 
-fn find<'a>(command: &'a Command, is_it: impl Fn(&Arg) -> bool) -> Option<&'a Arg> {
+fn find(command: &Command, is_it: impl Fn(&Arg) -> bool) -> Option<&Arg> {
     command.get_arguments().find(|argument| is_it(argument))
 }
 

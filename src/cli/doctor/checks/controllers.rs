@@ -198,23 +198,23 @@ mod tests {
 
     #[test]
     fn a_pulse_must_move_while_sidecars_are_connected() {
-        let check = |first: &[Replica], second: &[Replica], level, expected: &str| {
-            let found = pulses(&Ok(Twice { first: first.to_vec(), second: second.to_vec() }));
+        let check = |first: Vec<Replica>, second: Vec<Replica>, level, expected: &str| {
+            let found = pulses(&Ok(Twice { first, second }));
             assert_eq!((found.level, found.seen.as_str()), (level, expected));
         };
-        check(&[], &[], Level::Ok, "no sidecar has asked for a proof yet");
+        check(vec![], vec![], Level::Ok, "no sidecar has asked for a proof yet");
         let (a1, a2, b1, b2) =
             (replica("a", "1", 2), replica("a", "2", 2), replica("b", "1", 1), replica("b", "2", 1));
         let proves = "1 replica proves to its sidecars how fresh they are";
-        check(&[a1.clone()], &[a2.clone()], Level::Ok, proves);
-        check(&[], &[a2.clone()], Level::Ok, proves);
+        check(vec![a1.clone()], vec![a2.clone()], Level::Ok, proves);
+        check(vec![], vec![a2.clone()], Level::Ok, proves);
         let still = "a pulse stands still while sidecars are connected: b";
-        check(&[a1.clone(), b1.clone()], &[a2.clone(), b1.clone()], Level::Warning, still);
+        check(vec![a1.clone(), b1.clone()], vec![a2.clone(), b1.clone()], Level::Warning, still);
         let dead = "no pulse moves, so sidecars go stale: a, b";
-        check(&[a1.clone(), b2.clone()], &[a1, b2], Level::Failure, dead);
+        check(vec![a1.clone(), b2.clone()], vec![a1, b2], Level::Failure, dead);
         let idle = replica("a", "1", 0);
         let nothing = "no sidecar is connected, so there is nothing to prove";
-        check(&[idle.clone()], &[idle], Level::Ok, nothing);
+        check(vec![idle.clone()], vec![idle], Level::Ok, nothing);
     }
 
     fn of(replicas: i32, ready: i32, image: &str) -> Deployment {

@@ -15,7 +15,7 @@ pub(super) use self::error::{ClusterError, Wanted};
 pub(super) use self::object::standing;
 pub(super) use self::page::all as all_pages;
 pub(super) use self::server::ApiServer;
-pub(super) use self::status::{Replica, Width, replicas};
+pub(super) use self::status::{Replica, Width, is_trouble, replicas};
 use super::backend::ListReference;
 use crate::api::document::ListDocument;
 use crate::api::revocation as api;

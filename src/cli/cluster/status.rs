@@ -294,19 +294,31 @@ fn replica_table(status: &Status) -> String {
     table(head, &rows.collect::<Vec<_>>())
 }
 
-/// Everything that a list does not fulfil, and why.
+/// Everything that is wrong with a list, and why.
 fn conditions(lists: &[List], console: &Console) -> String {
     let line = |list: &List, condition: &Condition| {
         let name = console.out_surface().paint(Tone::Doubtful, &printable(&list.list));
         let Condition { type_, reason, message, .. } = condition;
-        format!("{name}: {}\n", printable(&format!("{type_} is not fulfilled ({reason}): {message}")))
+        let what = match condition.status {
+            ConditionStatus::False => format!("{type_} is not fulfilled ({reason}): {message}"),
+            ConditionStatus::True | ConditionStatus::Unknown => format!("{type_} ({reason}): {message}"),
+        };
+        format!("{name}: {}\n", printable(&what))
     };
-    let unmet = |list: &List| -> String {
-        let unmet = list.conditions.iter().filter(|condition| condition.status == ConditionStatus::False);
-        unmet.map(|condition| line(list, condition)).collect()
+    let wrong = |list: &List| -> String {
+        let wrong = list.conditions.iter().filter(|condition| is_trouble(condition));
+        wrong.map(|condition| line(list, condition)).collect()
     };
-    let lines: String = lists.iter().map(unmet).collect();
+    let lines: String = lists.iter().map(wrong).collect();
     if lines.is_empty() { lines } else { format!("Conditions\n{lines}") }
+}
+
+/// Tells whether a condition of a list is bad news: that it is not ready, or anything else that holds.
+pub(in super::super) fn is_trouble(condition: &Condition) -> bool {
+    match condition.type_.as_str() {
+        "Ready" => condition.status == ConditionStatus::False,
+        _ => condition.status == ConditionStatus::True,
+    }
 }
 
 #[cfg(test)]
@@ -339,6 +351,8 @@ mod tests {
             "status": {"entries": 3, "subscribers": 2, "version": "1/7", "conditions": [
                 {"type": "Ready", "status": "False", "reason": "Undeclared",
                  "message": "Two revocations name nothing.", "lastTransitionTime": "2026-11-21T10:00:00Z"},
+                {"type": "StoreWentBack", "status": "True", "reason": "OlderCopy",
+                 "message": "Revoke again.", "lastTransitionTime": "2026-11-21T10:00:00Z"},
             ]},
         }))
         .unwrap()
@@ -376,6 +390,7 @@ mod tests {
              \n\
              Conditions\n\
              shop/shop: Ready is not fulfilled (Undeclared): Two revocations name nothing.\n\
+             shop/shop: StoreWentBack (OlderCopy): Revoke again.\n\
              \n\
              Objects tell how many sidecars there are. Single ones are known to a controller: ask it with --server (see --help).\n"
         );

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::super::super::cluster::is_trouble;
 use super::super::facts::Facts;
 use super::super::finding::{Finding, count, some};
 use crate::api::token_revocation_list::{Condition, ConditionStatus, TokenRevocationList};
@@ -71,12 +72,14 @@ fn ready(lists: &[TokenRevocationList]) -> Vec<Finding> {
                 ));
             }
         }
-        // What is said of the store is bad news where it holds.
-        let lost =
-            conditions(list).iter().filter(|one| one.type_ != "Ready" && one.status == ConditionStatus::True);
-        findings.extend(lost.map(|one| {
+        let others = conditions(list).iter().filter(|one| one.type_ != "Ready" && is_trouble(one));
+        findings.extend(others.map(|one| {
             let seen = format!("{}: {} ({})", name(list), one.message.trim_end_matches('.'), one.type_);
-            Finding::warning(LISTS, seen, "revoke again what must be denied everywhere")
+            let next = match one.type_.as_str() {
+                "StoreDeleted" | "StoreWentBack" => "revoke again what must be denied everywhere".to_owned(),
+                _ => "do what it says; it goes when that is done, or no longer matters".to_owned(),
+            };
+            Finding::warning(LISTS, seen, next)
         }));
     }
     if findings.is_empty() {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{Place, Seen, finish, plane, rescind};
 use crate::cluster::in_project;
 use crate::lab::{Lab, NAMESPACE};
+use crate::relay::{Mode, Relay};
 use crate::support::control_plane::ControlPlane;
 use crate::support::wait::wait_for;
 
@@ -99,6 +100,30 @@ fn a_cluster_without_definitions_or_one_that_hangs_is_told_in_time() {
     plane.api_server().resume();
     assert_eq!((seen.code, level(&found(&seen), "api-server")), (1, "failure"), "{seen:?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
+}
+
+/// Whenever that is: before the first answer, between two, or when everything has been read.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_stops_to_answer_never_makes_it_hang() {
+    let plane = block_in_place(plane);
+    let hang_after = async |milliseconds: u64| {
+        let relay = Relay::start(plane.url()).await;
+        let kubeconfig = plane.kubeconfig_at(&relay.url());
+        let started = Instant::now();
+        let running = tokio::task::spawn_blocking(move || {
+            let home = tempfile::tempdir().unwrap();
+            let mut command = rescind(home.path());
+            command.env("KUBECONFIG", kubeconfig).args(["doctor", "-o", "json"]);
+            finish(command, "")
+        });
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        relay.set(Mode::Hang);
+        let seen = running.await.unwrap();
+        let took = started.elapsed();
+        assert!(took < Duration::from_secs(60), "{milliseconds} ms: {took:?}");
+        assert_ne!(found(&seen).len(), 0, "{milliseconds} ms: {seen:?}");
+    };
+    tokio::join!(hang_after(0), hang_after(100), hang_after(300), hang_after(600));
 }
 
 /// Makes a certificate that signs itself.

@@ -10,28 +10,32 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use self::console::{Console, Surface, Tone};
 pub use self::context::Context;
 pub use self::failure::{Exit, Failure};
 use self::input::{InputError, looks_like_token};
+use self::name::ProgramName;
 use crate::controller::args::ControllerArgs;
 use crate::process::{self, LogArgs};
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::sidecar::args::SidecarArgs;
 
+mod advice;
 mod ask;
 mod backend;
 mod change;
 mod check;
 mod client;
 mod cluster;
+mod complete;
 mod completion;
 mod console;
 mod context;
 pub mod demo;
 pub mod dev;
+mod doctor;
 mod explain;
 mod failure;
 mod folder;
@@ -41,6 +45,7 @@ mod input;
 mod issuer;
 mod key;
 mod list;
+mod name;
 mod revoke;
 mod sample;
 mod selector;
@@ -93,6 +98,7 @@ enum Command {
     Check(check::Check),
     Explain(explain::Explain),
     Inject(inject::Inject),
+    Doctor(doctor::Doctor),
     Demo(demo::DemoArgs),
     Dev(dev::DevArgs),
     /// Runs a controller, as rescind-controller does
@@ -116,6 +122,8 @@ enum Command {
     Smoke(smoke::Smoke),
     Version(version::Version),
     Completion(completion::Completion),
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::Complete),
 }
 
 /// Runs the command that the arguments name, the program's own name first.
@@ -133,8 +141,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, console: &mut Console,
         console.error(&InputError::OnCommandLine);
         return Exit::Failed;
     }
-    let command = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli.command,
+    let name = ProgramName::of(arguments.first().map(OsString::as_os_str));
+    console.call_program(name);
+    let command = match parse(name, arguments) {
+        Ok(command) => command,
         Err(error) => return explain_usage(&error, console),
     };
     let ended = dispatch(command, &mut Context { console, clock });
@@ -142,6 +152,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, console: &mut Console,
         console.error(&failure);
         Exit::Failed
     })
+}
+
+fn parse(name: ProgramName, arguments: Vec<OsString>) -> Result<Command, clap::Error> {
+    let matches = name.of_command(Cli::command()).try_get_matches_from(arguments)?;
+    Ok(Cli::from_arg_matches(&matches)?.command)
 }
 
 /// Calls the command. Those that call a server run on a small runtime; the others choose for themselves.
@@ -159,6 +174,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, Failure
         Command::Status(command) => block_on(command.run(context)),
         Command::Check(command) => block_on(command.run(context)),
         Command::Explain(command) => block_on(command.run(context)),
+        Command::Doctor(command) => block_on(command.run(context)),
         // These show tokens of their own making, and write for as long as they run: past the console.
         Command::Demo(args) => Ok(on_all_cores()?.block_on(demo::run(&args, &mut std::io::stdout()))),
         Command::Dev(args) => {
@@ -171,6 +187,7 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, Failure
         Command::Inject(command) => command.run(context),
         Command::Version(command) => command.run(context),
         Command::Completion(command) => command.run(context),
+        Command::Complete(command) => block_on(command.run(context)),
     }
 }
 

@@ -5,13 +5,17 @@
 //! object afterwards is read from its status.
 
 use std::future::Future;
+use std::time::Duration;
 
-use kube::api::Api;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ListParams};
 
 pub(super) use self::client::ClusterOptions;
-pub(super) use self::error::ClusterError;
-use self::error::Wanted;
+pub(super) use self::error::{ClusterError, Wanted};
 pub(super) use self::object::standing;
+pub(super) use self::page::all as all_pages;
+pub(super) use self::server::ApiServer;
+pub(super) use self::status::{Replica, Width, is_trouble, replicas};
 use super::backend::ListReference;
 use crate::api::document::ListDocument;
 use crate::api::revocation as api;
@@ -28,12 +32,13 @@ mod list;
 mod object;
 mod page;
 mod revoke;
+mod server;
 mod status;
 mod watch;
 
-/// What the objects are called in paths and permissions.
-const REVOCATIONS: &str = "revocations";
-const LISTS: &str = "tokenrevocationlists";
+/// What the objects are called in permissions.
+pub(super) const REVOCATIONS: &str = "revocations.rescind.dev";
+pub(super) const LISTS: &str = "tokenrevocationlists.rescind.dev";
 
 /// A cluster that is connected to when it is first called.
 pub(super) struct Cluster {
@@ -41,23 +46,48 @@ pub(super) struct Cluster {
     url: String,
     namespace: String,
     is_namespace_given: bool,
+    answer_within: Duration,
 }
 
 impl Cluster {
+    /// Waits no longer than this for an answer.
+    pub(super) fn answering_within(self, answer_within: Duration) -> Self {
+        Self { answer_within, ..self }
+    }
+
+    /// Returns the client, for calls to be made by [`call`](Self::call).
+    pub(super) fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    /// Returns the address of the API server.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns the namespace that was chosen.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn revocations(&self, namespace: &str) -> Api<api::Revocation> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
     /// Waits for an answer, but not for ever.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         wanted: Wanted,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ClusterError> {
-        match tokio::time::timeout(client::ANSWER_WITHIN, call).await {
+        match tokio::time::timeout(self.answer_within, call).await {
             Ok(answer) => answer.map_err(|error| ClusterError::new(&self.url, &wanted, &error)),
-            Err(_) => Err(ClusterError::NoAnswer { url: self.url.clone(), within: client::ANSWER_WITHIN }),
+            Err(_) => Err(self.no_answer(self.answer_within)),
         }
+    }
+
+    pub(super) fn no_answer(&self, within: Duration) -> ClusterError {
+        ClusterError::NoAnswer { url: self.url.clone(), within }
     }
 
     /// Returns the namespace in which a list and its revocations are.
@@ -84,11 +114,41 @@ impl Cluster {
         };
         match self.call(wanted("get"), lists.get(list.name())).await {
             Err(ClusterError::NotFound(_)) => {
-                let text = format!("no list {} is in namespace {namespace}", list.name());
-                Err(ClusterError::Refused(text))
+                // Who may not list the others is told of this one alone.
+                let others = page::all(self, wanted("list"), &lists, None).await.unwrap_or_default();
+                Err(ClusterError::Refused(missing(namespace, list.name(), &others)))
             }
             found => config(&found?),
         }
+    }
+}
+
+impl Cluster {
+    /// Returns the names of all namespaces, as many as one answer holds.
+    pub(super) async fn namespaces(&self) -> Result<Vec<String>, ClusterError> {
+        let api: Api<Namespace> = Api::all(self.client());
+        let wanted = Wanted::new("list", "namespaces", None);
+        let found = self.call(wanted, api.list_metadata(&ListParams::default().limit(page::SIZE))).await?;
+        Ok(found.items.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
+    }
+
+    /// Returns the names of the namespace's lists.
+    pub(super) async fn list_names(&self) -> Result<Vec<String>, ClusterError> {
+        let api: Api<TokenRevocationList> = Api::namespaced(self.client(), &self.namespace);
+        let wanted = Wanted::new("list", LISTS, Some(&self.namespace));
+        let found = self.call(wanted, api.list_metadata(&ListParams::default().limit(page::SIZE))).await?;
+        Ok(found.items.into_iter().filter_map(|list| list.metadata.name).collect())
+    }
+}
+
+fn missing(namespace: &str, name: &str, others: &[TokenRevocationList]) -> String {
+    let others: Vec<&str> = others.iter().filter_map(|list| list.metadata.name.as_deref()).collect();
+    match others.as_slice() {
+        [] => format!("namespace {namespace} has no list {name}: choose another --namespace, or apply it"),
+        others => format!(
+            "namespace {namespace} has no list {name}, but {}: name one with --list, or choose another --namespace",
+            others.join(", ")
+        ),
     }
 }
 

@@ -12,7 +12,11 @@ use super::failure::{Exit, Failure};
 #[command(after_help = "Examples:
   rescind completion bash > /etc/bash_completion.d/rescind
   rescind completion zsh > \"${fpath[1]}/_rescind\"
-  rescind completion fish > ~/.config/fish/completions/rescind.fish")]
+  rescind completion fish > ~/.config/fish/completions/rescind.fish
+
+  # For `kubectl rescind`, whose words kubectl's own completion asks for: two lines, executable, in your PATH
+  printf '#!/bin/sh\\nexec kubectl-rescind __complete \"$@\"\\n' > /usr/local/bin/kubectl_complete-rescind
+  chmod +x /usr/local/bin/kubectl_complete-rescind")]
 pub(super) struct Completion {
     /// The shell
     shell: Shell,

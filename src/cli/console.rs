@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use clap::builder::styling::{AnsiColor, Style};
 
 use super::format::OutputError;
+use super::name::ProgramName;
 
 /// What stands at the other end of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,7 @@ pub struct Console {
     input: Box<dyn Read + Send>,
     input_is_terminal: bool,
     secrets: Vec<String>,
+    name: ProgramName,
 }
 
 /// Shorter secrets are not looked for: they would blot out innocent text.
@@ -139,7 +141,18 @@ impl Console {
             input,
             input_is_terminal: false,
             secrets: Vec::new(),
+            name: ProgramName::default(),
         }
+    }
+
+    /// Takes the name of the program for what is said of its commands.
+    pub(super) const fn call_program(&mut self, name: ProgramName) {
+        self.name = name;
+    }
+
+    /// Returns a text of our own in which commands stand as the program was called.
+    pub(super) fn in_own_name(&self, text: &str) -> String {
+        self.name.in_text(text)
     }
 
     fn with_input_terminal(self, input_is_terminal: bool) -> Self {
@@ -194,7 +207,7 @@ impl Console {
     /// Writes a line with a painted label in front to standard error.
     pub fn remark(&mut self, tone: Tone, label: &str, text: &str) {
         let label = self.err.surface.paint(tone, &format!("{label}:"));
-        self.note(&format!("{label} {}\n", printable(text)));
+        self.note(&format!("{label} {}\n", printable(&self.name.in_text(text))));
     }
 
     /// Writes an error to standard error.

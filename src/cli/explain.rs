@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::advice::advice;
 use super::ask::{Answer, Question};
 use super::console::{Surface, Tone, printable};
 use super::context::Context;
@@ -15,8 +16,12 @@ use crate::proto::v1;
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "The token is read from standard input or a file, never from the command line.
 
+The steps are its shape (form, issuer, signature, claims and times), the entries that deny it, by list and selector, and
+how fresh each list is. A sidecar listens on a socket in its pod, /run/rescind/check.sock: run this in a container that
+mounts it.
+
 Examples:
-  rescind explain < token.txt
+  rescind explain --server /run/rescind/check.sock < token.txt
   rescind explain --file token.txt --audience shop-api -o json")]
 pub(super) struct Explain {
     /// Format of the answer
@@ -31,6 +36,9 @@ pub(super) struct Explain {
 struct Explanation {
     response: Answer,
     steps: Vec<Step>,
+    /// What to do about the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -45,11 +53,13 @@ impl Explain {
         let server = self.question.open()?;
         let request = self.question.read(context.console)?;
         let wire = server.answer(server.check().explain(server.request(request))).await?;
-        let response = wire.response.ok_or(BadAnswer { what: "it has no decision" })?.try_into()?;
+        let response: Answer = wire.response.ok_or(BadAnswer { what: "it has no decision" })?.try_into()?;
         let step =
             |wire: v1::ExplainStep| Step { step: wire.step, outcome: wire.outcome, passed: wire.passed };
-        let explanation = Explanation { response, steps: wire.steps.into_iter().map(step).collect() };
         let console = &mut *context.console;
+        let advice = advice(&response.reason).map(|advice| console.in_own_name(advice));
+        let steps = wire.steps.into_iter().map(step).collect();
+        let explanation = Explanation { response, steps, advice };
         match self.output {
             Some(machine) => machine.print(&explanation, console)?,
             None => {
@@ -73,7 +83,9 @@ fn describe(explanation: &Explanation, surface: Surface) -> String {
         format!("{mark}  {:<width$}  {}\n", printable(&step.step), printable(&step.outcome))
     };
     let steps: String = explanation.steps.iter().map(line).collect();
-    format!("{steps}{} ({})\n", explanation.response.headline(), explanation.response.knowledge())
+    let advice = explanation.advice.as_ref().map(|advice| format!("What to do: {advice}\n"));
+    let (headline, knowledge) = (explanation.response.headline(), explanation.response.knowledge());
+    format!("{steps}{headline} ({knowledge})\n{}", advice.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -93,8 +105,10 @@ mod tests {
             shadow: true,
             best_effort: false,
         };
-        let explanation = Explanation { response, steps: vec![step("parse", true), step("look up", false)] };
-        let last = "deny REVOKED: revoked (as of 1.2 s ago, version 1/5, shadow mode: nothing is refused)\n";
+        let steps = vec![step("parse", true), step("look up", false)];
+        let explanation = Explanation { response, steps, advice: Some("this".to_owned()) };
+        let last = "deny REVOKED: revoked (as of 1.2 s ago, version 1/5, shadow mode: nothing is refused)\n\
+                    What to do: this\n";
         let check = |surface, steps: &str| {
             assert_eq!(describe(&explanation, surface), format!("{steps}{last}"));
         };

@@ -4,25 +4,38 @@ use clap::Args;
 use serde::Serialize;
 
 use super::backend::{Backend, BackendOptions, everywhere};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Width};
 use super::console::{Console, Tone, printable};
 use super::context::Context;
 use super::failure::{Exit, Failure};
-use super::format::Machine;
+use super::format::{Format, Machine};
 use super::table::table;
 use super::time::elapsed;
 use crate::proto::v1;
+use crate::revocation::version::ToldVersion;
 
 /// Show the lists, and what every sidecar knows
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "Examples:
+#[command(after_help = "In a cluster, objects tell of lists and of the controllers' replicas:
+  Proving   sidecars are connected, and the replica's pulse moves: what they know is proven to be complete
+  Late      sidecars are connected, and its pulse stands still: they go stale
+  Idle      no sidecar is connected, so it has nothing to prove
+Single sidecars, with their age and what they lag behind, are known to the controller that serves them:
+give its admin address with --server.
+
+Examples:
   rescind status
-  rescind status -A
-  rescind status -o json | jq '.sidecars[] | select(.connected | not)'")]
+  rescind status -A -o wide
+
+  # Every sidecar, from a controller of the cluster
+  kubectl port-forward -n rescind-system service/rescind-admin 7402
+  rescind status --server https://localhost:7402 --ca ca.crt --bearer-file token
+
+  rescind status --server /run/rescind/admin.sock -o json | jq '.sidecars[] | select(.connected | not)'")]
 pub(super) struct Status {
     /// Format of the answer
-    #[arg(long, short, value_name = "json|yaml", hide_possible_values = true)]
-    output: Option<Machine>,
+    #[arg(long, short, value_name = "json|yaml|name|wide", hide_possible_values = true)]
+    output: Option<Format>,
     /// The lists of all namespaces of the cluster
     #[arg(long, short = 'A', conflicts_with = "namespace")]
     all_namespaces: bool,
@@ -66,6 +79,30 @@ struct Sidecar {
     last_ping_age_milliseconds: u64,
     connected: bool,
     replica: String,
+    lag: Lag,
+}
+
+/// What a sidecar lacks of its list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+enum Lag {
+    /// Nothing: it has the last change in use.
+    Current,
+    /// The last change, or more.
+    Behind,
+    /// Everything: it has acknowledged nothing yet.
+    Empty,
+}
+
+impl Lag {
+    /// Judges by versions in the words in which they were told.
+    fn new(acknowledged: &str, last_change: Option<&str>) -> Self {
+        let read = |text: &str| text.parse::<ToldVersion>().ok();
+        match (read(acknowledged), last_change.and_then(read)) {
+            (None, _) => Self::Empty,
+            (Some(acknowledged), Some(last_change)) if acknowledged >= last_change => Self::Current,
+            (Some(_), _) => Self::Behind,
+        }
+    }
 }
 
 impl From<v1::AdminStatusResponse> for Answer {
@@ -83,7 +120,11 @@ impl From<v1::AdminStatusResponse> for Answer {
             enforcement: list.enforcement,
             conditions: list.conditions,
         };
+        let lists: Vec<List> = wire.lists.into_iter().map(list).collect();
+        let last_change =
+            |name: &str| lists.iter().find(|list| list.list == name).map(|list| list.version.as_str());
         let sidecar = |sidecar: v1::SubscriberSummary| Sidecar {
+            lag: Lag::new(&sidecar.acknowledged_version, last_change(&sidecar.list)),
             identity: sidecar.identity,
             list: sidecar.list,
             acknowledged_version: sidecar.acknowledged_version,
@@ -91,11 +132,8 @@ impl From<v1::AdminStatusResponse> for Answer {
             connected: sidecar.connected,
             replica: sidecar.replica,
         };
-        Self {
-            version: wire.version,
-            lists: wire.lists.into_iter().map(list).collect(),
-            sidecars: wire.subscribers.into_iter().map(sidecar).collect(),
-        }
+        let sidecars = wire.subscribers.into_iter().map(sidecar).collect();
+        Self { version: wire.version, lists, sidecars }
     }
 }
 
@@ -108,28 +146,34 @@ impl Status {
         };
         let request = server.request(v1::AdminStatusRequest {});
         let answer = Answer::from(server.answer(server.admin().status(request)).await?);
-        match self.output {
-            Some(machine) => machine.print(&answer, context.console)?,
-            None => {
-                let text = describe(&answer, context.console);
-                context.console.print(&text)?;
-            }
-        }
-        Ok(Exit::Done)
+        let names = || answer.lists.iter().map(|list| format!("list/{}\n", list.list)).collect();
+        self.print(&answer, names, |_, console| describe(&answer, console), context.console)
     }
 
     async fn of_cluster(&self, cluster: &Cluster, context: &mut Context<'_>) -> Result<Exit, Failure> {
-        let status = cluster.status(self.all_namespaces, &self.controllers).await?;
+        let status = cluster.status(self.all_namespaces, &self.controllers, context.now()).await?;
         if let Some(warning) = &status.warning {
             context.console.remark(Tone::Doubtful, "warning", warning);
         }
-        match self.output {
-            Some(machine) => machine.print(&status, context.console)?,
-            None => {
-                let text = status.describe(context.now(), context.console);
-                context.console.print(&text)?;
-            }
-        }
+        let describe = |width, console: &Console| status.describe(width, console);
+        self.print(&status, || status.names(), describe, context.console)
+    }
+
+    fn print(
+        &self,
+        answer: &impl Serialize,
+        names: impl FnOnce() -> String,
+        describe: impl FnOnce(Width, &Console) -> String,
+        console: &mut Console,
+    ) -> Result<Exit, Failure> {
+        let text = match self.output {
+            Some(Format::Json) => return Ok(Machine::Json.print(answer, console).map(|()| Exit::Done)?),
+            Some(Format::Yaml) => return Ok(Machine::Yaml.print(answer, console).map(|()| Exit::Done)?),
+            Some(Format::Name) => names(),
+            Some(Format::Wide) => describe(Width::Wide, console),
+            None => describe(Width::Usual, console),
+        };
+        console.print(&text)?;
         Ok(Exit::Done)
     }
 }
@@ -188,12 +232,18 @@ fn sidecars(sidecars: &[Sidecar]) -> String {
             sidecar.list.clone(),
             sidecar.acknowledged_version.clone(),
             format!("{} ago", elapsed(sidecar.last_ping_age_milliseconds)),
+            match sidecar.lag {
+                Lag::Current => "none",
+                Lag::Behind => "behind",
+                Lag::Empty => "everything",
+            }
+            .to_owned(),
             if sidecar.connected { "yes" } else { "no" }.to_owned(),
             sidecar.replica.clone(),
         ]
     };
     let rows: Vec<_> = sidecars.iter().map(row).collect();
-    table(["SIDECAR", "LIST", "ACKNOWLEDGED", "LAST PING", "CONNECTED", "REPLICA"], &rows)
+    table(["SIDECAR", "LIST", "ACKNOWLEDGED", "LAST PING", "LAG", "CONNECTED", "REPLICA"], &rows)
 }
 
 fn conditions(lists: &[List], console: &Console) -> String {
@@ -204,4 +254,21 @@ fn conditions(lists: &[List], console: &Console) -> String {
     let lines: String =
         lists.iter().flat_map(|list| list.conditions.iter().map(move |text| line(list, text))).collect();
     if lines.is_empty() { lines } else { format!("Conditions\n{lines}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sidecar_lags_by_what_it_has_not_acknowledged() {
+        let check = |acknowledged, last_change, expected| {
+            assert_eq!(Lag::new(acknowledged, last_change), expected, "{acknowledged} {last_change:?}");
+        };
+        check("1/7", Some("1/7"), Lag::Current);
+        check("2/1", Some("1/7"), Lag::Current);
+        check("1/6", Some("1/7"), Lag::Behind);
+        check("1/6", None, Lag::Behind);
+        check("", Some("1/7"), Lag::Empty);
+    }
 }

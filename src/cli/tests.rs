@@ -58,7 +58,12 @@ impl Buffer {
 
 /// Runs a command on its own thread, for it starts a runtime of its own.
 async fn run_on(surface: Surface, arguments: &[&str], input: &str) -> Seen {
-    let arguments: Vec<OsString> = ["rescind"].iter().chain(arguments).map(OsString::from).collect();
+    run_as("rescind", surface, arguments, input).await
+}
+
+/// The same, by a path under which the program was called.
+async fn run_as(program: &str, surface: Surface, arguments: &[&str], input: &str) -> Seen {
+    let arguments: Vec<OsString> = [program].iter().chain(arguments).map(OsString::from).collect();
     let (out, err) = (Buffer::default(), Buffer::default());
     let mut console = Console::new(
         (surface, Box::new(out.clone())),

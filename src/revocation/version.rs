@@ -81,8 +81,9 @@ impl fmt::Debug for Version {
 
 /// A version as somebody was told it, in the words in which [`Version`] prints.
 ///
-/// It does not say which of two histories with one counter it belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// It does not say which of two histories with one counter it belongs to. Told versions compare by counter, then each
+/// revision with its like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub struct ToldVersion {
     epoch_counter: u64,
     revisions: Revisions,
@@ -123,6 +124,16 @@ fn number(text: &str) -> Result<u64, ToldVersionError> {
 }
 
 impl ToldVersion {
+    /// Tells whether this is at or above another one. Two histories of one counter are not told apart.
+    #[must_use]
+    pub fn is_at_least(&self, other: &Self) -> bool {
+        match self.epoch_counter.cmp(&other.epoch_counter) {
+            Ordering::Equal => self.revisions >= other.revisions,
+            Ordering::Greater => true,
+            Ordering::Less => false,
+        }
+    }
+
     /// Tells whether a version reaches it. One of a later epoch does: whoever starts one carries over what it holds.
     #[must_use]
     pub const fn reached_by(self, version: &Version) -> bool {
@@ -186,6 +197,15 @@ mod tests {
         }
         assert!(told_version("3/1").reaches(&needed));
         assert!(!told_version("1/900+900").reaches(&needed));
+    }
+
+    #[test]
+    fn told_versions_compare_by_counter_and_then_each_revision_with_its_like() {
+        let compare = |one: &str, other: &str| told_version(one).partial_cmp(&told_version(other));
+        assert_eq!(compare("2/1", "1/900+900"), Some(Ordering::Greater));
+        assert_eq!(compare("1/5+3", "1/5+3"), Some(Ordering::Equal));
+        assert_eq!(compare("1/5", "1/5+3"), Some(Ordering::Less));
+        assert_eq!(compare("1/6", "1/5+3"), None);
     }
 
     fn check_reached(min: &str, counter: u64, revocations: u64, segments: u64, expected: bool) {

@@ -15,8 +15,12 @@ use crate::support::PATIENCE;
 use crate::support::control_plane::ControlPlane;
 use crate::support::issue::{ISSUER, Keys};
 
+mod doctor;
 mod objects;
+mod plugin;
 mod refusals;
+mod transcript;
+mod transcripts;
 mod waiting;
 
 /// A namespace of its own in the control plane that all tests share, with the list `shop`.

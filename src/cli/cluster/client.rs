@@ -12,7 +12,7 @@ use super::{Cluster, ClusterError};
 use crate::api::invalid::label;
 
 /// One answer. Watching has a time of its own.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Which cluster, where in it, and as whom: as kubectl has it.
@@ -53,6 +53,39 @@ impl ClusterOptions {
     }
 }
 
+impl ClusterOptions {
+    /// Takes the value of one of the options, as it stands on a command line; of others, nothing.
+    pub(in super::super) fn note(&mut self, option: &str, value: &str) {
+        let value = value.to_owned();
+        match option {
+            "namespace" => self.namespace = Some(value),
+            "context" => self.context = Some(value),
+            "kubeconfig" => self.kubeconfig = Some(value.into()),
+            "as" => self.user = Some(value),
+            "as-group" => self.groups.push(value),
+            _ => {}
+        }
+    }
+
+    /// Returns the contexts of the kubeconfig; none if it can't be read.
+    pub(in super::super) fn contexts(&self) -> Vec<String> {
+        let kubeconfig = kubeconfig(self).ok().flatten();
+        kubeconfig.into_iter().flat_map(|known| known.contexts).map(|context| context.name).collect()
+    }
+
+    /// Names everything.
+    #[cfg(test)]
+    pub(in super::super) fn naming(namespace: &str, context: &str, kubeconfig: &str, user: &str) -> Self {
+        Self {
+            namespace: Some(namespace.to_owned()),
+            context: Some(context.to_owned()),
+            kubeconfig: Some(kubeconfig.into()),
+            user: Some(user.to_owned()),
+            groups: Vec::new(),
+        }
+    }
+}
+
 impl Cluster {
     /// Reads the kubeconfig. Nothing is asked of the cluster yet.
     pub(in super::super) async fn open(options: &ClusterOptions) -> Result<Self, ClusterError> {
@@ -74,7 +107,13 @@ impl Cluster {
                 error.to_string()
             })
         })?;
-        Ok(Self { client, url, namespace, is_namespace_given: options.namespace.is_some() })
+        Ok(Self {
+            client,
+            url,
+            namespace,
+            is_namespace_given: options.namespace.is_some(),
+            answer_within: ANSWER_WITHIN,
+        })
     }
 }
 

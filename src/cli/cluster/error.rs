@@ -10,6 +10,7 @@ use kube::client::AuthError;
 use kube::core::Status;
 
 use super::super::time;
+use super::{LISTS, REVOCATIONS};
 use crate::api::API_VERSION;
 
 /// Says why a cluster did not do what was asked.
@@ -105,13 +106,16 @@ pub enum ClusterError {
         why: String,
     },
     /// A permission is missing, or a policy or a quota stands in the way.
-    #[error("you may not do this: {why}; it takes {wanted}, which a Role and a RoleBinding give")]
+    #[error("you may not do this: {why}; it takes {wanted}{}", wanted.advice())]
     Forbidden {
         /// What the API server said.
         why: String,
         /// What it takes.
         wanted: Wanted,
     },
+    /// A policy or a quota stands in the way: no role helps, but what is asked for, or where.
+    #[error("the cluster does not allow this: {0}")]
+    Denied(String),
     /// The CRDs are missing.
     #[error(
         "the cluster at {url} does not know the objects of {API_VERSION}: apply crds/ first \
@@ -159,15 +163,32 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn new(verb: &'static str, resource: &'static str, namespace: Option<&str>) -> Self {
+    pub(in super::super) fn new(verb: &'static str, resource: &'static str, namespace: Option<&str>) -> Self {
         Self { verb, resource, namespace: namespace.map(ToOwned::to_owned) }
+    }
+
+    /// Says which role gives it, and how.
+    fn advice(&self) -> String {
+        let is_ours =
+            matches!((self.resource, self.verb), (REVOCATIONS, _) | (LISTS, "get" | "list" | "watch"));
+        let role = if is_ours { "rescind-revoker" } else { "ROLE" };
+        let command = match &self.namespace {
+            Some(namespace) => {
+                format!("kubectl create rolebinding NAME --clusterrole={role} --user=YOU -n {namespace}")
+            }
+            None => format!("kubectl create clusterrolebinding NAME --clusterrole={role} --user=YOU"),
+        };
+        match is_ours {
+            true => format!(", which the ClusterRole {role} gives; an administrator grants it: {command}"),
+            false => format!(", which a role gives; an administrator grants it: {command}"),
+        }
     }
 }
 
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { verb, resource, namespace } = self;
-        write!(f, "the verb {verb} on {resource}.rescind.dev")?;
+        write!(f, "the verb {verb} on {resource}")?;
         match namespace {
             Some(namespace) => write!(f, " in namespace {namespace}"),
             None => write!(f, " in all namespaces"),
@@ -212,7 +233,9 @@ impl ClusterError {
         let names_an_object = status.details.as_ref().is_some_and(|details| !details.name.is_empty());
         match status.code {
             401 => Self::Unauthenticated { url, why },
-            403 => Self::Forbidden { why, wanted: wanted.clone() },
+            // Permissions are denied in these words; everything else is a matter of policies and quotas.
+            403 if why.contains(" cannot ") => Self::Forbidden { why, wanted: wanted.clone() },
+            403 => Self::Denied(why),
             404 if names_an_object => Self::NotFound(why),
             404 => Self::NoKinds { url },
             409 => Self::Conflict(why),
@@ -260,7 +283,7 @@ mod tests {
     const URL: &str = "https://api.example.com";
 
     fn wanted() -> Wanted {
-        Wanted { verb: "create", resource: "revocations", namespace: Some("shop".to_owned()) }
+        Wanted::new("create", REVOCATIONS, Some("shop"))
     }
 
     fn check(code: u16, message: &str, details: Option<StatusDetails>, expected: &str) {
@@ -293,7 +316,16 @@ mod tests {
             "bob cannot create revocations",
             None,
             "you may not do this: bob cannot create revocations; it takes the verb create on \
-             revocations.rescind.dev in namespace shop, which a Role and a RoleBinding give",
+             revocations.rescind.dev in namespace shop, which the ClusterRole rescind-revoker gives; \
+             an administrator grants it: \
+             kubectl create rolebinding NAME --clusterrole=rescind-revoker --user=YOU -n shop",
+        );
+        check(
+            403,
+            "revocations.rescind.dev \"r-1\" is forbidden: exceeded quota: revocations",
+            None,
+            "the cluster does not allow this: \
+             revocations.rescind.dev \"r-1\" is forbidden: exceeded quota: revocations",
         );
         check(
             401,

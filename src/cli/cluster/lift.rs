@@ -86,7 +86,8 @@ impl Cluster {
 
 fn missing(namespace: &str, name: &str) -> ClusterError {
     let text = format!(
-        "namespace {namespace} has no such revocation {name}: it was lifted, has expired, or never was"
+        "namespace {namespace} has no such revocation {name}: it was lifted, has expired, or never was; \
+         `rescind list` shows what is in force"
     );
     ClusterError::NotFound(text)
 }

@@ -6,12 +6,13 @@ use serde::de::DeserializeOwned;
 use super::error::Wanted;
 use super::{Cluster, ClusterError};
 
-const PAGE_SIZE: u32 = 500;
+/// Objects in one answer.
+pub(super) const SIZE: u32 = 500;
 /// Reading page by page takes place at one revision, which the API server may forget meanwhile.
 const ATTEMPTS: u32 = 3;
 
 /// Reads all pages of what a field selector selects.
-pub(super) async fn all<K: Clone + DeserializeOwned + std::fmt::Debug>(
+pub(in super::super) async fn all<K: Clone + DeserializeOwned + std::fmt::Debug>(
     cluster: &Cluster,
     wanted: Wanted,
     api: &Api<K>,
@@ -32,7 +33,7 @@ async fn at_one_revision<K: Clone + DeserializeOwned + std::fmt::Debug>(
     api: &Api<K>,
     fields: Option<&str>,
 ) -> Result<Vec<K>, ClusterError> {
-    let mut params = ListParams::default().limit(PAGE_SIZE);
+    let mut params = ListParams::default().limit(SIZE);
     if let Some(fields) = fields {
         params = params.fields(fields);
     }

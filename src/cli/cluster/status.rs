@@ -23,6 +23,9 @@ use super::super::time::age;
 use super::error::Wanted;
 use super::{Cluster, ClusterError, LISTS, REVOCATIONS, page};
 
+/// A replica that has sidecars proves something every second. One whose pulse is older lags.
+const LATE_AFTER_SECONDS: u64 = 5;
+
 /// The answer of `status`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(in super::super) struct Status {
@@ -47,15 +50,54 @@ struct List {
     conditions: Vec<Condition>,
 }
 
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+/// What the objects of one replica tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Replica {
-    replica: String,
+pub(in super::super) struct Replica {
+    /// Its process, by a random number.
+    pub(in super::super) replica: String,
     /// When its objects were last written.
-    last_seen: Option<String>,
+    pub(in super::super) last_seen: Option<String>,
+    /// The same, by the clock of the API server.
     #[serde(skip)]
-    seen: Option<UnixSeconds>,
-    lists: Vec<ListReport>,
+    pub(in super::super) seen: Option<UnixSeconds>,
+    /// Seconds since then.
+    pub(in super::super) age_seconds: Option<u64>,
+    pub(in super::super) state: State,
+    /// Of its pulse: new with each proof.
+    #[serde(skip)]
+    pub(in super::super) nonce: Option<String>,
+    /// The sidecars that it serves, by list.
+    pub(in super::super) lists: Vec<ListReport>,
+}
+
+/// Whether a replica proves what it should.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(in super::super) enum State {
+    /// Sidecars are connected, and its pulse moves.
+    Proving,
+    /// Sidecars are connected, and its pulse stands still.
+    Late,
+    /// No sidecar asks it for a proof.
+    #[default]
+    Idle,
+}
+
+impl Replica {
+    /// Returns how many sidecars are connected to it; one that follows two lists counts twice.
+    pub(in super::super) fn connected(&self) -> i64 {
+        self.lists.iter().map(|list| list.connected).sum()
+    }
+
+    /// Judges it by the time that the API server has.
+    fn judge(&mut self, now: UnixSeconds) {
+        self.age_seconds = self.seen.map(|seen| now.get().saturating_sub(seen.get()));
+        self.state = match self.age_seconds {
+            _ if self.connected() == 0 => State::Idle,
+            Some(age) if age <= LATE_AFTER_SECONDS => State::Proving,
+            Some(_) | None => State::Late,
+        };
+    }
 }
 
 impl Cluster {
@@ -64,7 +106,10 @@ impl Cluster {
         &self,
         is_everywhere: bool,
         controllers: &str,
+        now: UnixSeconds,
     ) -> Result<Status, ClusterError> {
+        // What is written last is told by its clock. Without that, ours may do.
+        let now = self.server().await?.time.unwrap_or(now);
         let namespace = if is_everywhere { None } else { Some(self.namespace.as_str()) };
         let lists: Api<TokenRevocationList> = match namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
@@ -80,6 +125,7 @@ impl Cluster {
                 let mut replicas = replicas(known);
                 // What a replica tells of other namespaces was not asked for.
                 for replica in &mut replicas {
+                    replica.judge(now);
                     replica.lists.retain(|list| namespace.is_none_or(|only| list.namespace == only));
                 }
                 Ok(Status { lists, replicas, warning: None })
@@ -112,14 +158,16 @@ fn list(list: &TokenRevocationList) -> List {
 }
 
 /// Puts the objects of each replica together.
-fn replicas(beats: impl Iterator<Item = api::Revocation>) -> Vec<Replica> {
+pub(in super::super) fn replicas(beats: impl Iterator<Item = api::Revocation>) -> Vec<Replica> {
     let mut replicas: BTreeMap<String, Replica> = BTreeMap::new();
     for beat in beats {
         let Some(target) = beat.spec.target.heartbeat else { continue };
         let replica = replicas.entry(target.replica.clone()).or_default();
         replica.seen = replica.seen.max(written(&beat.metadata));
-        if let (HeartbeatKind::Report, Some(status)) = (target.kind, beat.status) {
-            replica.lists = status.heartbeat.unwrap_or_default().lists;
+        let content = beat.status.and_then(|status| status.heartbeat).unwrap_or_default();
+        match target.kind {
+            HeartbeatKind::Pulse => replica.nonce = content.nonce,
+            HeartbeatKind::Report => replica.lists = content.lists,
         }
         replica.replica = target.replica;
     }
@@ -139,42 +187,73 @@ fn written(metadata: &ObjectMeta) -> Option<UnixSeconds> {
 
 impl Status {
     /// Writes it for people.
-    pub(in super::super) fn describe(&self, now: UnixSeconds, console: &Console) -> String {
-        let sections = [lists(&self.lists), replica_table(self, now), conditions(&self.lists, console)];
+    pub(in super::super) fn describe(&self, width: Width, console: &Console) -> String {
+        let sections =
+            [lists(&self.lists, width), replica_table(self), conditions(&self.lists, console), self.hint()];
         sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Writes the names of the lists.
+    pub(in super::super) fn names(&self) -> String {
+        let name = |list: &List| list.list.rsplit('/').next().unwrap_or_default().to_owned();
+        self.lists.iter().map(|list| format!("tokenrevocationlist/{}\n", name(list))).collect()
+    }
+
+    /// Says where more is known.
+    fn hint(&self) -> String {
+        let is_served = self.replicas.iter().any(|replica| !replica.lists.is_empty());
+        let text = "Objects tell how many sidecars there are. Single ones are known to a controller: ask it with --server (see --help).\n";
+        if is_served { text.to_owned() } else { String::new() }
     }
 }
 
-fn lists(lists: &[List]) -> String {
+/// How much is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Width {
+    Usual,
+    Wide,
+}
+
+type Column = (&'static str, fn(&List) -> String);
+
+fn lists(lists: &[List], width: Width) -> String {
     if lists.is_empty() {
         return "No lists.\n".to_owned();
     }
-    let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
-    let row = |list: &List| {
-        [
-            list.list.clone(),
-            ready(list).to_owned(),
-            number(list.entries),
-            number(list.subscribers),
-            list.version.clone().unwrap_or_default(),
-            format!("{} s", list.bound_seconds),
-            format!("{} s", list.maximum_seconds),
-            match list.policy {
-                FreshnessPolicy::Strict => "Strict",
-                FreshnessPolicy::BestEffort => "BestEffort",
-            }
-            .to_owned(),
-            match list.enforcement {
-                Enforcement::Enforce => "Enforce",
-                Enforcement::Shadow => "Shadow",
-            }
-            .to_owned(),
-        ]
-    };
-    let rows: Vec<_> = lists.iter().map(row).collect();
-    let head =
-        ["LIST", "READY", "ENTRIES", "SIDECARS", "VERSION", "BOUND", "MAXIMUM", "POLICY", "ENFORCEMENT"];
-    table(head, &rows)
+    let mut columns: Vec<Column> = vec![
+        ("LIST", |list| list.list.clone()),
+        ("READY", |list| ready(list).to_owned()),
+        ("ENTRIES", |list| number(list.entries)),
+        ("SIDECARS", |list| number(list.subscribers)),
+        ("VERSION", |list| list.version.clone().unwrap_or_default()),
+    ];
+    if width == Width::Wide {
+        columns.extend::<[Column; 4]>([
+            ("BOUND", |list| format!("{} s", list.bound_seconds)),
+            ("MAXIMUM", |list| format!("{} s", list.maximum_seconds)),
+            ("POLICY", |list| {
+                match list.policy {
+                    FreshnessPolicy::Strict => "Strict",
+                    FreshnessPolicy::BestEffort => "BestEffort",
+                }
+                .to_owned()
+            }),
+            ("ENFORCEMENT", |list| {
+                match list.enforcement {
+                    Enforcement::Enforce => "Enforce",
+                    Enforcement::Shadow => "Shadow",
+                }
+                .to_owned()
+            }),
+        ]);
+    }
+    let head: Vec<&str> = columns.iter().map(|(head, _)| *head).collect();
+    let row = |list: &List| columns.iter().map(|(_, cell)| cell(list)).collect::<Vec<_>>();
+    table(head, &lists.iter().map(row).collect::<Vec<_>>())
+}
+
+fn number(number: Option<i64>) -> String {
+    number.map(|number| number.to_string()).unwrap_or_default()
 }
 
 fn ready(list: &List) -> &'static str {
@@ -185,15 +264,21 @@ fn ready(list: &List) -> &'static str {
     }
 }
 
-fn replica_table(status: &Status, now: UnixSeconds) -> String {
+fn replica_table(status: &Status) -> String {
     if status.replicas.is_empty() {
         let text = if status.warning.is_some() { "" } else { "No controllers.\n" };
         return text.to_owned();
     }
     let row = |replica: &Replica, list: Option<&ListReport>| {
-        let ago = replica.seen.map(|seen| format!("{} ago", age(now.get().saturating_sub(seen.get()))));
+        let ago = replica.age_seconds.map(|seconds| format!("{} ago", age(seconds)));
         [
             replica.replica.clone(),
+            match replica.state {
+                State::Proving => "Proving",
+                State::Late => "Late",
+                State::Idle => "Idle",
+            }
+            .to_owned(),
             ago.unwrap_or_default(),
             list.map(|list| format!("{}/{}", list.namespace, list.name)).unwrap_or_default(),
             list.map(|list| list.subscribers.to_string()).unwrap_or_default(),
@@ -205,22 +290,35 @@ fn replica_table(status: &Status, now: UnixSeconds) -> String {
         [] => vec![row(replica, None)],
         lists => lists.iter().map(|list| row(replica, Some(list))).collect(),
     });
-    table(["REPLICA", "SEEN", "LIST", "SIDECARS", "CONNECTED", "LOWEST"], &rows.collect::<Vec<_>>())
+    let head = ["REPLICA", "STATE", "SEEN", "LIST", "SIDECARS", "CONNECTED", "LOWEST"];
+    table(head, &rows.collect::<Vec<_>>())
 }
 
-/// Everything that a list does not fulfil, and why.
+/// Everything that is wrong with a list, and why.
 fn conditions(lists: &[List], console: &Console) -> String {
     let line = |list: &List, condition: &Condition| {
         let name = console.out_surface().paint(Tone::Doubtful, &printable(&list.list));
         let Condition { type_, reason, message, .. } = condition;
-        format!("{name}: {}\n", printable(&format!("{type_} is not fulfilled ({reason}): {message}")))
+        let what = match condition.status {
+            ConditionStatus::False => format!("{type_} is not fulfilled ({reason}): {message}"),
+            ConditionStatus::True | ConditionStatus::Unknown => format!("{type_} ({reason}): {message}"),
+        };
+        format!("{name}: {}\n", printable(&what))
     };
-    let unmet = |list: &List| -> String {
-        let unmet = list.conditions.iter().filter(|condition| condition.status == ConditionStatus::False);
-        unmet.map(|condition| line(list, condition)).collect()
+    let wrong = |list: &List| -> String {
+        let wrong = list.conditions.iter().filter(|condition| is_trouble(condition));
+        wrong.map(|condition| line(list, condition)).collect()
     };
-    let lines: String = lists.iter().map(unmet).collect();
+    let lines: String = lists.iter().map(wrong).collect();
     if lines.is_empty() { lines } else { format!("Conditions\n{lines}") }
+}
+
+/// Tells whether a condition of a list is bad news: that it is not ready, or anything else that holds.
+pub(in super::super) fn is_trouble(condition: &Condition) -> bool {
+    match condition.type_.as_str() {
+        "Ready" => condition.status == ConditionStatus::False,
+        _ => condition.status == ConditionStatus::True,
+    }
 }
 
 #[cfg(test)]
@@ -253,6 +351,8 @@ mod tests {
             "status": {"entries": 3, "subscribers": 2, "version": "1/7", "conditions": [
                 {"type": "Ready", "status": "False", "reason": "Undeclared",
                  "message": "Two revocations name nothing.", "lastTransitionTime": "2026-11-21T10:00:00Z"},
+                {"type": "StoreWentBack", "status": "True", "reason": "OlderCopy",
+                 "message": "Revoke again.", "lastTransitionTime": "2026-11-21T10:00:00Z"},
             ]},
         }))
         .unwrap()
@@ -268,30 +368,62 @@ mod tests {
             beat("a0", "Report", 1, report),
             beat("a0", "Pulse", 8, serde_json::json!({"nonce": "2"})),
         ];
-        let status =
-            Status { lists: vec![list(&declared())], replicas: replicas(beats.into_iter()), warning: None };
+        let mut replicas = replicas(beats.into_iter());
+        assert_eq!(replicas[0].nonce.as_deref(), Some("2"));
+        // 2026-11-21T10:00:10Z.
+        let now = UnixSeconds::new(1_795_255_210).unwrap();
+        replicas.iter_mut().for_each(|replica| replica.judge(now));
+        let status = Status { lists: vec![list(&declared())], replicas, warning: None };
         let console = Console::new(
             (Surface::Plain, Box::new(std::io::sink())),
             (Surface::Plain, Box::new(std::io::sink())),
             Box::new(std::io::empty()),
         );
-        // 2026-11-21T10:00:10Z.
-        let now = UnixSeconds::new(1_795_255_210).unwrap();
         assert_eq!(
-            status.describe(now, &console),
-            "LIST        READY   ENTRIES   SIDECARS   VERSION   BOUND   MAXIMUM   POLICY   ENFORCEMENT\n\
-             shop/shop   False   3         2          1/7       15 s    300 s     Strict   Enforce\n\
+            status.describe(Width::Usual, &console),
+            "LIST        READY   ENTRIES   SIDECARS   VERSION\n\
+             shop/shop   False   3         2          1/7\n\
              \n\
-             REPLICA   SEEN     LIST        SIDECARS   CONNECTED   LOWEST\n\
-             a0        2s ago   shop/shop   2          1           1/5\n\
-             b0        1s ago   -           -          -           -\n\
+             REPLICA   STATE     SEEN     LIST        SIDECARS   CONNECTED   LOWEST\n\
+             a0        Proving   2s ago   shop/shop   2          1           1/5\n\
+             b0        Idle      1s ago   -           -          -           -\n\
              \n\
              Conditions\n\
-             shop/shop: Ready is not fulfilled (Undeclared): Two revocations name nothing.\n"
+             shop/shop: Ready is not fulfilled (Undeclared): Two revocations name nothing.\n\
+             shop/shop: StoreWentBack (OlderCopy): Revoke again.\n\
+             \n\
+             Objects tell how many sidecars there are. Single ones are known to a controller: ask it with --server (see --help).\n"
         );
+        let wide = status.describe(Width::Wide, &console);
+        assert!(wide.starts_with(
+            "LIST        READY   ENTRIES   SIDECARS   VERSION   BOUND   MAXIMUM   POLICY   ENFORCEMENT\n\
+             shop/shop   False   3         2          1/7       15 s    300 s     Strict   Enforce\n"
+        ));
+        assert_eq!(status.names(), "tokenrevocationlist/shop\n");
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["replicas"][0]["lastSeen"], "2026-11-21T10:00:08Z");
+        assert_eq!(json["replicas"][0]["state"], "Proving");
         assert_eq!(json["replicas"][0]["lists"][0]["lowest"], "1/5");
         assert_eq!(json["lists"][0]["conditions"][0]["reason"], "Undeclared");
+    }
+
+    #[test]
+    fn a_replica_is_late_when_sidecars_wait_for_its_pulse() {
+        let report = |connected: i64| {
+            serde_json::json!({"lists": [
+                {"namespace": "shop", "name": "shop", "subscribers": 1, "connected": connected},
+            ]})
+        };
+        let check = |connected, now: u64, expected| {
+            let mut of_one = replicas([beat("a0", "Report", 1, report(connected))].into_iter());
+            of_one[0].judge(UnixSeconds::new(1_795_255_200 + now).unwrap());
+            assert_eq!(of_one[0].state, expected, "{connected} {now}");
+        };
+        check(1, 1, State::Proving);
+        check(1, 6, State::Proving);
+        check(1, 7, State::Late);
+        check(0, 7, State::Idle);
+        // A clock that is behind makes nobody late.
+        check(1, 0, State::Proving);
     }
 }

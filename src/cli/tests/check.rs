@@ -49,7 +49,9 @@ async fn machines_get_one_object() {
 async fn steps_are_explained_without_quoting_the_token() {
     let harness = Harness::new(Behaviour::default()).await;
     let plain = harness.run_with("explain", &token("j1", "alice")).await;
-    let last = "deny REVOKED: revoked (as of 120 ms ago, version 1/7)\n";
+    let last = "deny REVOKED: revoked (as of 120 ms ago, version 1/7)\n\
+                What to do: it was revoked: `rescind list` shows by what, in the namespace of the list whose lookup \
+                failed; get a new token, or lift the revocation with `rescind undo`\n";
     let expected = format!("pass  parse    [a token] is well-formed\nfail  look up  REVOKED\n{last}");
     assert_eq!(plain, Seen::new(Exit::Done, &expected, ""));
     let terminal = harness.run_on(Surface::Monochrome, "explain", &token("j1", "alice")).await;

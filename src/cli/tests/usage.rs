@@ -4,7 +4,7 @@ use super::fake::token;
 use super::*;
 
 /// The commands that talk to a server, and those that need none.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "token",
     "subject",
     "session",
@@ -18,6 +18,7 @@ const COMMANDS: [&str; 15] = [
     "check",
     "explain",
     "inject",
+    "doctor",
     "version",
     "completion",
 ];
@@ -63,13 +64,49 @@ async fn wrong_usage_is_1_and_says_why_on_standard_error() {
     check("subject alice --wait maybe", "unexpected argument 'maybe'").await;
     check("subject alice --wait=maybe", "invalid value 'maybe'").await;
     check("subject alice -o table", "[possible values: json, yaml, name, wide]").await;
-    check("status -o name", "[possible values: json, yaml]").await;
+    check("status -o table", "[possible values: json, yaml, name, wide]").await;
+    check("doctor -o name", "[possible values: json, yaml]").await;
     check("issuer https://a --issuer https://b", "unexpected argument '--issuer'").await;
     check("selector tenant", "CLAIM=VALUE").await;
     check("selector tenant x", "write claim=value").await;
     check("list --server 127.0.0.1:80", "write unix:/path, /path, http://127.0.0.1:port").await;
     check("list --server http://192.0.2.1:80", "http is for this machine only").await;
     check("token --jti j --opaque", "cannot be used with").await;
+}
+
+/// Runs a command that needs no server, as a plugin of `kubectl`.
+async fn run_plugin(arguments: &[&str]) -> Seen {
+    run_as("/usr/local/bin/kubectl-rescind", Surface::Plain, arguments, "").await
+}
+
+#[tokio::test]
+async fn a_plugin_calls_itself_by_the_name_under_which_it_is_called() {
+    for command in COMMANDS {
+        let seen = run_plugin(&[command, "--help"]).await;
+        assert_eq!((seen.exit, seen.err.as_str()), (Exit::Done, ""), "{command}");
+        assert!(seen.out.contains(&format!("\nUsage: kubectl rescind {command} ")), "{}", seen.out);
+        assert!(seen.out.contains(&format!("  kubectl rescind {command}")), "{}", seen.out);
+        assert!(!seen.out.contains("\n  rescind "), "{}", seen.out);
+    }
+    let seen = run_plugin(&["subject"]).await;
+    assert!(seen.err.contains("\nUsage: kubectl rescind subject "), "{}", seen.err);
+    let seen = run_plugin(&["subject", "alice", "--server", "/does/not/exist"]).await;
+    assert!(
+        seen.err
+            .ends_with("start `kubectl rescind dev`, or give the address of a controller with --server\n")
+    );
+}
+
+#[tokio::test]
+async fn a_shell_is_given_candidates_and_whether_files_may_be_meant() {
+    let seen = run_plugin(&["__complete", "sta"]).await;
+    let about = "Show the lists, and what every sidecar knows";
+    assert_eq!(seen, Seen::new(Exit::Done, &format!("status\t{about}\n:4\n"), ""));
+    let seen = run_plugin(&["__complete", "list", "--kubeconfig", ""]).await;
+    assert_eq!(seen, Seen::new(Exit::Done, ":0\n", ""));
+    // What can't be asked is not there, and nobody is told.
+    let seen = run_plugin(&["__complete", "list", "--kubeconfig", "/does/not/exist", "-n", ""]).await;
+    assert_eq!(seen, Seen::new(Exit::Done, ":4\n", ""));
 }
 
 #[tokio::test]

@@ -74,7 +74,8 @@ fn a_revocation_is_lifted_by_name_or_by_uid_and_only_once() {
     assert_eq!(place.run(&format!("undo {uid} -o name")).done(), "revocation/two\n");
     assert_eq!(place.names(), Vec::<String>::new());
     place.run("undo two").refused(&format!(
-        "error: namespace {} has no such revocation two: it was lifted, has expired, or never was\n",
+        "error: namespace {} has no such revocation two: it was lifted, has expired, or never was; \
+         `rescind list` shows what is in force\n",
         place.namespace
     ));
 }
@@ -164,7 +165,7 @@ fn status_tells_of_lists_and_of_what_replicas_report() {
     let list = format!("{}/shop", place.namespace);
     assert_eq!(lines[1][..5], [list.as_str(), "True", "3", "2", "1/7"], "{text}");
     assert_eq!(lines[4][0], "a0", "{text}");
-    assert_eq!(lines[4][3..], [list.as_str(), "2", "1", "1/5"], "{text}");
+    assert_eq!((lines[4][1], &lines[4][4..]), ("Proving", &[list.as_str(), "2", "1", "1/5"][..]), "{text}");
     let json: Value =
         serde_json::from_str(&place.run(&format!("status -o json --controllers {}", place.namespace)).done())
             .unwrap();

@@ -73,7 +73,9 @@ fn what_is_not_declared_or_ambiguous_is_refused_before_anything_is_sent() {
     let namespace = &place.namespace;
     place
         .run("subject alice --list other")
-        .refused(&format!("error: no list other is in namespace {namespace}\n"));
+        .refused(&format!(
+            "error: namespace {namespace} has no list other, but shop: name one with --list, or choose another --namespace\n"
+        ));
     place.run("subject alice --list elsewhere/shop").refused(&format!(
         "error: --list names namespace elsewhere, and --namespace {namespace}: give one\n"
     ));
@@ -104,7 +106,8 @@ fn who_may_not_is_told_which_permission_it_takes() {
     place.run("subject alice --as bob").refused(&format!(
         "error: you may not do this: tokenrevocationlists.rescind.dev is forbidden: User \"bob\" cannot list resource \
          \"tokenrevocationlists\" in API group \"rescind.dev\" in the namespace \"{namespace}\"; it takes the verb list \
-         on tokenrevocationlists.rescind.dev in namespace {namespace}, which a Role and a RoleBinding give\n"
+         on tokenrevocationlists.rescind.dev in namespace {namespace}, which the ClusterRole rescind-revoker gives; \
+         an administrator grants it: kubectl create rolebinding NAME --clusterrole=rescind-revoker --user=YOU -n {namespace}\n"
     ));
     place.kubectl("create role lists --verb=get,list --resource=tokenrevocationlists.rescind.dev");
     place.kubectl("create rolebinding lists --role=lists --group=team");

@@ -138,7 +138,8 @@ fn cluster(lost_answers: u32) -> (Cluster, Arc<Mutex<Server>>) {
     });
     let client = kube::Client::new(service, "shop");
     let (url, namespace) = ("https://api.example.com".to_owned(), "shop".to_owned());
-    (Cluster { client, url, namespace, is_namespace_given: false }, server)
+    let answer_within = Duration::from_secs(10);
+    (Cluster { client, url, namespace, is_namespace_given: false, answer_within }, server)
 }
 
 async fn revoke(cluster: &Cluster) -> Result<View, String> {

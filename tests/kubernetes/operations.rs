@@ -35,8 +35,10 @@ async fn the_commands_of_the_operations_page_work() {
         String::from_utf8(lab.plane.kubectl(&name).stdout).unwrap()
     };
     let before = epoch();
-    let said: Vec<String> =
-        blocks().iter().map(|block| block_in_place(|| done(&lab.plane.shell(folder.path(), block)))).collect();
+    let said: Vec<String> = blocks()
+        .iter()
+        .map(|block| block_in_place(|| done(&lab.plane.shell(folder.path(), block))))
+        .collect();
     assert_eq!(said.len(), 4);
     assert!(said[0].contains("shop") && said[0].contains("rescind-controller"), "{}", said[0]);
     let copy = std::fs::read_to_string(folder.path().join("shop.yaml")).unwrap();

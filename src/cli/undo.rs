@@ -19,15 +19,29 @@ use crate::revocation::names::RecordId;
 Examples:
   rescind undo r-7k2m9
   rescind undo r-7k2m9 --dry-run
-  rescind undo r-7k2m9 -n shop")]
+  rescind undo r-7k2m9 -n shop
+  rescind list -o name | xargs -n1 rescind undo")]
 pub(super) struct Undo {
-    /// Name of the revocation, or its UID
-    #[arg(value_name = "NAME|UID")]
+    /// Name of the revocation, or its UID; revocation/NAME, too, as -o name prints it
+    #[arg(value_name = "NAME|UID", value_parser = named)]
     revocation: String,
     /// What every change has.
     #[command(flatten)]
     change: ChangeOptions,
 }
+
+/// Reads a name as it is, or as `kubectl` and `-o name` write it.
+fn named(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        None => Ok(text.to_owned()),
+        Some((kind, name)) if KINDS.contains(&kind) => Ok(name.to_owned()),
+        Some((kind, _)) => Err(format!("{kind} is no revocation: write NAME, or revocation/NAME")),
+    }
+}
+
+/// What stands before a name.
+const KINDS: [&str; 5] =
+    ["revocation", "revocations", "revocation.rescind.dev", "revocations.rescind.dev", "rvk"];
 
 /// The one object of a machine's answer.
 #[derive(Serialize)]

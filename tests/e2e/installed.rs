@@ -14,7 +14,6 @@ const NAMESPACE: &str = "shop";
 
 /// Steps as README.md has them: install, declare a list, run a workload, revoke, lift.
 #[tokio::test]
-#[ignore = "the chart is not here yet"]
 async fn a_user_installs_the_chart_and_revokes_a_lost_device() {
     let Some(cluster) = Cluster::shared() else { return };
     install(cluster);

@@ -198,11 +198,7 @@ pub async fn start(
         (Some(cluster), Some(hub)) => {
             let publication = certify(supervisor, cluster, &config.certificates, &transports, &environment);
             await_certificate(&readiness, transports.certificate());
-            if let (Some(publication), Some(webhook)) = (&publication, &webhook) {
-                let publishing =
-                    publication.clone().publish_wanted(webhook.namespaces(), supervisor.shutdown());
-                supervisor.spawn("publication for the webhook", publishing);
-            }
+            publish_wanted(supervisor, publication.as_ref(), webhook.as_ref());
             kubernetes::lead(supervisor, cluster, hub, &environment, publication, audit.clone());
         }
         _ => {
@@ -213,16 +209,8 @@ pub async fn start(
     }
     if let Some((listener, transport, bearer)) = sockets.admin {
         let (clock, shutdown) = (environment.clock.clone(), supervisor.shutdown());
-        let mut admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, clock, shutdown, audit);
-        if let (Some(cluster), Some(access)) = (&opened.cluster, &rights.access) {
-            admin =
-                admin.in_cluster(Gate::asking(Arc::clone(access)), Arc::new(OverReports(cluster.clone())));
-        }
-        let protection = match (rights.access, bearer) {
-            (Some(access), _) => Protection::Access(access),
-            (None, Some(bearer)) => Protection::Bearer(bearer),
-            (None, None) => Protection::Socket,
-        };
+        let admin = Admin::new(opened.store, Arc::clone(&hubs), sessions, clock, shutdown, audit);
+        let (admin, protection) = protect(admin, opened.cluster, rights.access, bearer);
         serve_admin(supervisor, (listener, transport), admin, protection);
     }
     if let (Some((listener, tls)), Some(webhook)) = (sockets.webhook, webhook) {
@@ -234,6 +222,31 @@ pub async fn start(
         serve_health(supervisor, listener, router);
     }
     Ok(bound)
+}
+
+/// Where a pod is injected, its sidecar needs to know whom to trust.
+fn publish_wanted(supervisor: &mut Supervisor, publication: Option<&Publication>, webhook: Option<&Webhook>) {
+    if let (Some(publication), Some(webhook)) = (publication, webhook) {
+        let publishing = publication.clone().publish_wanted(webhook.namespaces(), supervisor.shutdown());
+        supervisor.spawn("publication for the webhook", publishing);
+    }
+}
+
+/// In a cluster callers are asked who they are; elsewhere they have a token, or the socket.
+fn protect(
+    admin: Admin,
+    cluster: Option<KubernetesStore>,
+    access: Option<Arc<dyn Access>>,
+    bearer: Option<Bearer>,
+) -> (Admin, Protection) {
+    match (cluster, access, bearer) {
+        (Some(cluster), Some(access), _) => {
+            let gate = Gate::asking(Arc::clone(&access));
+            (admin.in_cluster(gate, Arc::new(OverReports(cluster))), Protection::Access(access))
+        }
+        (_, _, Some(bearer)) => (admin, Protection::Bearer(bearer)),
+        (_, _, None) => (admin, Protection::Socket),
+    }
 }
 
 /// A store that is ready for use.

@@ -84,7 +84,7 @@ fn arguments(asked: &Asked, settings: &Settings) -> Vec<String> {
 
 fn resources(asked: &Asked, before: Option<&Value>) -> Value {
     let amounts = |member: &str, ours: &Amounts| {
-        let before = before.and_then(|container| container["resources"][member].as_object());
+        let before = before.and_then(|container| container.get("resources")?.get(member)?.as_object());
         let mut amounts: Map<String, Value> = before.cloned().unwrap_or_default();
         for (name, amount) in [("cpu", &ours.cpu), ("memory", &ours.memory)] {
             if let Some(amount) = amount {

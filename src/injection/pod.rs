@@ -72,7 +72,7 @@ pub fn inject(pod: &Value, place: Place<'_>, settings: &Settings) -> Result<Outc
 }
 
 fn left(pod: &Value, place: Place<'_>) -> Result<Option<Why>, Refusal> {
-    let label = pod["metadata"]["labels"].get(LABEL);
+    let label = pod.pointer("/metadata/labels").and_then(|labels| labels.get(LABEL));
     if place.namespace == SYSTEM_NAMESPACE || place.namespace == place.controllers {
         return Ok(Some(Why::Namespace));
     }
@@ -85,16 +85,18 @@ fn left(pod: &Value, place: Place<'_>) -> Result<Option<Why>, Refusal> {
     if !is_asked {
         return Ok(Some(Why::NotAsked));
     }
-    Ok(pod["metadata"]["annotations"].get(MIRROR).map(|_| Why::Mirror))
+    let annotations = pod.pointer("/metadata/annotations");
+    Ok(annotations.and_then(|annotations| annotations.get(MIRROR)).map(|_| Why::Mirror))
 }
 
 /// Returns the members of an object within an object of the pod; none if it is not there.
 fn members(pod: &Value, outer: &str, inner: &str) -> Map<String, Value> {
-    pod[outer][inner].as_object().cloned().unwrap_or_default()
+    let found = pod.get(outer).and_then(|object| object.get(inner)?.as_object());
+    found.cloned().unwrap_or_default()
 }
 
 fn items<'a>(pod: &'a Value, member: &'static str) -> impl Iterator<Item = &'a Value> {
-    pod["spec"][member].as_array().into_iter().flatten()
+    pod.get("spec").and_then(|spec| spec.get(member)?.as_array()).into_iter().flatten()
 }
 
 /// The containers that are not ours, each with where it is.
@@ -109,10 +111,11 @@ fn others(pod: &Value) -> impl Iterator<Item = ([String; 3], &Value)> {
 
 /// Checks that nothing of the pod is in the way of what is to be added.
 fn fits(pod: &Value, is_marked: bool) -> Result<(), Refusal> {
-    if pod["spec"]["hostNetwork"] == true {
+    if pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true)) {
         return Err(Refusal::HostNetwork);
     }
-    if let Some(system) = pod["spec"]["os"]["name"].as_str().filter(|system| *system != "linux") {
+    let system = pod.pointer("/spec/os/name").and_then(Value::as_str);
+    if let Some(system) = system.filter(|system| *system != "linux") {
         return Err(Refusal::System { given: system.to_owned() });
     }
     // Ours is an init container; one that is not can't have been made here.
@@ -228,7 +231,7 @@ fn mount(container: &mut Value, asked: &Asked) -> Result<(), Refusal> {
 /// Puts volumes in the place of those of their names, or at the end.
 fn put(volumes: &mut Vec<Value>, ours: [Value; 3]) {
     for volume in ours {
-        match volumes.iter_mut().find(|other| other["name"] == volume["name"]) {
+        match volumes.iter_mut().find(|other| other.get("name") == volume.get("name")) {
             Some(other) => *other = volume,
             None => volumes.push(volume),
         }

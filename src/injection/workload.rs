@@ -31,7 +31,7 @@ pub struct Refused {
     /// The object: its kind, namespace and name.
     pub object: String,
     /// Why.
-    pub refusal: Refusal,
+    pub refusal: Box<Refusal>,
     /// Where in the document.
     pub path: Vec<String>,
 }
@@ -91,7 +91,7 @@ fn visit(
         Err(refusal) => {
             let within = below.iter().map(ToString::to_string).chain(refusal.path());
             let path = path.iter().cloned().chain(within).collect();
-            return Err(Refused { object: shown, refusal, path });
+            return Err(Refused { object: shown, refusal: Box::new(refusal), path });
         }
     }
     seen.push(Seen { object: shown, left: None });

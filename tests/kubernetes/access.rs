@@ -152,12 +152,14 @@ impl Follower {
     async fn next(&mut self, reference: u32) -> Result<(), (v1::NotAdmittedReason, String)> {
         let found = async {
             loop {
-                match self.inbound.message().await.unwrap().unwrap().message.unwrap() {
-                    Out::SnapshotEnd(end) if end.r#ref == reference => return Ok(()),
-                    Out::NotAdmitted(told) if told.r#ref == reference => {
-                        return Err((told.reason(), told.detail));
-                    }
-                    _ => {}
+                let message = self.inbound.message().await.unwrap().unwrap().message.unwrap();
+                if matches!(&message, Out::SnapshotEnd(end) if end.r#ref == reference) {
+                    return Ok(());
+                }
+                if let Out::NotAdmitted(told) = message
+                    && told.r#ref == reference
+                {
+                    return Err((told.reason(), told.detail));
                 }
             }
         };

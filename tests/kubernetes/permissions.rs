@@ -303,6 +303,7 @@ fn a_definition_is_deleted_only_after_it_was_annotated() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table with a row for each case")]
 fn roles_allow_what_they_are_for_and_no_more() {
     let guarded = guarded();
     let can = |user: &Path, verb: &str, what: &str, namespace: &str| {

@@ -308,6 +308,7 @@ fn a_key_that_is_none_or_private_is_refused_with_a_sentence() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table with a row for each case")]
 fn what_else_a_list_can_get_wrong_is_refused_with_a_sentence() {
     let base = list("case", &namespace());
     let header = json!({"header": "Authorization"});

@@ -285,7 +285,10 @@ impl Guest for Sidecar {
             Admission::Refused { .. } if known && allowed.is_some() => {
                 self.shared.pairs(|pairs| pairs.remove(&self.account, list));
             }
-            _ => {}
+            Admission::Admitted
+            | Admission::Refused { .. }
+            | Admission::Pending
+            | Admission::Unknown { .. } => {}
         }
         admission
     }

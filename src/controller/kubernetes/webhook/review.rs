@@ -118,8 +118,8 @@ pub(super) fn review(body: &[u8], settings: &Settings, controllers: &str) -> Res
             (Verdict::Refused(refusal), response)
         }
     };
-    let metadata = &request.object["metadata"];
-    let name = metadata["name"].as_str().or(metadata["generateName"].as_str());
+    let named = |path: &str| request.object.pointer(path).and_then(Value::as_str);
+    let name = named("/metadata/name").or(named("/metadata/generateName"));
     Ok(Reviewed {
         verdict,
         pod: name.unwrap_or_default().to_owned(),

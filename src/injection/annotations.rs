@@ -8,7 +8,7 @@ use crate::revocation::names::ListName;
 
 use super::refusal::Refusal;
 use super::settings::{LogLevel, Resources, Settings};
-use super::{MARK, MAX_LISTS};
+use super::{MARK, MAX_LISTS, PROBE_PORT};
 
 /// The lists to follow.
 pub const LISTS: &str = "rescind.dev/lists";
@@ -18,6 +18,8 @@ pub const BOUND: &str = "rescind.dev/bound";
 pub const LOG_LEVEL: &str = "rescind.dev/log-level";
 /// The containers that get the sockets.
 pub const MOUNT_SOCKET: &str = "rescind.dev/mount-socket";
+/// The port on loopback where forward auth is asked for by programs that know no Unix sockets.
+pub const FORWARD_AUTH_PORT: &str = "rescind.dev/forward-auth-port";
 /// What the sidecar needs of processors.
 pub const CPU_REQUEST: &str = "rescind.dev/sidecar-cpu-request";
 /// What it may use at most.
@@ -28,8 +30,20 @@ pub const MEMORY_REQUEST: &str = "rescind.dev/sidecar-memory-request";
 pub const MEMORY_LIMIT: &str = "rescind.dev/sidecar-memory-limit";
 
 /// The annotations that a pod may have.
-pub const ALL: [&str; 8] =
-    [LISTS, BOUND, LOG_LEVEL, MOUNT_SOCKET, CPU_REQUEST, CPU_LIMIT, MEMORY_REQUEST, MEMORY_LIMIT];
+pub const ALL: [&str; 9] = [
+    LISTS,
+    BOUND,
+    LOG_LEVEL,
+    MOUNT_SOCKET,
+    FORWARD_AUTH_PORT,
+    CPU_REQUEST,
+    CPU_LIMIT,
+    MEMORY_REQUEST,
+    MEMORY_LIMIT,
+];
+
+/// The ports that a program without rights may listen on.
+const PORTS: std::ops::RangeInclusive<u16> = 1024..=65_535;
 
 /// As much of a value as is repeated.
 const SHOWN: usize = 64;
@@ -42,6 +56,7 @@ pub(super) struct Asked {
     pub(super) log_level: LogLevel,
     pub(super) resources: Resources,
     pub(super) mounted: Mounted,
+    pub(super) forward_auth_port: Option<u16>,
 }
 
 /// Which containers get the sockets.
@@ -82,6 +97,7 @@ pub(super) fn read(
         log_level: of(LOG_LEVEL).map_or(Ok(settings.log_level), |given| given.log_level())?,
         resources: resources(of, &settings.resources)?,
         mounted: of(MOUNT_SOCKET).map_or(Ok(Mounted::All), |given| given.mounted(containers))?,
+        forward_auth_port: of(FORWARD_AUTH_PORT).map(|given| given.port()).transpose()?,
     })
 }
 
@@ -126,6 +142,14 @@ impl<'a> Given<'a> {
         let named = LogLevel::ALL.iter().find(|(name, _)| *name == self.value);
         named.map(|(_, level)| *level).ok_or_else(|| {
             self.refused(format!("write one of {}", LogLevel::ALL.map(|(name, _)| name).join(", ")))
+        })
+    }
+
+    fn port(&self) -> Result<u16, Refusal> {
+        let port = self.value.parse().ok().filter(|port| PORTS.contains(port) && *port != PROBE_PORT);
+        port.ok_or_else(|| {
+            let (least, most) = PORTS.into_inner();
+            self.refused(format!("write a port from {least} to {most} other than {PROBE_PORT}, like 8181"))
         })
     }
 

@@ -78,6 +78,7 @@ fn arguments(asked: &Asked, settings: &Settings) -> Vec<String> {
         format!("--token-file={trust}/token"),
         "--identity=$(POD_NAMESPACE)/$(POD_NAME)".to_owned(),
     ]);
+    arguments.extend(asked.forward_auth_port.map(|port| format!("--http=127.0.0.1:{port}")));
     arguments.extend(asked.bound_seconds.map(|seconds| format!("--bound={seconds}")));
     arguments
 }

@@ -138,6 +138,7 @@ fn what_a_pod_asks_for_in_annotations_is_what_its_sidecar_is_told() {
         annotations::BOUND: "10s",
         annotations::LOG_LEVEL: "debug",
         annotations::MOUNT_SOCKET: "app",
+        annotations::FORWARD_AUTH_PORT: "8181",
         annotations::CPU_REQUEST: "50m",
         annotations::CPU_LIMIT: "1",
         annotations::MEMORY_REQUEST: "64Mi",
@@ -152,16 +153,7 @@ fn what_a_pod_asks_for_in_annotations_is_what_its_sidecar_is_told() {
 fn the_sidecar_accepts_its_arguments() {
     let pod = injected(&annotated(annotations::BOUND, "1m"));
     let command = SidecarArgs::augment_args(Command::new("rescind-sidecar"));
-    let known = |argument: &&str| {
-        let flag = argument.trim_start_matches("--").split('=').next();
-        command.get_arguments().any(|known| known.get_long() == flag)
-    };
-    let arguments = arguments(&pod);
-    let unknown: Vec<_> = arguments.iter().filter(|argument| !known(argument)).collect();
-    // Sidecars of a cluster show a token.
-    assert!(unknown.iter().all(|argument| argument.starts_with("--token-file=")), "{unknown:?}");
-    let matches =
-        command.clone().no_binary_name(true).try_get_matches_from(arguments.into_iter().filter(known));
+    let matches = command.no_binary_name(true).try_get_matches_from(arguments(&pod));
     let read = SidecarArgs::from_arg_matches(&matches.unwrap()).unwrap();
     assert_eq!((read.bound, read.lists), (Some(60), vec!["shop/shop".parse().unwrap()]));
     assert_eq!(super::MAX_LISTS, crate::distribution::MAX_LISTS);
@@ -243,6 +235,8 @@ fn what_a_pod_can_get_wrong_is_refused_with_a_sentence() {
         (annotations::LOG_LEVEL, "verbose"),
         (annotations::MOUNT_SOCKET, "app,proxy"),
         (annotations::MOUNT_SOCKET, ""),
+        (annotations::FORWARD_AUTH_PORT, "80"),
+        (annotations::FORWARD_AUTH_PORT, "7404"),
         (annotations::CPU_REQUEST, "much"),
         (annotations::MEMORY_REQUEST, "1Gi"),
         (annotations::MEMORY_LIMIT, "1Mi"),

@@ -226,7 +226,7 @@ async fn a_pod_that_was_changed_afterwards_is_asked_about_again_and_a_wrong_one_
         refused(&injector.create(&wrong, &[])),
         "The request is invalid: error when creating \"STDIN\": admission webhook \"namespace.injector.rescind.dev\" denied \
          the request: annotation rescind.dev/list is not known: rescind.dev/lists, rescind.dev/bound, \
-         rescind.dev/log-level, rescind.dev/mount-socket, rescind.dev/sidecar-cpu-request, \
+         rescind.dev/log-level, rescind.dev/mount-socket, rescind.dev/forward-auth-port, rescind.dev/sidecar-cpu-request, \
          rescind.dev/sidecar-cpu-limit, rescind.dev/sidecar-memory-request, rescind.dev/sidecar-memory-limit are; see \
          the spelling, or leave it out"
     );

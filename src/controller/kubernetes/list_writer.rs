@@ -31,17 +31,20 @@ pub(super) struct ListWriter {
     complained: bool,
     /// Replicas of which it was told that they stand still, each with a list.
     still: HashSet<(String, ListName)>,
+    /// Declarations that are not published here, for which a round of proof was asked.
+    asked: HashMap<ListName, (String, i64)>,
 }
 
 impl ListWriter {
     pub(super) fn new(store: KubernetesStore, hub: Arc<Hub>) -> Self {
-        let (quotas, still) = (HashMap::new(), HashSet::new());
-        Self { store, hub, quotas, quotas_read: None, complained: false, still }
+        let (quotas, still, asked) = (HashMap::new(), HashSet::new(), HashMap::new());
+        Self { store, hub, quotas, quotas_read: None, complained: false, still, asked }
     }
 
     /// Writes what has changed. `windows` are those of the lists that can be used.
     pub(super) async fn write(&mut self, windows: &HashMap<ListName, u64>, events: &mut Events, now: Moment) {
         let declared = self.store.declared();
+        self.ask_for_round(&declared);
         self.read_quotas(&declared, now).await;
         for list in &declared {
             let before = lists::before(list);
@@ -55,6 +58,20 @@ impl ListWriter {
             }
         }
         self.tell_of_replicas(&declared, windows, events, now);
+    }
+
+    /// A replica learns in a round of proof what was declared, and where no sidecar asks for one, there is none. So it is
+    /// asked for once for each declaration: else a list would be ready only when its first sidecar is there.
+    fn ask_for_round(&mut self, declared: &[Declared]) {
+        let is_unpublished =
+            |list: &&Declared| list.document.is_ok() && !self.hub.with(&list.name, &mut |_| {});
+        let unpublished = declared.iter().filter(is_unpublished);
+        let of = |list: &Declared| (list.name.clone(), (list.uid.clone(), list.generation));
+        let unpublished: HashMap<_, _> = unpublished.map(of).collect();
+        if unpublished.iter().any(|(name, declaration)| self.asked.get(name) != Some(declaration)) {
+            self.hub.ping();
+        }
+        self.asked = unpublished;
     }
 
     fn known(&self, list: &ListName, now: Moment) -> Known {

@@ -54,7 +54,7 @@ pub enum Drained {
 
 /// Serves `router` until `shutdown` is cancelled, then answers what has begun for at most `drain`.
 ///
-/// The [`Peer`](super::listen::Peer) is in the extensions of every request. The listener is closed before
+/// The [`Peer`] is in the extensions of every request. The listener is closed before
 /// the drain. Dropping the future cuts every connection off. Works on every kind of runtime.
 pub async fn serve(
     listener: Listener,

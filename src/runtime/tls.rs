@@ -1,7 +1,7 @@
 //! Makes the TLS configurations of servers and clients from PEM files.
 //!
 //! Both speak TLS 1.2 and 1.3 by one provider of cryptography. What a server shows, and what either trusts, can be
-//! replaced while it runs: new connections have the new, and those that are open go on. [`follow`] does that for files
+//! replaced while it runs: new connections have the new, and those that are open go on. [`follow()`] does that for files
 //! that change on the disk.
 
 use std::io;

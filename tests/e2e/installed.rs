@@ -17,6 +17,8 @@ const NAMESPACE: &str = "shop";
 async fn a_user_installs_the_chart_and_revokes_a_lost_device() {
     let Some(cluster) = Cluster::shared() else { return };
     install(cluster);
+    let tested = cluster.helm(&["test", "rescind", "--namespace", CONTROLLERS, "--timeout", "2m", "--logs"]);
+    assert!(tested.status.success(), "{}\n{}", text(&tested.stderr), text(&tested.stdout));
     let keys = Keys::generate();
     let [alice, bob] = ["alice", "bob"].map(|subject| keys.token(&json!({"sub": subject, "sid": subject})));
     let mut namespace = shop::namespace(NAMESPACE);

@@ -37,20 +37,30 @@ impl Api {
             target: Some(v1::Target { target: Some(target) }),
             ..v1::RevokeRequest::default()
         };
-        let answer = self.client().revoke(shown(token, request)).await?.into_inner();
-        Ok(answer.revocation.unwrap())
+        let revoke = async || self.client().revoke(shown(token, request.clone())).await;
+        Ok(answered(revoke).await?.into_inner().revocation.unwrap())
     }
 
     async fn lift(&self, token: &str, name: &str) -> Result<(), Status> {
         let request =
             v1::LiftRequest { list: LIST.to_owned(), name: name.to_owned(), ..v1::LiftRequest::default() };
-        self.client().lift(shown(token, request)).await.map(drop)
+        answered(async || self.client().lift(shown(token, request.clone())).await).await.map(drop)
     }
 
     async fn list(&self, token: &str, list: &str) -> Result<usize, Status> {
         let request = v1::ListRequest { list: list.to_owned(), ..v1::ListRequest::default() };
-        Ok(self.client().list(shown(token, request)).await?.into_inner().revocations.len())
+        let list = async || self.client().list(shown(token, request.clone())).await;
+        Ok(answered(list).await?.into_inner().revocations.len())
     }
+}
+
+/// Asks until there is an answer: an API server that is busy has no time to say who somebody is.
+async fn answered<T>(mut ask: impl AsyncFnMut() -> Result<T, Status>) -> Result<T, Status> {
+    wait_for("an answer", PATIENCE, async || match ask().await {
+        Err(status) if status.code() == Code::Unavailable => Err(status.to_string()),
+        answer => Ok(answer),
+    })
+    .await
 }
 
 fn shown<T>(token: &str, request: T) -> Request<T> {
@@ -90,7 +100,7 @@ async fn callers_of_the_admin_api_may_do_what_rbac_says() {
     })
     .await;
 
-    let anonymous = api.client().status(v1::AdminStatusRequest {}).await;
+    let anonymous = answered(async || api.client().status(v1::AdminStatusRequest {}).await).await;
     check(anonymous, Unauthenticated, &["Authorization: Bearer"]);
     check(api.revoke("nonsense", subject("bob")).await, Unauthenticated, &["the token is not good"]);
     let elsewhere = lab.account_token("apps", "support", "elsewhere").await;
@@ -116,8 +126,11 @@ async fn callers_of_the_admin_api_may_do_what_rbac_says() {
     }
 
     let wait = v1::WaitEnforcedRequest { list: LIST.to_owned(), version: alice.version.clone() };
-    check(api.client().wait_enforced(shown(&nobody, wait.clone())).await, PermissionDenied, &["get"]);
-    let progress = api.client().wait_enforced(shown(&support, wait)).await.unwrap().into_inner();
+    let ask = async |token: &str| {
+        answered(async || api.client().wait_enforced(shown(token, wait.clone())).await).await
+    };
+    check(ask(&nobody).await, PermissionDenied, &["get"]);
+    let progress = ask(&support).await.unwrap().into_inner();
     let last = tokio::time::timeout(PATIENCE, progress.map(Result::unwrap).collect::<Vec<_>>()).await;
     assert!(last.unwrap().last().unwrap().enforced);
     api.lift(&support, &alice.name).await.unwrap();

@@ -101,13 +101,9 @@ impl Lab {
 
     /// Opens a stream that is taken.
     async fn following(&self, token: &str, lists: &[&str]) -> Follower {
-        let mut refused = String::new();
-        wait_for("a stream is taken", PATIENCE, async || match self.follow(Some(token), lists).await {
-            Ok(follower) => Ok(follower),
-            Err(status) => {
-                refused = status.to_string();
-                Err(format!("{refused}\n{}", self.logs()))
-            }
+        wait_for("a stream is taken", PATIENCE, async || {
+            let followed = self.follow(Some(token), lists).await;
+            followed.map_err(|status| format!("{status}\n{}", self.logs()))
         })
         .await
     }
@@ -283,7 +279,7 @@ async fn while_the_api_server_is_silent_known_pairs_of_account_and_list_come_bac
     lab.sidecars[sidecar].start().await;
     wait_for("the sidecar follows", PATIENCE, async || {
         let log = lab.sidecars[sidecar].log();
-        if log.contains("\"following\"") || log.contains("following") { Ok(()) } else { Err(log) }
+        if log.contains("following") { Ok(()) } else { Err(log) }
     })
     .await;
 

@@ -232,11 +232,11 @@ impl Lab {
     ) -> usize {
         let streams = controllers.iter().map(|number| self.controllers[*number].socket().display());
         let arguments: Vec<String> = streams.map(|path| format!("--controller=unix:{path}")).collect();
-        self.add_sidecar_of(arguments.into_iter().chain(more.iter().cloned()).collect(), list).await
+        self.add_sidecar_that_dials(arguments.into_iter().chain(more.iter().cloned()).collect(), list).await
     }
 
     /// Starts a sidecar that follows a list, with arguments that say whom; returns its number.
-    pub(crate) async fn add_sidecar_of(&mut self, mut arguments: Vec<String>, list: &str) -> usize {
+    pub(crate) async fn add_sidecar_that_dials(&mut self, mut arguments: Vec<String>, list: &str) -> usize {
         let number = self.sidecars.len();
         let socket = self.path(&format!("auth-{number}.sock"));
         // The first one's checks are where the proxies of the examples look for them.

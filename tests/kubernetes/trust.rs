@@ -74,7 +74,7 @@ impl Lab {
         let uris = ports.map(|address| address.replace("127.0.0.1", "https://rescind-controller.localhost"));
         let mut arguments: Vec<String> = uris.map(|uri| format!("--controller={uri}")).collect();
         arguments.push(format!("--tls-ca={}", authorities.display()));
-        self.add_sidecar_of(arguments, LIST).await
+        self.add_sidecar_that_dials(arguments, LIST).await
     }
 
     async fn until_logged(&self, sidecar: usize, text: &str) {
@@ -129,7 +129,7 @@ async fn sidecars_trust_what_is_published_and_nothing_else() {
     let strange = lab.add_trusting_sidecar(&[0], &stranger()).await;
     lab.until_logged(strange, "invalid peer certificate").await;
     let address = lab.controllers[0].address("streams");
-    let plain = lab.add_sidecar_of(vec![format!("--controller=http://{address}")], LIST).await;
+    let plain = lab.add_sidecar_that_dials(vec![format!("--controller=http://{address}")], LIST).await;
     lab.until_logged(plain, "the stream was lost").await;
     for sidecar in [strange, plain] {
         assert_eq!(lab.ask(sidecar, &lab.token("nobody")).await, Ok(503));

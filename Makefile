@@ -20,8 +20,9 @@ lint: tools ## Run clippy, and check dependencies (deny.toml) and the list of mu
 		licenses bans sources
 	scripts/mutants --check
 
+# All of them: a later failure that an earlier one hides costs another run.
 unit: tools ## Run the tests
-	cargo test --locked
+	cargo test --locked --no-fail-fast
 
 doc: ## Build the documentation; warnings fail
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked

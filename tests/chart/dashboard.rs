@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::helm::{objects, one, read_chart, render};
 use crate::support::PATIENCE;
+use crate::support::http1::{Ask, ask_tcp};
 use crate::support::lab::Lab;
 use crate::support::metrics::get;
 use crate::support::program::Program;
@@ -57,9 +58,10 @@ async fn prometheus(lab: &Lab, targets: &[&str]) -> (Program, String) {
             format!("--web.listen-address={free}"),
         ];
         let mut program = Program::start("prometheus", &tool("prometheus"), arguments, &folder);
-        let ready = wait_for("Prometheus listens or has ended", PATIENCE, async || {
-            let listens = tokio::net::TcpStream::connect(&free).await.is_ok();
-            if listens || program.has_ended() { Ok(listens) } else { Err(program.log()) }
+        // It listens before it answers queries.
+        let ready = wait_for("Prometheus is ready or has ended", PATIENCE, async || {
+            let ready = ask_tcp(&free, &Ask::get("/-/ready")).await.is_ok_and(|reply| reply.status == 200);
+            if ready || program.has_ended() { Ok(ready) } else { Err(program.log()) }
         });
         if ready.await && !program.has_ended() {
             return (program, free);

@@ -112,6 +112,9 @@ impl Replica {
                 Again::Fetch(why) => {
                     tracing::warn!(replica = self.hub.name, why, "fetching everything anew");
                 }
+                Again::Changed(why) => {
+                    tracing::info!(replica = self.hub.name, why, "fetching everything anew");
+                }
                 Again::WentBack => tracing::warn!(replica = self.hub.name, "fetching everything anew"),
             }
             // What is wrong with a store may last: it is asked again, and not without a pause.
@@ -130,7 +133,7 @@ impl Replica {
              another history begins, and what was revoked since the backup has to be revoked again"
         );
         match self.store.start_epoch(seen).await {
-            Ok(()) => Again::Fetch("another history has begun".to_owned()),
+            Ok(()) => Again::Changed("another history has begun"),
             Err(error) => refused(error),
         }
     }
@@ -204,7 +207,7 @@ impl Replica {
                     Ok(event) => {
                         rounds.observe(&event);
                         if self.apply(&event) == Applied::MayBeWhole {
-                            return Again::Fetch("a list that is withheld has changed".to_owned());
+                            return Again::Changed("a list that is withheld has changed");
                         }
                     }
                     Err(error) => return after(error),
@@ -225,7 +228,7 @@ impl Replica {
                 Finished::No => {}
                 Finished::Proven { serial, lists } => {
                     if self.complete(serial, lists) == Adopted::NewList {
-                        return Again::Fetch("a list was declared".to_owned());
+                        return Again::Changed("a list was declared");
                     }
                 }
                 Finished::WentBack => return Again::WentBack,
@@ -428,7 +431,10 @@ async fn told(went_back: &mut watch::Receiver<Option<Version>>) -> Version {
 
 /// Why following ended.
 enum Again {
+    /// Something went wrong.
     Fetch(String),
+    /// Somebody changed what there is to follow, as they may.
+    Changed(&'static str),
     /// The store does not have what had been seen of it.
     WentBack,
     Stop(ReplicaError),

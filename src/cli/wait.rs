@@ -222,7 +222,16 @@ impl Progress {
 /// Says what is known.
 pub(super) fn describe(standing: &Standing) -> String {
     match standing {
-        Standing::Counted(report) => counts(report),
+        Standing::Counted(report) => {
+            // Those that are known have it: what is left to wait for are those that nobody can know.
+            let young = !report.enforced && report.applied.saturating_add(report.away) >= report.subscribers;
+            let why = if young {
+                "; the history has just begun, and sidecars of one before get their bound"
+            } else {
+                ""
+            };
+            format!("{}{why}", counts(report))
+        }
         Standing::Said(text) => text.clone(),
     }
 }
@@ -261,6 +270,21 @@ mod tests {
         check(1, 1, 0, "1 of 1 sidecar has applied it");
         check(12, 3, 0, "3 of 12 sidecars have applied it");
         check(12, 3, 1, "3 of 12 sidecars have applied it, 1 away and too old to allow anything");
+    }
+
+    #[test]
+    fn what_is_waited_for_after_all_known_sidecars_is_said() {
+        let check = |applied, enforced, expected: &str| {
+            let report = v1::EnforcementProgress { subscribers: 2, applied, enforced, ..Default::default() };
+            assert_eq!(describe(&Standing::Counted(report)), expected);
+        };
+        check(1, false, "1 of 2 sidecars have applied it");
+        check(
+            2,
+            false,
+            "2 of 2 sidecars have applied it; the history has just begun, and sidecars of one before get their bound",
+        );
+        check(2, true, "2 of 2 sidecars have applied it");
     }
 
     #[tokio::test(start_paused = true)]

@@ -116,6 +116,25 @@ async fn what_was_not_declared_takes_effect_when_it_is() {
     lab.until_answer(0, &lab.token("carol"), 200).await;
 }
 
+/// Whoever revokes waits for a word, and gives up at a refusal. The list is one that no sidecar follows, so that no round of
+/// proof looks at it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_declared_with_its_list_is_never_refused_for_want_of_it() {
+    let lab = Lab::start(1, 0).await;
+    for number in 0..5 {
+        let name = format!("new-{number}");
+        let mut revocation = revocation(&name, &json!({"subject": "bob"}));
+        revocation["spec"]["listName"] = json!(name);
+        lab.apply(&list(&name, &lab.keys));
+        lab.create(vec![revocation]).await;
+        let word = wait_for("a first word", PATIENCE, async || {
+            let accepted = of(&lab.get(&name).await?, "Accepted");
+            if accepted["status"] == "Unknown" { Err(lab.logs()) } else { Ok(accepted) }
+        });
+        assert_eq!(word.await["status"], "True");
+    }
+}
+
 /// With stock `kubectl` and the example as it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_envoy_a_revocation_refuses_and_its_deletion_lets_pass() {

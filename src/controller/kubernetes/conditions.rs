@@ -20,6 +20,16 @@ pub(super) enum Acceptance {
     Refused { reason: &'static str, message: String },
 }
 
+impl Acceptance {
+    /// Tells whether another declaration would accept it.
+    pub(super) fn is_refused_by_lists(&self) -> bool {
+        matches!(self, Self::Refused { reason: UNKNOWN_LIST | UNDECLARED, .. })
+    }
+}
+
+const UNKNOWN_LIST: &str = "UnknownList";
+const UNDECLARED: &str = "Undeclared";
+
 /// Judges a revocation by the list that it names.
 pub(super) fn judge(mirrored: &MirroredRevocation, list: Option<&ListConfig>) -> Acceptance {
     let refused = |reason, message: String| Acceptance::Refused { reason, message };
@@ -34,11 +44,11 @@ pub(super) fn judge(mirrored: &MirroredRevocation, list: Option<&ListConfig>) ->
     };
     let Some(list) = list else {
         let message = format!("No list {} is declared: it has no effect until there is one.", mirrored.list);
-        return refused("UnknownList", message);
+        return refused(UNKNOWN_LIST, message);
     };
     match target::check_declared(&revocation.spec, list) {
         Ok(warnings) => Acceptance::Accepted { warnings },
-        Err(error) => refused("Undeclared", format!("It has no effect: {error}.")),
+        Err(error) => refused(UNDECLARED, format!("It has no effect: {error}.")),
     }
 }
 

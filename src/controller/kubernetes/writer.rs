@@ -63,6 +63,10 @@ pub(super) struct StatusWriter {
     /// Those to look at once more.
     again: BTreeSet<RecordId>,
     declared: HashMap<ListName, DeclaredList>,
+    /// When the last look at the lists began that this leader has made.
+    looked: Option<Moment>,
+    /// Refused by lists that may be older than the revocation: not before another look.
+    doubtful: Vec<RecordId>,
     /// The last that had its turn.
     turn: Option<RecordId>,
 }
@@ -103,6 +107,8 @@ impl StatusWriter {
             pending: HashMap::new(),
             again: BTreeSet::new(),
             declared: HashMap::new(),
+            looked: None,
+            doubtful: Vec::new(),
             turn: None,
         }
     }
@@ -120,6 +126,9 @@ impl StatusWriter {
             if leader {
                 changes.mark_unchanged();
                 self.write_revocations().await;
+                if self.look_for_doubtful().await {
+                    self.write_revocations().await;
+                }
             }
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -134,7 +143,28 @@ impl StatusWriter {
     /// Who led before may have written anything since: everything is looked at.
     fn start_over(&mut self) {
         self.pending.clear();
+        self.looked = None;
         self.again = self.store.with_mirror(|mirror| mirror.revocations.keys().copied().collect());
+    }
+
+    /// Looks at the lists for those that they would refuse, now and then. Whoever applies a list and its revocations at
+    /// once must not be told that there is no such list.
+    async fn look_for_doubtful(&mut self) -> bool {
+        let doubtful = std::mem::take(&mut self.doubtful);
+        let now = self.clock.now();
+        let lately = |looked| u128::from(elapsed_nanos(looked, now)) < INTERVAL.as_nanos();
+        self.again.extend(&doubtful);
+        !doubtful.is_empty() && !self.looked.is_some_and(lately) && self.look().await
+    }
+
+    /// Looks at the lists: where no sidecar asks for rounds of proof, nobody else does. Returns whether it succeeded.
+    async fn look(&mut self) -> bool {
+        let began = self.clock.now();
+        match self.store.lists().await {
+            Ok(_) => self.looked = Some(began),
+            Err(error) => tracing::warn!(%error, "the lists can't be read"),
+        }
+        self.looked == Some(began)
     }
 
     /// Returns how long to wait if nothing changes: what did not fit into one pass does not wait.
@@ -210,6 +240,11 @@ impl StatusWriter {
         let progress = self.progress(mirror, mirrored, id, now);
         let list = self.declared.get(&mirrored.list);
         let accepted = conditions::judge(mirrored, list.map(|list| &list.config));
+        let is_older = |looked: Moment| looked.boot_nanos < mirrored.first_seen.1.boot_nanos;
+        if accepted.is_refused_by_lists() && self.looked.is_none_or(is_older) {
+            self.doubtful.push(id);
+            return None;
+        }
         self.acts.judged(id, mirrored, &accepted, &|list| hash_key(&self.hub, list));
         let elapsed_milliseconds = elapsed_nanos(mirrored.first_seen.1, now) / 1_000_000;
         let progress = progress.map(|progress| (progress, elapsed_milliseconds));
@@ -280,10 +315,7 @@ impl StatusWriter {
     }
 
     async fn keep_house(&mut self) {
-        // Without sidecars there are no rounds, and nobody else looks at the lists.
-        if let Err(error) = self.store.lists().await {
-            tracing::warn!(%error, "the lists can't be read");
-        }
+        self.look().await;
         let now = self.clock.now();
         let windows = self.declared.iter().map(|(name, list)| (name.clone(), list.window_nanos)).collect();
         self.lists.write(&windows, &mut self.events, now).await;

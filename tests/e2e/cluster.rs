@@ -1,6 +1,7 @@
-//! The cluster that all tests of the process share, with our images in it.
+//! The cluster that all tests of the process use, one after another, with our images in it.
 
 use std::io::{BufRead, BufReader, Write};
+use std::ops::Deref;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -8,6 +9,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::support::control_plane::program;
 use crate::support::tools::tool;
@@ -31,14 +33,32 @@ pub(crate) struct Cluster {
     folder: PathBuf,
 }
 
+/// The cluster, while no other test uses it.
+pub(crate) struct Turn {
+    /// For what outlives a borrow, and not the turn.
+    pub(crate) cluster: &'static Cluster,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Deref for Turn {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        self.cluster
+    }
+}
+
 impl Cluster {
-    /// Returns the cluster, or nothing where the machine can't run one.
+    /// Waits until no other test uses the cluster, and returns it, or nothing where the machine can't run one.
     ///
     /// # Panics
     /// If the machine can run one and something is missing or fails: a test that can run and does not has not passed.
-    pub(crate) fn shared() -> Option<&'static Self> {
-        static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
-        SHARED.get_or_init(|| is_able().then(Self::start)).as_ref()
+    pub(crate) async fn take_turn() -> Option<Turn> {
+        static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+        static TURN: Mutex<()> = Mutex::const_new(());
+        let turn = TURN.lock().await;
+        let cluster = CLUSTER.get_or_init(|| is_able().then(Self::start)).as_ref()?;
+        Some(Turn { cluster, _turn: turn })
     }
 
     fn start() -> Self {
@@ -72,6 +92,36 @@ impl Cluster {
     /// Returns `kubectl`, to be started.
     pub(crate) fn kubectl_command(&self) -> Command {
         self.command(&program("kubectl"))
+    }
+
+    /// Runs `kubectl`, and returns the objects that it prints.
+    pub(crate) fn objects(&self, arguments: &[&str]) -> Vec<Value> {
+        let printed = self.kubectl(&[arguments, &["--output=json"]].concat());
+        let printed: Value = serde_json::from_str(&printed).unwrap();
+        printed["items"].as_array().cloned().unwrap_or_else(|| vec![printed])
+    }
+
+    /// Returns the address of the node for this machine.
+    pub(crate) fn address(&self) -> String {
+        let path = "--output=jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}";
+        self.kubectl(&["get", "nodes", path])
+    }
+
+    /// Returns the port of the node that leads to a Service of type NodePort.
+    pub(crate) fn node_port(&self, namespace: &str, name: &str) -> String {
+        let path = "--output=jsonpath={.spec.ports[0].nodePort}";
+        format!("{}:{}", self.address(), self.kubectl(&["get", "service", name, "-n", namespace, path]))
+    }
+
+    /// Kills a program of the cluster, like `kube-apiserver`. It is started again when what is returned goes.
+    pub(crate) fn kill(&self, program: &'static str) -> Killed<'_> {
+        succeed(script("cluster").args(["kill", program]).env("RESCIND_CLUSTER", &self.folder));
+        Killed { cluster: self, program }
+    }
+
+    /// Returns the path of the administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
     }
 
     /// Runs Helm.
@@ -125,8 +175,20 @@ impl Cluster {
 
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.env("KUBECONFIG", self.folder.join("kubeconfig")).env("HOME", &self.folder);
+        command.env("KUBECONFIG", self.kubeconfig()).env("HOME", &self.folder);
         command
+    }
+}
+
+/// A program of the cluster that does not run.
+pub(crate) struct Killed<'a> {
+    cluster: &'a Cluster,
+    program: &'static str,
+}
+
+impl Drop for Killed<'_> {
+    fn drop(&mut self) {
+        succeed(script("cluster").args(["start", self.program]).env("RESCIND_CLUSTER", &self.cluster.folder));
     }
 }
 

@@ -1,71 +1,84 @@
 //! The first hour of a user: the chart, a namespace whose pods get a sidecar, and a lost device.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, text};
 use crate::forward::Forward;
+use crate::release::{self, CONTROLLERS};
 use crate::shop;
+use crate::support::PATIENCE;
 use crate::support::issue::Keys;
+use crate::support::wait::wait_for;
 
-const CONTROLLERS: &str = "rescind-system";
 const NAMESPACE: &str = "shop";
+/// What a controller may say above the level info while all is well, and why.
+const EXPLAINED: [(&str, &str); 0] = [];
 
 /// Steps as README.md has them: install, declare a list, run a workload, revoke, lift.
 #[tokio::test]
 async fn a_user_installs_the_chart_and_revokes_a_lost_device() {
-    let Some(cluster) = Cluster::shared() else { return };
-    install(cluster);
-    let tested = cluster.helm(&["test", "rescind", "--namespace", CONTROLLERS, "--timeout", "2m", "--logs"]);
+    let Some(cluster) = Cluster::take_turn().await else { return };
+    release::install(&cluster);
+    assert_nothing_is_amiss(&cluster);
+    let tested = cluster.helm(&["test", "rescind", "-n", release::NAMESPACE, "--timeout", "2m", "--logs"]);
     assert!(tested.status.success(), "{}\n{}", text(&tested.stderr), text(&tested.stdout));
     let keys = Keys::generate();
     let [alice, bob] = ["alice", "bob"].map(|subject| keys.token(&json!({"sub": subject, "sid": subject})));
-    let mut namespace = shop::namespace(NAMESPACE);
-    namespace["metadata"]["labels"]["rescind.dev/inject"] = json!("enabled");
-    cluster.apply(&[namespace]);
-    cluster.apply(&[shop::list(NAMESPACE, &keys), shop::configuration(NAMESPACE), deployment()]);
+    cluster.apply(&[shop::injected_namespace(NAMESPACE)]);
+    let deployment = shop::deployment(NAMESPACE, "shop", "shop", 1);
+    cluster.apply(&[shop::list(NAMESPACE, "shop", &keys), shop::configuration(NAMESPACE), deployment]);
     cluster.wait(NAMESPACE, "deployment/shop", "Available");
-    let envoy = Forward::to(cluster, NAMESPACE, "deployment/shop", shop::PORT);
-    envoy.until(&alice, 200).await;
-    envoy.until(&bob, 200).await;
+    let envoy = Forward::to(&cluster, NAMESPACE, "deployment/shop", shop::PORT);
+    for token in [&alice, &bob] {
+        assert_eq!(envoy.show(token).await.unwrap().status, 200, "it started fresh");
+    }
 
-    let revoked =
-        cluster.rescind(&["subject", "alice", "-n", NAMESPACE, "--reason", "LostDevice", "-o", "name"]);
+    let revoked = cluster.rescind(&["subject", "alice", "-n", NAMESPACE, "--reason", "LostDevice"]);
+    let said = text(&revoked.stdout);
     assert_eq!(revoked.status.code(), Some(0), "{}", text(&revoked.stderr));
     // It is enforced now, and not soon.
     assert_eq!(envoy.show(&alice).await.unwrap().status, 401);
     assert_eq!(envoy.show(&bob).await.unwrap().status, 200);
+    let last = said.lines().last().unwrap();
+    assert!(
+        last.starts_with("enforced after ") && last.ends_with(": 1 of 1 sidecar has applied it"),
+        "{said}"
+    );
+    let name = said.split_whitespace().next().unwrap();
+    assert_it_reads_well(&cluster, name).await;
 
-    let name = text(&revoked.stdout);
-    let lifted = cluster.rescind(&["undo", name.trim(), "-n", NAMESPACE]);
+    let lifted = cluster.rescind(&["undo", name, "-n", NAMESPACE]);
     assert_eq!(lifted.status.code(), Some(0), "{}", text(&lifted.stderr));
     envoy.until(&alice, 200).await;
+    assert_nothing_is_amiss(&cluster);
 }
 
-fn install(cluster: &Cluster) {
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/rescind").display().to_string();
-    let namespace = ["--namespace", CONTROLLERS, "--create-namespace"];
-    let wait = ["--wait", "--timeout", "3m", "--set", "image.pullPolicy=Never"];
-    let installed = cluster.helm(&[&["install", "rescind", &chart], &namespace[..], &wait[..]].concat());
-    assert!(installed.status.success(), "{}\n{}", text(&installed.stderr), cluster.seen(CONTROLLERS));
+/// Two controllers, neither was started twice, and they have nothing to complain about.
+fn assert_nothing_is_amiss(cluster: &Cluster) {
+    let pods = cluster.objects(&["get", "pods", "-n", release::NAMESPACE, "-l", CONTROLLERS]);
+    let containers: Vec<&Value> = pods.iter().map(|pod| &pod["status"]["containerStatuses"][0]).collect();
+    let fine = |status: &&&Value| status["ready"] == true && status["restartCount"] == 0;
+    assert_eq!(containers.iter().filter(fine).count(), 2, "{containers:#?}");
+    let logs = cluster.kubectl(&["logs", "-n", release::NAMESPACE, "-l", CONTROLLERS, "--tail=-1"]);
+    assert!(logs.contains("INFO"), "the log is not as it was: {logs}");
+    let above = |line: &&str| ["WARN", "ERROR"].iter().any(|level| line.contains(level));
+    let explained = |line: &str| EXPLAINED.iter().any(|(part, _)| line.contains(part));
+    let amiss: Vec<&str> = logs.lines().filter(above).filter(|line| !explained(line)).collect();
+    assert!(amiss.is_empty(), "{amiss:#?}");
 }
 
-fn deployment() -> Value {
-    let labels = json!({"app": "shop"});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": "shop", "namespace": NAMESPACE},
-        "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels, "annotations": {"rescind.dev/lists": "shop"}},
-                "spec": {
-                    "securityContext": shop::pod_security(), "enableServiceLinks": false,
-                    "containers": shop::containers(&[]),
-                    "volumes": [shop::volume()],
-                },
-            },
-        },
+/// What stock `kubectl` shows of a revocation.
+async fn assert_it_reads_well(cluster: &Cluster, name: &str) {
+    let table = cluster.kubectl(&["get", "revocations", "-n", NAMESPACE]);
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAME", "TARGET", "LIST", "CUTOFF", "ENFORCED", "AGE"], "{table}");
+    let row = &rows[1];
+    assert_eq!([&row[..4], &row[5..6]].concat(), [name, "subject", "alice", "shop", "True"], "{table}");
+    // Events are sent after the status is written.
+    wait_for("kubectl describe shows that it is enforced", PATIENCE, async || {
+        let described = cluster.kubectl(&["describe", "revocation", name, "-n", NAMESPACE]);
+        let events = described.split("\nEvents:").nth(1).unwrap_or_default();
+        if events.contains("Enforced") { Ok(()) } else { Err(described) }
     })
+    .await;
 }

@@ -11,9 +11,16 @@
 )]
 
 mod cluster;
+mod figures;
 mod forward;
 mod installed;
+mod outage;
+mod release;
+mod replicas;
 mod shop;
 mod standalone;
 #[path = "../support/mod.rs"]
 mod support;
+mod traffic;
+mod uninstalled;
+mod workloads;

@@ -35,11 +35,18 @@ pub(crate) fn namespace(name: &str) -> Value {
     })
 }
 
-/// Returns the list `shop`.
-pub(crate) fn list(namespace: &str, keys: &Keys) -> Value {
+/// Returns such a namespace whose pods get sidecars.
+pub(crate) fn injected_namespace(name: &str) -> Value {
+    let mut namespace = namespace(name);
+    namespace["metadata"]["labels"]["rescind.dev/inject"] = json!("enabled");
+    namespace
+}
+
+/// Returns a list without anything that has a default.
+pub(crate) fn list(namespace: &str, name: &str, keys: &Keys) -> Value {
     json!({
         "apiVersion": "rescind.dev/v1alpha1", "kind": "TokenRevocationList",
-        "metadata": {"name": "shop", "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {"issuers": [{
             "issuer": ISSUER, "audiences": [AUDIENCE], "maxTokenLifetimeSeconds": LIFETIME_SECONDS,
             "verification": {"keys": keys.public()},
@@ -52,6 +59,37 @@ pub(crate) fn configuration(namespace: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "envoy", "namespace": namespace},
         "data": {"envoy.yaml": example(), "application.yaml": application().to_string()},
+    })
+}
+
+/// Returns a Deployment of Envoy and the application, whose pods follow a list.
+pub(crate) fn deployment(namespace: &str, name: &str, list: &str, replicas: u32) -> Value {
+    let labels = json!({"app": name});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels, "annotations": {"rescind.dev/lists": list}},
+                "spec": {
+                    "securityContext": pod_security(), "enableServiceLinks": false,
+                    "terminationGracePeriodSeconds": 1,
+                    "containers": containers(&[]),
+                    "volumes": [volume()],
+                },
+            },
+        },
+    })
+}
+
+/// Returns the Service `name-port` for such a Deployment, on a port of the node: a way that leads past the API server.
+pub(crate) fn service(namespace: &str, name: &str, port: u16) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": format!("{name}-{port}"), "namespace": namespace},
+        "spec": {"type": "NodePort", "selector": {"app": name}, "ports": [{"port": port}]},
     })
 }
 
@@ -93,9 +131,14 @@ fn example() -> String {
     text
 }
 
+/// An application that says what it was told of the token.
 fn application() -> Value {
     let extension = |name: &str| format!("type.googleapis.com/envoy.extensions.filters.{name}");
-    let route = json!({"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": WELCOME}}});
+    let heard = |name: &str| json!({"header": {"key": format!("heard-{name}"), "value": format!("%REQ(x-rescind-{name})%")}});
+    let route = json!({
+        "match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": WELCOME}},
+        "response_headers_to_add": [heard("verdict"), heard("age-ms")],
+    });
     json!({"static_resources": {"listeners": [{
         "address": {"socket_address": {"address": "0.0.0.0", "port_value": 8081}},
         "filter_chains": [{"filters": [{

@@ -13,13 +13,13 @@ const NAMESPACE: &str = "standalone";
 /// The pod only starts when the command line has said that its revocation is enforced.
 #[tokio::test]
 async fn our_images_run_restricted_as_native_sidecars_and_a_revoked_token_is_refused() {
-    let Some(cluster) = Cluster::shared() else { return };
+    let Some(cluster) = Cluster::take_turn().await else { return };
     let keys = Keys::generate();
     let [alice, bob] = ["alice", "bob"].map(|subject| keys.token(&json!({"sub": subject, "sid": subject})));
     cluster.apply(&[shop::namespace(NAMESPACE)]);
     cluster.apply(&[shop::configuration(NAMESPACE), lists(&keys), pod()]);
     cluster.wait(NAMESPACE, "pod/shop", "Ready");
-    let envoy = Forward::to(cluster, NAMESPACE, "pod/shop", shop::PORT);
+    let envoy = Forward::to(&cluster, NAMESPACE, "pod/shop", shop::PORT);
 
     envoy.until(&bob, 200).await;
     assert_eq!(envoy.show(&bob).await.unwrap().body, shop::WELCOME);
@@ -29,7 +29,7 @@ async fn our_images_run_restricted_as_native_sidecars_and_a_revoked_token_is_ref
 }
 
 fn lists(keys: &Keys) -> Value {
-    let list = shop::list(NAMESPACE, keys).to_string();
+    let list = shop::list(NAMESPACE, "shop", keys).to_string();
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "lists", "namespace": NAMESPACE},
         "data": {"lists.yaml": list},

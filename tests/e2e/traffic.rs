@@ -1,0 +1,154 @@
+//! A steady stream of requests and revocations, and what was wrongly answered.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval};
+
+use crate::cluster::{Cluster, text};
+use crate::support::PATIENCE;
+use crate::support::http1::{Ask, Reply, ask_tcp};
+use crate::support::issue::Keys;
+use crate::support::wait::wait_for;
+
+/// Between two pairs of requests: one that must pass, and one that must not.
+const PACE: Duration = Duration::from_millis(25);
+/// No stream is longer.
+const LONGEST: Duration = Duration::from_mins(10);
+
+/// A stream of requests, each over a connection of its own. It ends when it is dropped.
+pub(crate) struct Traffic {
+    seen: Arc<Seen>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// Tokens that are revoked, for a fact.
+    revoked: Mutex<Vec<String>>,
+    wrong: Mutex<Vec<String>>,
+    answers: AtomicUsize,
+}
+
+impl Traffic {
+    /// Begins to show a good token and a revoked one, again and again, to `IP:PORT`.
+    pub(crate) fn start(address: String, good: String, revoked: String) -> Self {
+        let seen = Arc::new(Seen::default());
+        seen.revoked.lock().unwrap().push(revoked);
+        let task = tokio::spawn(flow(address, good, seen.clone()));
+        Self { seen, task }
+    }
+
+    /// Returns how many answers there were.
+    ///
+    /// # Panics
+    /// With those that were wrong, and how many seconds after the start, if there were any.
+    #[track_caller]
+    pub(crate) fn assert_right(&self, during: &str) -> usize {
+        let wrong = self.seen.wrong.lock().unwrap();
+        let answers = self.seen.answers.load(Ordering::Relaxed);
+        let first: Vec<&String> = wrong.iter().take(20).collect();
+        assert!(wrong.is_empty(), "{during}: {} of {answers} answers were wrong: {first:#?}", wrong.len());
+        assert!(!self.task.is_finished(), "{during}: the stream has ended");
+        answers
+    }
+
+    /// Waits until there were so many more answers.
+    pub(crate) async fn go_on(&self, more: usize) {
+        grow("answers", &self.seen.answers, more).await;
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn flow(address: String, good: String, seen: Arc<Seen>) {
+    let started = Instant::now();
+    let mut ticks = interval(PACE);
+    for number in 0.. {
+        if started.elapsed() > LONGEST {
+            return;
+        }
+        ticks.tick().await;
+        let revoked = {
+            let all = seen.revoked.lock().unwrap();
+            all.get(number % all.len()).cloned().unwrap()
+        };
+        for (token, status) in [(&good, 200), (&revoked, 401)] {
+            let reply = ask_tcp(&address, &Ask::get("/").bearer(token)).await;
+            seen.answers.fetch_add(1, Ordering::Relaxed);
+            if !reply.as_ref().is_ok_and(|reply| reply.status == status) {
+                let said = format!("after {:?}: not {status}: {reply:?}", started.elapsed());
+                seen.wrong.lock().unwrap().push(said);
+            }
+        }
+    }
+}
+
+/// Revokes users of a list one after another, as a user would, until it is dropped: each must be enforced, and be refused
+/// from then on.
+pub(crate) struct Revocations {
+    enforced: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Revocations {
+    /// Begins. Whoever fails is a wrong answer of the stream of requests.
+    pub(crate) fn start(
+        cluster: &'static Cluster,
+        namespace: &'static str,
+        keys: Arc<Keys>,
+        traffic: &Traffic,
+    ) -> Self {
+        let enforced = Arc::new(AtomicUsize::new(0));
+        let (seen, counted) = (traffic.seen.clone(), enforced.clone());
+        let task = tokio::spawn(async move {
+            for number in 0.. {
+                let user = format!("user-{number}");
+                let token = keys.token(&serde_json::json!({"sub": user, "sid": user}));
+                let act = move || cluster.rescind(&["subject", &user, "-n", namespace, "--timeout=60s"]);
+                let output = tokio::task::spawn_blocking(act).await.unwrap();
+                if output.status.success() {
+                    seen.revoked.lock().unwrap().push(token);
+                    counted.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    let said =
+                        format!("revocation {number}: {}{}", text(&output.stdout), text(&output.stderr));
+                    seen.wrong.lock().unwrap().push(said);
+                }
+            }
+        });
+        Self { enforced, task }
+    }
+
+    /// Waits until so many more are enforced.
+    pub(crate) async fn go_on(&self, more: usize) {
+        grow("enforced revocations", &self.enforced, more).await;
+    }
+}
+
+impl Drop for Revocations {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn grow(what: &str, counter: &AtomicUsize, more: usize) {
+    let enough = counter.load(Ordering::Relaxed) + more;
+    wait_for(&format!("{more} more {what}"), 4 * PATIENCE, async || {
+        let now = counter.load(Ordering::Relaxed);
+        if now >= enough { Ok(()) } else { Err(format!("{now} of {enough}")) }
+    })
+    .await;
+}
+
+/// Returns the age of the proof that an answer rests on, as the application was told it.
+pub(crate) fn age(reply: &Reply) -> Option<Duration> {
+    let age = reply.all("heard-age-ms");
+    Some(Duration::from_millis(age.first()?.parse().ok()?))
+}

@@ -136,11 +136,18 @@ impl Cluster {
 
     /// Applies objects.
     pub(crate) fn apply(&self, objects: &[Value]) {
-        let mut command = self.command(&program("kubectl"));
-        let mut kubectl = command.args(["apply", "-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
         let input: String = objects.iter().map(|object| format!("---\n{object}\n")).collect();
+        let applied = self.pipe(&["apply", "-f", "-"], &input);
+        assert!(applied.status.success(), "{}", text(&applied.stderr));
+    }
+
+    /// Runs `kubectl` with an input.
+    pub(crate) fn pipe(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.kubectl_command();
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut kubectl = command.spawn().unwrap();
         kubectl.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        assert!(kubectl.wait().unwrap().success(), "kubectl says above what is wrong");
+        kubectl.wait_with_output().unwrap()
     }
 
     /// Waits until a pod or Deployment of a namespace is ready or available.

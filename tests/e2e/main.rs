@@ -14,6 +14,7 @@ mod cluster;
 mod figures;
 mod forward;
 mod installed;
+mod limits;
 mod outage;
 mod release;
 mod replicas;

@@ -16,3 +16,4 @@ mod markdown;
 mod marked;
 mod metrics;
 mod running;
+mod tables;

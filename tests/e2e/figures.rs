@@ -97,18 +97,18 @@ fn quantile(times: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent).div_ceil(100) - 1]
 }
 
-/// Prints what the kubelet knows of our containers' memory.
+/// Prints what the kubelet knows of the memory of the controllers and of this test's sidecars.
 fn memory(cluster: &Cluster) {
     let summary = cluster.kubectl(&["get", "--raw", "/api/v1/nodes/node/proxy/stats/summary"]);
     let summary: Value = serde_json::from_str(&summary).unwrap();
     let containers = summary["pods"].as_array().unwrap().iter().flat_map(|pod| {
-        pod["containers"].as_array().into_iter().flatten().map(move |one| (&pod["podRef"]["name"], one))
+        pod["containers"].as_array().into_iter().flatten().map(move |one| (&pod["podRef"], one))
     });
-    let ours: Vec<_> = containers
-        .filter(|(_, one)| ["controller", "rescind-sidecar"].contains(&one["name"].as_str().unwrap()))
-        .collect();
-    assert!(ours.len() >= 4, "{ours:?}");
-    for (pod, one) in ours {
-        println!("memory of {} in {pod}: {} bytes", one["name"], one["memory"]["workingSetBytes"]);
+    for (namespace, name) in [(release::NAMESPACE, "rescind-controller"), (NAMESPACE, "rescind-sidecar")] {
+        let ours =
+            containers.clone().filter(|(pod, one)| pod["namespace"] == namespace && one["name"] == name);
+        let bytes: Vec<u64> = ours.filter_map(|(_, one)| one["memory"]["workingSetBytes"].as_u64()).collect();
+        assert_eq!(bytes.len(), 2, "{name}: {bytes:?}");
+        println!("memory of each {name}, in bytes: {bytes:?}");
     }
 }

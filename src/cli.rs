@@ -25,6 +25,7 @@ use crate::sidecar::args::SidecarArgs;
 mod advice;
 mod ask;
 mod backend;
+pub mod beside;
 mod change;
 mod check;
 mod client;
@@ -137,21 +138,31 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, mut console: Console)
 /// It blocks, and starts a runtime of its own where it needs one: never call it from within a runtime.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, console: &mut Console, clock: &dyn Clock) -> Exit {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if arguments.iter().any(|argument| looks_like_token(argument)) {
-        console.error(&InputError::OnCommandLine);
-        return Exit::Failed;
-    }
     let name = ProgramName::of(arguments.first().map(OsString::as_os_str));
     console.call_program(name);
-    let command = match parse(name, arguments) {
-        Ok(command) => command,
-        Err(error) => return explain_usage(&error, console),
-    };
-    let ended = dispatch(command, &mut Context { console, clock });
-    ended.unwrap_or_else(|failure| {
-        console.error(&failure);
-        Exit::Failed
+    guarded(arguments, &mut Context { console, clock }, |arguments, context| {
+        Ok(dispatch(parse(name, arguments)?, context))
     })
+}
+
+/// Runs what refuses its arguments or ends, but not where a token stands among the arguments.
+fn guarded(
+    arguments: Vec<OsString>,
+    context: &mut Context<'_>,
+    run: impl FnOnce(Vec<OsString>, &mut Context<'_>) -> Result<Result<Exit, Failure>, clap::Error>,
+) -> Exit {
+    if arguments.iter().any(|argument| looks_like_token(argument)) {
+        context.console.error(&InputError::OnCommandLine);
+        return Exit::Failed;
+    }
+    match run(arguments, context) {
+        Err(error) => explain_usage(&error, context.console),
+        Ok(Ok(exit)) => exit,
+        Ok(Err(failure)) => {
+            context.console.error(&failure);
+            Exit::Failed
+        }
+    }
 }
 
 fn parse(name: ProgramName, arguments: Vec<OsString>) -> Result<Command, clap::Error> {

@@ -18,10 +18,11 @@ use crate::proto::v1;
 
 The steps are its shape (form, issuer, signature, claims and times), the entries that deny it, by list and selector, and
 how fresh each list is. A sidecar listens on a socket in its pod, /run/rescind/check.sock: run this in a container that
-mounts it.
+mounts it, or have the sidecar's program run it.
 
 Examples:
   rescind explain --server /run/rescind/check.sock < token.txt
+  kubectl exec -i POD -c rescind-sidecar -- /rescind-sidecar explain --server /run/rescind/check.sock < token.txt
   rescind explain --file token.txt --audience shop-api -o json")]
 pub(super) struct Explain {
     /// Format of the answer

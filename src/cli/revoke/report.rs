@@ -6,6 +6,7 @@ use super::super::console::{Console, Tone, printable};
 use super::super::format::{Format, Machine, OutputError};
 use super::super::view::{View, without_managed_fields};
 use super::super::wait::{self, Outcome, Standing, Waited};
+use crate::api::condition::ConditionType;
 use crate::api::revocation::{self as api, EnforcementCounts};
 use crate::api::target::write_time;
 use crate::api::token_revocation_list::{Condition, ConditionStatus};
@@ -164,8 +165,8 @@ fn object(view: &View, waited: Option<&Waited>) -> api::Revocation {
     if view.version.is_empty() {
         return object;
     }
-    let condition = |type_: &str, status, reason: &str, message: &str, at| Condition {
-        type_: type_.to_owned(),
+    let condition = |type_: ConditionType, status, reason: &str, message: &str, at| Condition {
+        type_: type_.word().to_owned(),
         status,
         reason: reason.to_owned(),
         message: message.to_owned(),
@@ -175,14 +176,14 @@ fn object(view: &View, waited: Option<&Waited>) -> api::Revocation {
     let (enforced, reason, message, at) = enforcement(view, waited);
     status.conditions = vec![
         condition(
-            "Accepted",
+            ConditionType::Accepted,
             ConditionStatus::True,
             "Stored",
             "It is stored and takes effect.",
             view.created,
         ),
-        condition("Enforced", enforced, reason, &message, at),
-        condition("Ready", enforced, reason, &message, at),
+        condition(ConditionType::Enforced, enforced, reason, &message, at),
+        condition(ConditionType::Ready, enforced, reason, &message, at),
     ];
     status.enforcement = match waited {
         Some(Waited::Enforced(report) | Waited::TimedOut(Some(Standing::Counted(report)))) => {

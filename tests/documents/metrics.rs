@@ -174,3 +174,27 @@ fn every_value_of_a_label_is_documented_and_the_other_way_round() {
     let transports = Transport::ALL.map(|transport| transport.name().to_owned());
     assert_eq!(values("rescind_checks_total", "transport"), transports.into());
 }
+
+/// What stands before the sentence that a scraper reads.
+fn registered(source: &str) -> BTreeSet<String> {
+    let pieces: Vec<&str> = source.split('"').collect();
+    let named = pieces.windows(3).filter(|piece| {
+        let is_name = piece[0].bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        is_name && piece[1].trim() == "," && piece[2].starts_with(|first: char| first.is_ascii_uppercase())
+    });
+    named.map(|piece| piece[0].to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+/// Also one that no process of a test has counted.
+#[test]
+fn every_metric_that_the_code_registers_is_documented() {
+    let files = ["src/metrics.rs", "src/controller/metrics.rs", "src/sidecar/metrics.rs"];
+    let registered: BTreeSet<String> = files.iter().flat_map(|file| registered(&read(file))).collect();
+    assert!(registered.len() > 20, "{registered:?}");
+    let documented = all_documented();
+    for name in registered {
+        let endings = ["", "_total", "_info", "_seconds", "_bytes"];
+        let known = endings.iter().any(|ending| documented.contains_key(&format!("rescind_{name}{ending}")));
+        assert!(known, "{PAGE} does not name {name}");
+    }
+}

@@ -90,6 +90,24 @@ words! {
 }
 
 words! {
+    /// The reasons of conditions in what a command answers of an embedded store, which has no statuses.
+    AnswerReason {
+        /// Of `Accepted`: it is on the disk.
+        Stored,
+        /// Every sidecar has it in use, or allows nothing any more.
+        Applied,
+        /// The time to wait was over before.
+        Waiting,
+        /// The controller could not be asked whether it is enforced.
+        NotTold,
+        /// It will not be enforced any more.
+        Over,
+        /// The command was not to wait.
+        NotAwaited,
+    }
+}
+
+words! {
     /// The reasons of events.
     EventReason {
         /// A revocation is enforced.

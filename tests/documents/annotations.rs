@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rescind::api::condition::{ConditionReason, ConditionType, EventReason};
+use rescind::api::condition::{AnswerReason, ConditionReason, ConditionType, EventReason};
 
 use crate::markdown::{codes, files, read, root, rows};
 
@@ -58,7 +58,11 @@ fn every_condition_and_reason_is_documented_and_the_other_way_round() {
     let types = words(ConditionType::ALL, ConditionType::word);
     assert_eq!(column("## Conditions", 0), types, "left: {PAGE}; right: ConditionType");
     let reasons = words(ConditionReason::ALL, ConditionReason::word);
-    assert_eq!(column("## Conditions", 2), reasons, "left: {PAGE}; right: ConditionReason");
+    let documented = |kind| column(&format!("### {kind}"), 2);
+    let of_objects = &documented("Of a revocation") | &documented("Of a list");
+    assert_eq!(of_objects, reasons, "left: {PAGE}; right: ConditionReason");
+    let answers = words(AnswerReason::ALL, AnswerReason::word);
+    assert_eq!(documented("In what commands answer"), answers, "left: {PAGE}; right: AnswerReason");
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn created(object: &api::Revocation) -> UnixSeconds {
 }
 
 /// Returns a condition, unless it is about an earlier generation of the object.
-pub(super) fn condition<'a>(object: &'a api::Revocation, type_: ConditionType) -> Option<&'a Condition> {
+pub(super) fn condition(object: &api::Revocation, type_: ConditionType) -> Option<&Condition> {
     let current = object.metadata.generation.unwrap_or(0);
     let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let found = conditions.iter().find(|condition| condition.type_ == type_);

@@ -104,7 +104,7 @@ fn regarding_revocation(mirrored: &MirroredRevocation) -> Regarding {
     }
 }
 
-fn find<'a>(conditions: &'a [Condition], type_: ConditionType) -> Option<&'a Condition> {
+fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 

@@ -5,6 +5,7 @@
 
 pub mod allowed_subscribers;
 pub mod compile;
+pub mod condition;
 pub mod definition;
 pub mod document;
 pub mod duration;

@@ -127,6 +127,38 @@ enum Command {
     Complete(complete::Complete),
 }
 
+/// The commands that revoke.
+pub const REVOKING: [&str; 7] = ["token", "subject", "session", "client", "key", "issuer", "selector"];
+
+/// How the line of a command's help begins that says what its exit codes mean.
+pub const EXIT_CODES: &str = "Exit codes: ";
+
+fn exit_codes(command: &str) -> &'static str {
+    match command {
+        revoking if REVOKING.contains(&revoking) => {
+            "0 enforced (or accepted, with --wait=false), 1 refused, failed or used wrongly, 2 accepted, but not known to be \
+             enforced in time."
+        }
+        "check" => "0 allowed, 1 denied (or wrong usage), 2 nobody can vouch for it now.",
+        "explain" => "0 answered, 1 failed or used wrongly.",
+        "inject" => "0 done, 1 refused, failed or used wrongly, and nothing is written.",
+        "doctor" => "0 nothing fails (there may be warnings), 1 something does.",
+        "demo" => "0 every step held, 1 one did not.",
+        "dev" => "0 ended by a signal, 1 failed or used wrongly.",
+        _ => "0 done, 1 failed or used wrongly.",
+    }
+}
+
+/// Returns the definition of all commands.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Cli::command().mut_subcommands(|command| {
+        let codes = format!("{EXIT_CODES}{}", exit_codes(command.get_name()));
+        let help = command.get_after_help().map(|help| format!("{codes}\n\n{help}"));
+        command.after_help(help.unwrap_or(codes))
+    })
+}
+
 /// Runs the command that the arguments name, the program's own name first.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>, mut console: Console) -> ExitCode {
@@ -166,7 +198,7 @@ fn guarded(
 }
 
 fn parse(name: ProgramName, arguments: Vec<OsString>) -> Result<Command, clap::Error> {
-    let matches = name.of_command(Cli::command()).try_get_matches_from(arguments)?;
+    let matches = name.of_command(definition()).try_get_matches_from(arguments)?;
     Ok(Cli::from_arg_matches(&matches)?.command)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The crate is one library with thin binaries over it. Arrows between its modules go one way:
 //! `cli` -> `controller` | `sidecar` -> `distribution`, `store`, `api`, `runtime` -> `token` -> `revocation`.
-//! `cli` and `controller` -> `injection` -> `api`.
+//! `cli` and `controller` -> `injection` -> `api`. `reference` reads the definitions of all of them.
 
 pub mod api;
 pub mod cli;
@@ -12,6 +12,7 @@ pub mod injection;
 pub mod metrics;
 pub mod process;
 pub mod proto;
+pub mod reference;
 pub mod revocation;
 pub mod runtime;
 pub mod sidecar;

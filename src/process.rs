@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
 use crate::controller::{self, args::ControllerArgs};
 use crate::runtime::clock::SystemClock;
@@ -20,6 +20,56 @@ use crate::sidecar::compose;
 /// How long everything may take to end after the request to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(15);
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Keeps revocations and streams them to sidecars.
+#[derive(Parser, Debug)]
+#[command(name = "rescind-controller", version, after_help = AFTER_CONTROLLER)]
+pub struct ControllerProgram {
+    #[command(flatten)]
+    controller: ControllerArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+const AFTER_CONTROLLER: &str = "Exit codes: 0 ended by a signal, 1 something can't be had or has failed, 2 used wrongly.
+
+Example:
+  rescind-controller --data /var/lib/rescind --listen 127.0.0.1:7401 --admin /run/rescind/admin.sock -f lists.yaml";
+
+impl ControllerProgram {
+    /// Runs it until a signal.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        report(controller(self.controller, self.log))
+    }
+}
+
+/// Follows revocation lists and answers whether tokens may be accepted.
+#[derive(Parser, Debug)]
+#[command(name = "rescind-sidecar", version, after_help = AFTER_SIDECAR)]
+pub struct SidecarProgram {
+    #[command(flatten)]
+    sidecar: SidecarArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+const AFTER_SIDECAR: &str =
+    "Exit codes: 0 ended by a signal, 1 something can't be had or has failed, 2 used wrongly.
+
+Examples:
+  rescind-sidecar --controller http://127.0.0.1:7401 --list default/shop --socket /run/rescind/check.sock
+
+`rescind-sidecar explain` and `rescind-sidecar check` ask one that runs, as the commands of `rescind` do:
+  kubectl exec -i POD -c rescind-sidecar -- /rescind-sidecar explain --server /run/rescind/check.sock < token.txt";
+
+impl SidecarProgram {
+    /// Runs it until a signal.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        report(sidecar(self.sidecar, self.log))
+    }
+}
 
 /// How a process writes its logs, to standard error.
 #[derive(Args, Clone, Copy, Debug)]

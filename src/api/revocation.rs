@@ -11,6 +11,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::condition::ConditionType;
 use super::rule;
 use super::token_revocation_list::Condition;
 
@@ -368,7 +369,8 @@ pub struct HorizonStatus {
 }
 
 fn unknown_conditions() -> Vec<Condition> {
-    ["Accepted", "Enforced", "Ready"].map(Condition::unknown).to_vec()
+    use ConditionType::{Accepted, Enforced, Ready};
+    [Accepted, Enforced, Ready].map(Condition::unknown).to_vec()
 }
 
 /// How many sidecars have applied a revocation.

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::allowed_subscribers::AllowedSubscribers;
+use super::condition::{ConditionReason, ConditionType};
 use super::rule;
 
 /// Declares a list: whose tokens it is about, where requests carry them, and how old knowledge may be.
@@ -412,7 +413,7 @@ pub struct TokenRevocationListStatus {
 }
 
 fn unknown_conditions() -> Vec<Condition> {
-    vec![Condition::unknown("Ready")]
+    vec![Condition::unknown(ConditionType::Ready)]
 }
 
 /// One aspect of the state of an object.
@@ -453,11 +454,11 @@ pub enum ConditionStatus {
 impl Condition {
     /// Returns the condition of an object that no controller has seen.
     #[must_use]
-    pub fn unknown(type_: &str) -> Self {
+    pub fn unknown(type_: ConditionType) -> Self {
         Self {
-            type_: type_.to_owned(),
+            type_: type_.word().to_owned(),
             status: ConditionStatus::Unknown,
-            reason: "Pending".to_owned(),
+            reason: ConditionReason::Pending.word().to_owned(),
             message: "Waiting for the controller.".to_owned(),
             last_transition_time: "1970-01-01T00:00:00Z".to_owned(),
             observed_generation: None,

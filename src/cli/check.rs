@@ -13,8 +13,6 @@ use super::server::CallError;
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "The token is read from standard input or a file, never from the command line.
 
-Exit codes: 0 allowed, 1 denied (or wrong usage), 2 nobody can vouch for it now.
-
 Examples:
   rescind check < token.txt
   rescind check --file token.txt --audience shop-api --max-age 5s

@@ -31,8 +31,6 @@ const WITHIN: Duration = Duration::from_secs(60);
     after_help = "It reads, and changes nothing. What you may not read is skipped. Of Secrets it looks whether they are
 there, never into them. It ends within a minute, whatever hangs; usually within a few seconds.
 
-Exit codes: 0 nothing fails (there may be warnings), 1 something does.
-
 Examples:
   rescind doctor
   rescind doctor -n shop --as alice

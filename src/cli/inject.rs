@@ -29,7 +29,7 @@ Examples:
   rescind inject -f pod.yaml --image registry.example/rescind-sidecar:0.1.0 --list shop
   helm template shop ./shop | rescind inject -f - --injection injection.yaml -n shop")]
 pub(super) struct Inject {
-    /// Manifest (\"-\" is standard input). May be given several times
+    /// Manifest ("-" is standard input). May be given several times
     #[arg(long = "filename", short, value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// What the sidecars are to be like, YAML, as the controller's flag of that name takes it

@@ -24,7 +24,7 @@ const AUDIENCE: &str = "rescind.dev";
 /// Keeps revocations and streams them to sidecars.
 #[derive(Args, Clone, Debug)]
 pub struct ControllerArgs {
-    /// Folder of the store; it is made if it is not there
+    /// Folder of the store, needed without --kubernetes; it is made if it is not there
     #[arg(
         long,
         value_name = "DIR",
@@ -33,7 +33,8 @@ pub struct ControllerArgs {
         conflicts_with = "kubernetes"
     )]
     pub data: Option<PathBuf>,
-    /// Keep revocations as objects of a Kubernetes cluster, and not in a folder
+    /// Keep revocations as objects of a Kubernetes cluster, and not in a folder. Lists are objects then, and --listen is given
+    /// once
     #[arg(long)]
     pub kubernetes: bool,
     /// Kubeconfig of the cluster; without it the one of the environment, or what a pod is given
@@ -55,40 +56,41 @@ pub struct ControllerArgs {
     /// asks for none [default: rescind.dev]
     #[arg(long, value_name = "NAME", requires = "kubernetes")]
     pub audience: Option<String>,
-    /// Where the admin API is: the path of a Unix socket, or IP:PORT with --admin-token-file. With --kubernetes callers show
-    /// a token of the cluster, and may do what its RBAC says
+    /// Where the admin API is: the path of a Unix socket (mode 0600), or IP:PORT of this machine with --admin-token-file;
+    /// needed without --kubernetes. With it the address may be any, and callers show a token of the cluster and may do what
+    /// its RBAC says
     #[arg(long, value_name = "ADDR", required_unless_present = "kubernetes")]
     pub admin: Option<Address>,
     /// File with the token that callers of the admin API must show
     #[arg(long, value_name = "FILE", requires = "admin", conflicts_with = "kubernetes")]
     pub admin_token_file: Option<PathBuf>,
-    /// Where the API server asks about pods that are created, to inject them: IP:PORT
+    /// Where the API server asks about pods that are created, to inject them: IP:PORT. Over TLS, POST /inject
     #[arg(long, value_name = "ADDR", requires_all = ["kubernetes", "injection"])]
     pub webhook: Option<Address>,
-    /// What the sidecars of injected pods are to be like, YAML
+    /// What the sidecars of injected pods are to be like, YAML; read at the start
     #[arg(long, value_name = "FILE", requires = "webhook")]
     pub injection: Option<PathBuf>,
     /// Manifest with lists to declare (TokenRevocationList). May be given several times
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with = "kubernetes")]
     pub files: Vec<PathBuf>,
-    /// Where probes and metrics are: IP:PORT
+    /// Where probes and metrics are (/livez, /readyz, /startupz, /metrics): IP:PORT
     #[arg(long, value_name = "ADDR")]
     pub health: Option<Address>,
     /// Host name by which probes may be asked for, beside addresses. May be given several times
     #[arg(long, value_name = "NAME")]
     pub health_host: Vec<String>,
-    /// Domain of the controllers' services, for which their own authority certifies them: rescind-controller.NAME and
-    /// so on. Given, it certifies them on loopback, too [default: NAMESPACE.svc]
+    /// Domain of the controllers' services, for which their own authority certifies them: rescind-controller.NAME,
+    /// rescind-admin.NAME and rescind-webhook.NAME. Given, it certifies them on loopback, too [default: NAMESPACE.svc]
     #[arg(long, value_name = "NAME", requires = "kubernetes", conflicts_with = "tls_cert")]
     pub service_domain: Option<String>,
-    /// Certificate chain for --listen, PEM; read anew when it changes. Without it, only this machine is served, unless
-    /// on Kubernetes
+    /// Certificate chain for --listen, --admin and --webhook, PEM; read anew when it changes. Without it, only this machine
+    /// is served, unless on Kubernetes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// Private key of --tls-cert, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// Authorities of which sidecars must have a certificate, PEM
+    /// Authorities of which sidecars must have a certificate, PEM; read anew when they change
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_client_ca: Option<PathBuf>,
     /// Where to tell who has revoked and lifted what, one JSON object per line: a file, or - for standard error

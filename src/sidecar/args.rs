@@ -14,7 +14,9 @@ use super::compose::{Config, DEFAULT_MAX_CONCURRENT_CHECKS};
 /// Follows revocation lists and answers whether tokens may be accepted.
 #[derive(Args, Clone, Debug)]
 pub struct SidecarArgs {
-    /// A controller: https://HOST:PORT; http://IP:PORT or unix:/PATH on this machine. May be given several times
+    /// A controller: https://HOST:PORT; http://IP:PORT or unix:/PATH on this machine. A host name stands for all its
+    /// addresses, looked up at each attempt: one is chosen at random, and the one that was just left comes last. May be
+    /// given several times
     #[arg(long = "controller", value_name = "URI", required = true)]
     pub controllers: Vec<String>,
     /// A list to follow: NAMESPACE/NAME, or NAME in the namespace default. May be given several times
@@ -29,32 +31,34 @@ pub struct SidecarArgs {
     /// Forward auth over HTTP, for nginx, Traefik and Caddy: IP:PORT or the path of a Unix socket. May be given several times
     #[arg(long, value_name = "ADDR")]
     pub http: Vec<Address>,
-    /// Checks by bare claims (rescind.v1.ClaimsCheck): the path of a Unix socket. It tells who is revoked
+    /// Checks by bare claims (rescind.v1.ClaimsCheck): the path of a Unix socket. It tells who is revoked; off unless given
     #[arg(long, value_name = "PATH")]
     pub claims_socket: Option<PathBuf>,
-    /// The largest bound on age that is accepted, where it is smaller than a list's; never weaker than the list's
+    /// The largest bound on age that is accepted, where it is smaller than a list's: 2 to 3600
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).
         range(i64::from(*BOUND_SECONDS.start())..=i64::from(*BOUND_SECONDS.end())))]
     pub bound: Option<u32>,
-    /// Folder for snapshots; what is there after a restart denies until a controller has proven more
+    /// Folder for snapshots, with room for two of each list; what is there after a restart denies, and vouches for nothing,
+    /// until a controller has proven more
     #[arg(long, value_name = "DIR", env = "RESCIND_DATA")]
     pub data: Option<PathBuf>,
-    /// Where probes and metrics are: IP:PORT
+    /// Where probes and metrics are (/livez, /readyz, /startupz, /metrics): IP:PORT
     #[arg(long, value_name = "ADDR")]
     pub health: Option<Address>,
     /// Host name by which probes may be asked for, beside addresses. May be given several times
     #[arg(long, value_name = "NAME")]
     pub health_host: Vec<String>,
-    /// Authorities that are trusted for https, PEM
+    /// Authorities that are trusted for https, PEM; read anew when they change
     #[arg(long, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
-    /// Certificate chain that is shown to controllers, PEM
+    /// Certificate chain that is shown to controllers, PEM; read anew when it changes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
     /// Private key of --tls-cert, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// File with the ServiceAccount token that is shown to controllers; it is read for each connection
+    /// File with the ServiceAccount token that is shown to controllers; it is read for each connection. Others must not be
+    /// able to write it
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// What the sidecar calls itself in status reports [default: the host's name]

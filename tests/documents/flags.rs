@@ -1,9 +1,9 @@
-//! The flags and commands that the README names.
+//! The flags, commands, variables and exit codes that documents name. `docs/reference/flags.md` is generated.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::markdown::{codes, read, section};
+use crate::markdown::{codes, files, prose, read, root, section};
 
 fn help(program: &str, command: &[&str]) -> String {
     let output = Command::new(program).args(command).arg("--help").output().unwrap();
@@ -20,27 +20,6 @@ fn flags(help: &str) -> BTreeSet<String> {
 
 fn is_common(flag: &str) -> bool {
     matches!(flag, "--help" | "--version")
-}
-
-fn check_table(heading: &str, program: &str) {
-    let text = read("README.md");
-    let rows: Vec<_> = section(&text, heading).into_iter().filter(|line| line.starts_with("| `-")).collect();
-    let first = rows.iter().map(|row| row.split(" | ").next().unwrap_or_default()).collect::<Vec<_>>();
-    let named: BTreeSet<String> =
-        codes(&first).into_iter().filter(|code| code.starts_with("--")).map(str::to_owned).collect();
-    let mut has = flags(&help(program, &[]));
-    has.retain(|flag| !is_common(flag));
-    assert_eq!(named, has, "left: in the README, below {heading}; right: in --help");
-}
-
-#[test]
-fn the_controllers_flags_are_those_of_its_help() {
-    check_table("### rescind-controller", env!("CARGO_BIN_EXE_rescind-controller"));
-}
-
-#[test]
-fn the_sidecars_flags_are_those_of_its_help() {
-    check_table("### rescind-sidecar", env!("CARGO_BIN_EXE_rescind-sidecar"));
 }
 
 /// The commands that the help lists.
@@ -67,9 +46,17 @@ fn every_flag_that_a_document_names_exists() {
     let mut known = flags(&help(env!("CARGO_BIN_EXE_rescind-controller"), &[]));
     known.extend(flags(&help(env!("CARGO_BIN_EXE_rescind-sidecar"), &[])));
     known.extend(commands().iter().flat_map(|command| flags(&help(rescind, &[command]))));
-    for document in ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md"] {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "docs/observability.md",
+        "docs/reference/annotations.md",
+        "docs/reference/metrics.md",
+    ] {
         let text = read(document);
-        let lines = crate::markdown::prose(&text);
+        let lines = prose(&text);
         let codes = codes(&lines);
         let ours = codes.iter().filter(|code| !code.starts_with("cargo") && !code.starts_with("grep"));
         let words = ours.flat_map(|code| code.split([' ', '=']));
@@ -78,4 +65,53 @@ fn every_flag_that_a_document_names_exists() {
             .collect();
         assert!(lost.is_empty(), "{document} names {lost:?}");
     }
+}
+
+/// Those of one signal are documented with that of all.
+fn of_all_signals(name: &str) -> String {
+    name.replace("_OTLP_TRACES_", "_OTLP_").replace("_OTLP_METRICS_", "_OTLP_")
+}
+
+/// The variables that the code reads, by their names in it.
+fn variables() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for file in files(&root().join("src"), ".rs").iter().filter(|file| !file.ends_with("tests.rs")) {
+        let text = read(file);
+        let body = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+        let literals = body.split('"').filter(|text| !text.is_empty());
+        let ours = literals
+            .filter(|text| ["OTEL_", "RESCIND_", "RUST_"].iter().any(|start| text.starts_with(start)));
+        found.extend(ours.map(str::to_owned));
+        let others = body.split("var_os(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        found.extend(others.map(str::to_owned));
+    }
+    found.retain(|name| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'));
+    found
+}
+
+#[test]
+fn every_variable_that_the_code_reads_is_documented() {
+    let text = read("docs/reference/flags.md") + &read("docs/observability.md");
+    let documented: BTreeSet<&str> = codes(&prose(&text)).into_iter().collect();
+    let variables = variables();
+    assert!(variables.len() > 8, "{variables:?}");
+    let is_lost = |name: &&String| !documented.contains(of_all_signals(name).as_str());
+    let lost: Vec<_> = variables.iter().filter(is_lost).collect();
+    assert!(lost.is_empty(), "neither flags.md nor observability.md names {lost:?}");
+}
+
+#[test]
+fn wrong_usage_has_the_exit_code_that_is_documented() {
+    let text = read("docs/reference/flags.md");
+    let check = |heading: &str, program: &str, arguments: &[&str], code: i32| {
+        let lines = section(&text, heading);
+        let told = lines.iter().find_map(|line| line.strip_prefix("Exit codes: ")).unwrap();
+        let meaning = told.split(", ").find(|part| part.starts_with(&code.to_string()));
+        assert!(meaning.is_some_and(|meaning| meaning.contains("used wrongly")), "{told}");
+        let output = Command::new(program).args(arguments).arg("--nonsense").output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{program}: {output:?}");
+    };
+    check("## rescind-controller", env!("CARGO_BIN_EXE_rescind-controller"), &[], 2);
+    check("## rescind-sidecar", env!("CARGO_BIN_EXE_rescind-sidecar"), &[], 2);
+    check("### rescind list", env!("CARGO_BIN_EXE_rescind"), &["list"], 1);
 }

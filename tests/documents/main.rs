@@ -8,6 +8,7 @@
     reason = "what tests share fails by panicking, as the tests do"
 )]
 
+mod annotations;
 mod commands;
 mod flags;
 mod invariants;

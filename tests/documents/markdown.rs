@@ -80,6 +80,16 @@ pub(crate) fn section<'a>(text: &'a str, heading: &str) -> Vec<&'a str> {
     lines
 }
 
+/// Returns the cells of the rows of a section's tables, but for heads.
+pub(crate) fn rows<'a>(text: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let lines = section(text, heading);
+    let rows = lines
+        .iter()
+        .zip(lines.iter().skip(1).chain([&""]))
+        .filter(|(line, next)| line.starts_with("| ") && !next.starts_with("|--"));
+    rows.map(|(line, _)| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
 /// Returns what stands between backticks.
 pub(crate) fn codes<'a>(lines: &[&'a str]) -> Vec<&'a str> {
     lines.iter().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()

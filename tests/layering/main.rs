@@ -63,13 +63,14 @@ fn check_absent(module: &str, words: &[&str]) {
 }
 
 /// The modules above the core.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 11] = [
     "crate::api",
     "crate::cli",
     "crate::controller",
     "crate::distribution",
     "crate::injection",
     "crate::proto",
+    "crate::reference",
     "crate::runtime",
     "crate::sidecar",
     "crate::store",

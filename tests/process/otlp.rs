@@ -25,7 +25,7 @@ async fn exporting(name: &str, program: &str, endpoint: &str, arguments: Vec<Str
     (child, Value::Object(fields))
 }
 
-/// The names of the metrics that a process tells at its probes, as they are in the README, and that have a value.
+/// The names of the metrics that a process tells at its probes, as they are in the reference, and that have a value.
 async fn at_probes(listening: &Value) -> Vec<String> {
     let text = get(listening["health"].as_str().unwrap(), "/metrics", &[]).await.1;
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));

@@ -1,5 +1,6 @@
 //! What an object's status says about whether waiting is over.
 
+use crate::api::condition::ConditionType;
 use crate::api::revocation as api;
 use crate::api::token_revocation_list::{Condition, ConditionStatus};
 use crate::proto::v1;
@@ -21,24 +22,34 @@ pub(super) enum Judgement {
 /// Judges an object.
 pub(super) fn judge(object: &api::Revocation) -> Judgement {
     let is = |type_, status| holds(object, type_) == status;
-    let says = |type_: &str| condition(object, type_).map(sentence).unwrap_or_default();
+    let says = |type_: ConditionType| condition(object, type_).map(sentence).unwrap_or_default();
     if object.metadata.deletion_timestamp.is_some() {
         return Judgement::Over("it is being deleted, which lifts it".to_owned());
     }
-    if is("Accepted", ConditionStatus::False) {
-        return Judgement::Over(format!("the controller does not accept it: {}", says("Accepted")));
+    if is(ConditionType::Accepted, ConditionStatus::False) {
+        return Judgement::Over(format!(
+            "the controller does not accept it: {}",
+            says(ConditionType::Accepted)
+        ));
     }
-    if is("Expired", ConditionStatus::True) {
-        return Judgement::Over(format!("it has expired and denies nothing: {}", says("Expired")));
+    if is(ConditionType::Expired, ConditionStatus::True) {
+        return Judgement::Over(format!(
+            "it has expired and denies nothing: {}",
+            says(ConditionType::Expired)
+        ));
     }
     let counts = object.status.as_ref().and_then(|status| status.enforcement);
-    if is("Enforced", ConditionStatus::True) {
+    if is(ConditionType::Enforced, ConditionStatus::True) {
         return Judgement::Enforced(progress(&counts.unwrap_or_default(), true));
     }
     Judgement::Waiting(match counts {
         Some(counts) => Standing::Counted(progress(&counts, false)),
-        None if is("Enforced", ConditionStatus::False) => Standing::Said(says("Enforced")),
-        None if is("Accepted", ConditionStatus::True) => Standing::Said("no sidecar has reported".to_owned()),
+        None if is(ConditionType::Enforced, ConditionStatus::False) => {
+            Standing::Said(says(ConditionType::Enforced))
+        }
+        None if is(ConditionType::Accepted, ConditionStatus::True) => {
+            Standing::Said("no sidecar has reported".to_owned())
+        }
         None => Standing::Said("no controller has looked at it".to_owned()),
     })
 }

@@ -3,6 +3,7 @@
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 
+use crate::api::condition::ConditionType;
 use crate::api::revocation as api;
 use crate::api::token_revocation_list::ConditionStatus;
 
@@ -55,5 +56,5 @@ impl Cluster {
 }
 
 fn is_hidden(object: &api::Revocation) -> bool {
-    object.spec.target.is_internal() || holds(object, "Expired") == ConditionStatus::True
+    object.spec.target.is_internal() || holds(object, ConditionType::Expired) == ConditionStatus::True
 }

@@ -1,5 +1,6 @@
 //! A revocation object as commands show it.
 
+use crate::api::condition::ConditionType;
 use crate::api::invalid::Invalid;
 use crate::api::revocation as api;
 use crate::api::target::{read, read_time};
@@ -60,7 +61,7 @@ fn created(object: &api::Revocation) -> UnixSeconds {
 }
 
 /// Returns a condition, unless it is about an earlier generation of the object.
-pub(super) fn condition<'a>(object: &'a api::Revocation, type_: &str) -> Option<&'a Condition> {
+pub(super) fn condition(object: &api::Revocation, type_: ConditionType) -> Option<&Condition> {
     let current = object.metadata.generation.unwrap_or(0);
     let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let found = conditions.iter().find(|condition| condition.type_ == type_);
@@ -68,13 +69,13 @@ pub(super) fn condition<'a>(object: &'a api::Revocation, type_: &str) -> Option<
 }
 
 /// Returns whether a condition holds; nobody has looked where there is none.
-pub(super) fn holds(object: &api::Revocation, type_: &str) -> ConditionStatus {
+pub(super) fn holds(object: &api::Revocation, type_: ConditionType) -> ConditionStatus {
     condition(object, type_).map_or(ConditionStatus::Unknown, |condition| condition.status)
 }
 
 /// Says in one word how far an object has come.
 pub(in super::super) fn standing(object: &api::Revocation) -> &'static str {
-    match (holds(object, "Accepted"), holds(object, "Enforced")) {
+    match (holds(object, ConditionType::Accepted), holds(object, ConditionType::Enforced)) {
         (ConditionStatus::False, _) => "Refused",
         (_, ConditionStatus::True) => "True",
         (_, ConditionStatus::False) => "False",

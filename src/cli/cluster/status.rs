@@ -10,6 +10,7 @@ use kube::core::DeserializeGuard;
 use kube::core::ObjectMeta;
 use serde::Serialize;
 
+use crate::api::condition::ConditionType;
 use crate::api::revocation::{self as api, HeartbeatKind, ListReport};
 use crate::api::target::write_time;
 use crate::api::token_revocation_list::{
@@ -257,7 +258,12 @@ fn number(number: Option<i64>) -> String {
 }
 
 fn ready(list: &List) -> &'static str {
-    match list.conditions.iter().find(|condition| condition.type_ == "Ready").map(|found| found.status) {
+    match list
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == ConditionType::Ready)
+        .map(|found| found.status)
+    {
         Some(ConditionStatus::True) => "True",
         Some(ConditionStatus::False) => "False",
         Some(ConditionStatus::Unknown) | None => "Unknown",
@@ -315,10 +321,9 @@ fn conditions(lists: &[List], console: &Console) -> String {
 
 /// Tells whether a condition of a list is bad news: that it is not ready, or anything else that holds.
 pub(in super::super) fn is_trouble(condition: &Condition) -> bool {
-    match condition.type_.as_str() {
-        "Ready" => condition.status == ConditionStatus::False,
-        _ => condition.status == ConditionStatus::True,
-    }
+    let bad =
+        if condition.type_ == ConditionType::Ready { ConditionStatus::False } else { ConditionStatus::True };
+    condition.status == bad
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::super::console::{Console, Tone, printable};
 use super::super::format::{Format, Machine, OutputError};
 use super::super::view::{View, without_managed_fields};
 use super::super::wait::{self, Outcome, Standing, Waited};
+use crate::api::condition::{AnswerReason, ConditionType};
 use crate::api::revocation::{self as api, EnforcementCounts};
 use crate::api::target::write_time;
 use crate::api::token_revocation_list::{Condition, ConditionStatus};
@@ -164,10 +165,10 @@ fn object(view: &View, waited: Option<&Waited>) -> api::Revocation {
     if view.version.is_empty() {
         return object;
     }
-    let condition = |type_: &str, status, reason: &str, message: &str, at| Condition {
-        type_: type_.to_owned(),
+    let condition = |type_: ConditionType, status, reason: AnswerReason, message: &str, at| Condition {
+        type_: type_.word().to_owned(),
         status,
-        reason: reason.to_owned(),
+        reason: reason.word().to_owned(),
         message: message.to_owned(),
         last_transition_time: write_time(at),
         observed_generation: None,
@@ -175,14 +176,14 @@ fn object(view: &View, waited: Option<&Waited>) -> api::Revocation {
     let (enforced, reason, message, at) = enforcement(view, waited);
     status.conditions = vec![
         condition(
-            "Accepted",
+            ConditionType::Accepted,
             ConditionStatus::True,
-            "Stored",
+            AnswerReason::Stored,
             "It is stored and takes effect.",
             view.created,
         ),
-        condition("Enforced", enforced, reason, &message, at),
-        condition("Ready", enforced, reason, &message, at),
+        condition(ConditionType::Enforced, enforced, reason, &message, at),
+        condition(ConditionType::Ready, enforced, reason, &message, at),
     ];
     status.enforcement = match waited {
         Some(Waited::Enforced(report) | Waited::TimedOut(Some(Standing::Counted(report)))) => {
@@ -194,22 +195,26 @@ fn object(view: &View, waited: Option<&Waited>) -> api::Revocation {
     object
 }
 
-fn enforcement(view: &View, waited: Option<&Waited>) -> (ConditionStatus, &'static str, String, UnixSeconds) {
+fn enforcement(view: &View, waited: Option<&Waited>) -> (ConditionStatus, AnswerReason, String, UnixSeconds) {
     let created = view.created;
     match waited {
         Some(Waited::Enforced(report)) => {
             let at = created.saturating_add(report.elapsed_milliseconds.div_ceil(1_000));
-            (ConditionStatus::True, "Applied", wait::counts(report), at)
+            (ConditionStatus::True, AnswerReason::Applied, wait::counts(report), at)
         }
         Some(Waited::TimedOut(Some(standing))) => {
-            (ConditionStatus::False, "Waiting", wait::describe(standing), created)
+            (ConditionStatus::False, AnswerReason::Waiting, wait::describe(standing), created)
         }
         Some(Waited::TimedOut(None)) => {
-            (ConditionStatus::Unknown, "Waiting", "no sidecar has reported".to_owned(), created)
+            (ConditionStatus::Unknown, AnswerReason::Waiting, "no sidecar has reported".to_owned(), created)
         }
-        Some(Waited::Refused(error)) => (ConditionStatus::Unknown, "NotTold", error.clone(), created),
-        Some(Waited::Over(why)) => (ConditionStatus::False, "Over", why.clone(), created),
-        None => (ConditionStatus::Unknown, "NotAwaited", "Nobody has waited.".to_owned(), created),
+        Some(Waited::Refused(error)) => {
+            (ConditionStatus::Unknown, AnswerReason::NotTold, error.clone(), created)
+        }
+        Some(Waited::Over(why)) => (ConditionStatus::False, AnswerReason::Over, why.clone(), created),
+        None => {
+            (ConditionStatus::Unknown, AnswerReason::NotAwaited, "Nobody has waited.".to_owned(), created)
+        }
     }
 }
 

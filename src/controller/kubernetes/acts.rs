@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::api::condition::ConditionType;
 use crate::api::token_revocation_list::ConditionStatus;
 use crate::controller::audit::{Audit, Deed, ITSELF, Told, UNKNOWN, Via};
 use crate::revocation::key::HashKey;
@@ -51,7 +52,7 @@ impl Acts {
         let mut told = self.about(Deed::Revoke, id, mirrored, keys);
         told.manager(manager(&mirrored.metadata));
         if let Acceptance::Refused { reason, .. } = accepted {
-            told.refused(reason);
+            told.refused(reason.word());
         }
         self.waiting.push(told);
     }
@@ -86,7 +87,8 @@ impl Acts {
 
 /// The API server gives each new object conditions that are unknown.
 fn was_judged(mirrored: &MirroredRevocation) -> bool {
-    let mut accepted = mirrored.status.conditions.iter().filter(|condition| condition.type_ == "Accepted");
+    let mut accepted =
+        mirrored.status.conditions.iter().filter(|condition| condition.type_ == ConditionType::Accepted);
     accepted.any(|condition| condition.status != ConditionStatus::Unknown)
 }
 
@@ -151,7 +153,7 @@ mod tests {
         ]))
         .unwrap();
         // As the API server makes it.
-        object.status.conditions = vec![Condition::unknown("Accepted")];
+        object.status.conditions = vec![Condition::unknown(ConditionType::Accepted)];
         let told = judge(&mut acts, &object);
         assert_eq!(told.len(), 1);
         let expected = json!({

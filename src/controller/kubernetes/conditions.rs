@@ -1,5 +1,6 @@
 //! What the status of a revocation says. Pure.
 
+use crate::api::condition::{ConditionReason, ConditionType};
 use crate::api::revocation::{EnforcementCounts, RevocationStatus};
 use crate::api::target;
 use crate::api::token_revocation_list::{Condition, ConditionStatus};
@@ -17,18 +18,18 @@ pub(super) enum Acceptance {
     /// It has; with what may be worth a thought.
     Accepted { warnings: Vec<String> },
     /// It has none.
-    Refused { reason: &'static str, message: String },
+    Refused { reason: ConditionReason, message: String },
 }
 
 impl Acceptance {
     /// Tells whether another declaration would accept it.
     pub(super) fn is_refused_by_lists(&self) -> bool {
-        matches!(self, Self::Refused { reason: UNKNOWN_LIST | UNDECLARED, .. })
+        matches!(
+            self,
+            Self::Refused { reason: ConditionReason::UnknownList | ConditionReason::Undeclared, .. }
+        )
     }
 }
-
-const UNKNOWN_LIST: &str = "UnknownList";
-const UNDECLARED: &str = "Undeclared";
 
 /// Judges a revocation by the list that it names.
 pub(super) fn judge(mirrored: &MirroredRevocation, list: Option<&ListConfig>) -> Acceptance {
@@ -37,18 +38,18 @@ pub(super) fn judge(mirrored: &MirroredRevocation, list: Option<&ListConfig>) ->
         Ok(revocation) => revocation,
         Err(why) => {
             return refused(
-                "Unreadable",
+                ConditionReason::Unreadable,
                 format!("It can't be read, and nothing is vouched for of its list: {why}."),
             );
         }
     };
     let Some(list) = list else {
         let message = format!("No list {} is declared: it has no effect until there is one.", mirrored.list);
-        return refused(UNKNOWN_LIST, message);
+        return refused(ConditionReason::UnknownList, message);
     };
     match target::check_declared(&revocation.spec, list) {
         Ok(warnings) => Acceptance::Accepted { warnings },
-        Err(error) => refused(UNDECLARED, format!("It has no effect: {error}.")),
+        Err(error) => refused(ConditionReason::Undeclared, format!("It has no effect: {error}.")),
     }
 }
 
@@ -110,7 +111,7 @@ fn describe_times(status: &mut RevocationStatus, revocation: &Revocation, list: 
 }
 
 /// Tells whether a condition of a status is true.
-pub(super) fn is_true(conditions: &[Condition], type_: &str) -> bool {
+pub(super) fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
     let found = conditions.iter().find(|condition| condition.type_ == type_);
     found.is_some_and(|condition| condition.status == ConditionStatus::True)
 }
@@ -125,15 +126,24 @@ pub(super) struct Writer<'a> {
 impl Writer<'_> {
     pub(super) fn write(
         &self,
-        type_: &str,
+        type_: ConditionType,
         status: ConditionStatus,
-        reason: &str,
+        reason: ConditionReason,
         message: String,
     ) -> Condition {
+        self.put(type_, status, reason.word(), message)
+    }
+
+    /// Writes a condition that says what another one says.
+    fn write_like(&self, type_: ConditionType, other: &Condition) -> Condition {
+        self.put(type_, other.status, &other.reason, other.message.clone())
+    }
+
+    fn put(&self, type_: ConditionType, status: ConditionStatus, reason: &str, message: String) -> Condition {
         let before = self.before.iter().find(|condition| condition.type_ == type_);
         let unchanged = before.filter(|before| before.status == status);
         Condition {
-            type_: type_.to_owned(),
+            type_: type_.word().to_owned(),
             status,
             reason: reason.to_owned(),
             message: message.chars().take(MAX_MESSAGE).collect(),
@@ -153,36 +163,39 @@ fn conditions(
     acceptance: &Acceptance,
     progress: Option<Progress>,
 ) -> Vec<Condition> {
+    use ConditionReason::{Declared, MayNotReach, NotAccepted};
     use ConditionStatus::{False, True};
+    use ConditionType::{Accepted, Enforced, Ready};
     if mirrored.expired {
         return expired(writer);
     }
     let (accepted, enforced) = match acceptance {
         Acceptance::Refused { reason, message } => {
-            let accepted = writer.write("Accepted", False, reason, message.clone());
-            (accepted, writer.write("Enforced", False, "NotAccepted", "It has no effect.".to_owned()))
+            let accepted = writer.write(Accepted, False, *reason, message.clone());
+            (accepted, writer.write(Enforced, False, NotAccepted, "It has no effect.".to_owned()))
         }
         Acceptance::Accepted { warnings } if warnings.is_empty() => {
-            let accepted = writer.write("Accepted", True, "Declared", "It has an effect.".to_owned());
+            let accepted = writer.write(Accepted, True, Declared, "It has an effect.".to_owned());
             (accepted, enforcement(writer, progress))
         }
         Acceptance::Accepted { warnings } => {
-            (writer.write("Accepted", True, "MayNotReach", warnings.join(" ")), enforcement(writer, progress))
+            (writer.write(Accepted, True, MayNotReach, warnings.join(" ")), enforcement(writer, progress))
         }
     };
-    let ready = writer.write("Ready", enforced.status, &enforced.reason, enforced.message.clone());
+    let ready = writer.write_like(Ready, &enforced);
     vec![accepted, enforced, ready]
 }
 
 fn enforcement(writer: &Writer<'_>, progress: Option<Progress>) -> Condition {
-    let before = writer.before.iter().find(|condition| condition.type_ == "Enforced");
+    let before = writer.before.iter().find(|condition| condition.type_ == ConditionType::Enforced);
     if let Some(done) = before.filter(|before| before.status == ConditionStatus::True) {
         // What every sidecar knows, none forgets.
-        return writer.write("Enforced", ConditionStatus::True, &done.reason, done.message.clone());
+        return writer.write_like(ConditionType::Enforced, done);
     }
+    let write = |status, reason, message| writer.write(ConditionType::Enforced, status, reason, message);
     let Some(progress) = progress else {
         let message = "It is being sent to the sidecars.".to_owned();
-        return writer.write("Enforced", ConditionStatus::False, "Applying", message);
+        return write(ConditionStatus::False, ConditionReason::Applying, message);
     };
     let Progress { subscribers, applied, away, .. } = progress;
     let mut message = format!("{applied} of {subscribers} sidecars have it in use");
@@ -191,22 +204,23 @@ fn enforcement(writer: &Writer<'_>, progress: Option<Progress>) -> Condition {
     }
     let all = applied + away == subscribers;
     match (progress.enforced, all) {
-        (true, true) => writer.write("Enforced", ConditionStatus::True, "AllApplied", message + "."),
+        (true, true) => write(ConditionStatus::True, ConditionReason::AllApplied, message + "."),
         (true, false) => {
             message.push_str("; whoever has not allows nothing any more");
-            writer.write("Enforced", ConditionStatus::True, "BoundIsOver", message + ".")
+            write(ConditionStatus::True, ConditionReason::BoundIsOver, message + ".")
         }
-        (false, _) => writer.write("Enforced", ConditionStatus::False, "Applying", message + "."),
+        (false, _) => write(ConditionStatus::False, ConditionReason::Applying, message + "."),
     }
 }
 
 /// What has expired is over, whatever it was before.
 fn expired(writer: &Writer<'_>) -> Vec<Condition> {
-    let before =
-        writer.before.iter().filter(|condition| !["Ready", "Expired"].contains(&condition.type_.as_str()));
+    let over = [ConditionType::Ready, ConditionType::Expired];
+    let is_over = |condition: &Condition| over.iter().any(|type_| condition.type_ == *type_);
+    let before = writer.before.iter().filter(|condition| !is_over(condition));
     let message = "The last token that it could deny has expired.";
-    let over = ["Ready", "Expired"]
-        .map(|type_| writer.write(type_, ConditionStatus::True, "NothingLeftToDeny", message.to_owned()));
+    let reason = ConditionReason::NothingLeftToDeny;
+    let over = over.map(|type_| writer.write(type_, ConditionStatus::True, reason, message.to_owned()));
     before.cloned().chain(over).collect()
 }
 

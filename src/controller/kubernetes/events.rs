@@ -10,6 +10,7 @@ use siphasher::sip::SipHasher24;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::condition::EventReason;
 use crate::api::{API_VERSION, GROUP};
 use crate::revocation::time::Moment;
 use crate::store::kubernetes::KubernetesStore;
@@ -45,7 +46,7 @@ pub(super) enum Kind {
 pub(super) struct Note {
     pub(super) regarding: Regarding,
     pub(super) kind: Kind,
-    pub(super) reason: &'static str,
+    pub(super) reason: EventReason,
     pub(super) text: String,
     /// What tells it from another of the same reason: two who tell of one transition make one event.
     pub(super) transition: String,
@@ -63,7 +64,7 @@ impl Note {
             "reportingController": format!("{GROUP}/controller"),
             "reportingInstance": instance,
             "action": "WriteStatus",
-            "reason": self.reason,
+            "reason": self.reason.word(),
             "type": match self.kind { Kind::Normal => "Normal", Kind::Warning => "Warning" },
             "note": self.text.chars().take(MAX_NOTE).collect::<String>(),
             "regarding": {
@@ -75,7 +76,7 @@ impl Note {
     /// The same for all who tell of one transition.
     fn name(&self) -> String {
         let mut hasher = SipHasher24::new();
-        (&self.regarding.uid, self.reason, &self.transition).hash(&mut hasher);
+        (&self.regarding.uid, self.reason.word(), &self.transition).hash(&mut hasher);
         let name: String = self.regarding.name.chars().take(MAX_NAME - 17).collect();
         format!("{}.{:016x}", name.trim_end_matches(['.', '-']), hasher.finish())
     }
@@ -192,7 +193,7 @@ mod tests {
                 uid: "a-b".to_owned(),
             },
             kind: Kind::Normal,
-            reason: "Enforced",
+            reason: EventReason::Enforced,
             text: "2 of 2 sidecars have it in use.".to_owned(),
             transition: transition.to_owned(),
         }

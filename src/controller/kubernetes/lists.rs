@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::api::condition::{ConditionReason, ConditionType};
 use crate::api::target;
 use crate::api::token_revocation_list::{Condition, ConditionStatus, TokenRevocationListStatus};
 use crate::revocation::time::UnixSeconds;
@@ -56,7 +57,12 @@ pub(super) fn status(list: &Declared, known: &Known, now: UnixSeconds) -> TokenR
              denying, new ones do not know them.",
             known.lost
         );
-        conditions.push(writer.write("StoreDeleted", ConditionStatus::True, "RevocationsLost", message));
+        conditions.push(writer.write(
+            ConditionType::StoreDeleted,
+            ConditionStatus::True,
+            ConditionReason::RevocationsLost,
+            message,
+        ));
     }
     if let Some(at) = known.went_back.filter(|at| now < at.saturating_add(WAY_BACK_SHOWN_SECONDS)) {
         let message = format!(
@@ -64,7 +70,12 @@ pub(super) fn status(list: &Declared, known: &Known, now: UnixSeconds) -> TokenR
              where controllers or sidecars ran on: revoke again what must be denied everywhere.",
             target::write_time(at)
         );
-        conditions.push(writer.write("StoreWentBack", ConditionStatus::True, "OlderCopy", message));
+        conditions.push(writer.write(
+            ConditionType::StoreWentBack,
+            ConditionStatus::True,
+            ConditionReason::OlderCopy,
+            message,
+        ));
     }
     conditions.extend(large_share_gone(&writer, known));
     conditions.extend(near_quota(&writer, known));
@@ -100,7 +111,14 @@ fn large_share_gone(writer: &Writer<'_>, known: &Known) -> Option<Condition> {
          again; the API server's audit log says who has lifted.",
         LATELY_SECONDS / 60
     );
-    is_large.then(|| writer.write("LargeShareGone", ConditionStatus::True, "LiftedOrExpired", message))
+    is_large.then(|| {
+        writer.write(
+            ConditionType::LargeShareGone,
+            ConditionStatus::True,
+            ConditionReason::LiftedOrExpired,
+            message,
+        )
+    })
 }
 
 fn near_quota(writer: &Writer<'_>, known: &Known) -> Option<Condition> {
@@ -111,11 +129,18 @@ fn near_quota(writer: &Writer<'_>, known: &Known) -> Option<Condition> {
          revocation is refused: lift what is not needed any more, or raise the quota.",
         quota.hard, quota.name
     );
-    Some(writer.write("NearQuota", ConditionStatus::True, "QuotaNearlyUsedUp", message))
+    Some(writer.write(
+        ConditionType::NearQuota,
+        ConditionStatus::True,
+        ConditionReason::QuotaNearlyUsedUp,
+        message,
+    ))
 }
 
 fn ready(writer: &Writer<'_>, list: &Declared, known: &Known) -> Condition {
+    use ConditionReason::{Invalid, NotPublished, Published, Unreadable};
     use ConditionStatus::{False, True};
+    use ConditionType::Ready;
     let problem = match &list.document {
         Err(why) => Some(why.clone()),
         Ok(document) => document.config().err().map(|error| error.to_string()),
@@ -123,19 +148,19 @@ fn ready(writer: &Writer<'_>, list: &Declared, known: &Known) -> Condition {
     if let Some(why) = problem {
         let message =
             format!("The declaration can't be used: {why}. What was in force before stays, and goes stale.");
-        return writer.write("Ready", False, "Invalid", message);
+        return writer.write(Ready, False, Invalid, message);
     }
     if known.unreadable > 0 {
         let message = format!(
             "{} revocations can't be read by this version, so nothing is vouched for: their status says which.",
             known.unreadable
         );
-        return writer.write("Ready", False, "Unreadable", message);
+        return writer.write(Ready, False, Unreadable, message);
     }
     if known.entries.is_none() {
-        return writer.write("Ready", False, "NotPublished", "Nothing is published of it yet.".to_owned());
+        return writer.write(Ready, False, NotPublished, "Nothing is published of it yet.".to_owned());
     }
-    writer.write("Ready", True, "Published", "Sidecars can follow it.".to_owned())
+    writer.write(Ready, True, Published, "Sidecars can follow it.".to_owned())
 }
 
 #[cfg(test)]

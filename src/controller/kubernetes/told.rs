@@ -1,5 +1,6 @@
 //! Which events a change of a status is worth. Pure.
 
+use crate::api::condition::{ConditionReason, ConditionType, EventReason};
 use crate::api::revocation::RevocationStatus;
 use crate::api::token_revocation_list::{Condition, ConditionStatus, TokenRevocationListStatus};
 use crate::store::kubernetes::lists::Declared;
@@ -9,7 +10,12 @@ use super::conditions::is_true;
 use super::events::{Kind, Note, Regarding};
 
 /// Conditions of a list that are told when they come.
-const OF_LISTS: [&str; 4] = ["LargeShareGone", "NearQuota", "StoreDeleted", "StoreWentBack"];
+const OF_LISTS: [(ConditionType, EventReason); 4] = [
+    (ConditionType::LargeShareGone, EventReason::LargeShareGone),
+    (ConditionType::NearQuota, EventReason::NearQuota),
+    (ConditionType::StoreDeleted, EventReason::StoreDeleted),
+    (ConditionType::StoreWentBack, EventReason::StoreWentBack),
+];
 
 /// Returns the events of a revocation whose status was one and is another.
 pub(super) fn of_revocation(mirrored: &MirroredRevocation, after: &RevocationStatus) -> Vec<Note> {
@@ -22,23 +28,24 @@ pub(super) fn of_revocation(mirrored: &MirroredRevocation, after: &RevocationSta
         text,
         transition: format!("{} {}", condition.last_transition_time, condition.reason),
     };
-    if let Some(enforced) = find(&after.conditions, "Enforced")
+    if let Some(enforced) = find(&after.conditions, ConditionType::Enforced)
         && enforced.status == ConditionStatus::True
-        && !is_true(&before.conditions, "Enforced")
+        && !is_true(&before.conditions, ConditionType::Enforced)
     {
         let elapsed = after.enforcement.as_ref().map(|counts| counts.elapsed_milliseconds);
         let text = match elapsed {
             Some(milliseconds) => format!("{} {milliseconds} ms after it was seen.", enforced.message),
             None => enforced.message.clone(),
         };
-        notes.push(note(Kind::Normal, "Enforced", enforced, text));
+        notes.push(note(Kind::Normal, EventReason::Enforced, enforced, text));
     }
-    if let Some(refused) = find(&after.conditions, "Accepted")
+    if let Some(refused) = find(&after.conditions, ConditionType::Accepted)
         && refused.status == ConditionStatus::False
-        && find(&before.conditions, "Accepted").is_none_or(|before| before.reason != refused.reason)
+        && find(&before.conditions, ConditionType::Accepted)
+            .is_none_or(|before| before.reason != refused.reason)
     {
         let text = format!("{}: {}", refused.reason, refused.message);
-        notes.push(note(Kind::Warning, "Refused", refused, text));
+        notes.push(note(Kind::Warning, EventReason::Refused, refused, text));
     }
     notes
 }
@@ -50,19 +57,20 @@ pub(super) fn of_list(
     after: &TokenRevocationListStatus,
 ) -> Vec<Note> {
     let mut notes = Vec::new();
-    for type_ in OF_LISTS {
+    for (type_, reason) in OF_LISTS {
         if let Some(condition) = find(&after.conditions, type_)
             && !is_true(&before.conditions, type_)
         {
-            notes.push(list_note(list, type_, condition.message.clone(), &condition.last_transition_time));
+            notes.push(list_note(list, reason, condition.message.clone(), &condition.last_transition_time));
         }
     }
     let unreadable = |status: &TokenRevocationListStatus| {
-        let ready = find(&status.conditions, "Ready").filter(|ready| ready.reason == "Unreadable");
+        let ready = find(&status.conditions, ConditionType::Ready)
+            .filter(|ready| ready.reason == ConditionReason::Unreadable);
         ready.map(|ready| (ready.message.clone(), ready.last_transition_time.clone()))
     };
     if let (None, Some((message, since))) = (unreadable(before), unreadable(after)) {
-        notes.push(list_note(list, "Unreadable", message, &since));
+        notes.push(list_note(list, EventReason::Unreadable, message, &since));
     }
     notes
 }
@@ -73,10 +81,10 @@ pub(super) fn stale_replica(list: &Declared, replica: &str, subscribers: i64, pu
         "Replica {replica} proves nothing any more. {subscribers} sidecars were connected to it: those that have \
          found no other allow nothing."
     );
-    list_note(list, "StaleReplica", text, &format!("{replica} {pulse}"))
+    list_note(list, EventReason::StaleReplica, text, &format!("{replica} {pulse}"))
 }
 
-fn list_note(list: &Declared, reason: &'static str, text: String, transition: &str) -> Note {
+fn list_note(list: &Declared, reason: EventReason, text: String, transition: &str) -> Note {
     let regarding = Regarding {
         kind: "TokenRevocationList",
         namespace: list.name.namespace().to_owned(),
@@ -96,7 +104,7 @@ fn regarding_revocation(mirrored: &MirroredRevocation) -> Regarding {
     }
 }
 
-fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::MANAGED_BY;
+use crate::api::condition::ConditionType;
 use crate::api::revocation::RevocationStatus;
 use crate::api::target::read_time;
 use crate::distribution::enforcement::Progress;
@@ -250,7 +251,7 @@ impl StatusWriter {
         let progress = progress.map(|progress| (progress, elapsed_milliseconds));
         let config = list.map(|list| &list.config);
         let mut status = conditions::status(mirrored, config, progress, now.wall().floor());
-        if conditions::is_true(&status.conditions, "Enforced") {
+        if conditions::is_true(&status.conditions, ConditionType::Enforced) {
             self.pending.remove(&id);
         }
         let before = &mirrored.status;
@@ -282,7 +283,8 @@ impl StatusWriter {
         now: Moment,
     ) -> Option<Progress> {
         let list = self.declared.get(&mirrored.list);
-        let done = mirrored.expired || conditions::is_true(&mirrored.status.conditions, "Enforced");
+        let done =
+            mirrored.expired || conditions::is_true(&mirrored.status.conditions, ConditionType::Enforced);
         let accepted = conditions::judge(mirrored, list.map(|list| &list.config));
         let revocation = mirrored.read.as_ref().ok()?;
         let (false, Acceptance::Accepted { .. }, Some(list)) = (done, accepted, list) else {
@@ -406,7 +408,8 @@ fn needed(
 }
 
 fn is_left_over(mirrored: &MirroredRevocation, now: UnixSeconds) -> bool {
-    let expired = mirrored.status.conditions.iter().find(|condition| condition.type_ == "Expired");
+    let expired =
+        mirrored.status.conditions.iter().find(|condition| condition.type_ == ConditionType::Expired);
     let since = expired.and_then(|condition| read_time(&condition.last_transition_time));
     let ours = mirrored.metadata.labels.as_ref().is_some_and(|labels| {
         let (key, value) = MANAGED_BY;
@@ -440,7 +443,7 @@ mod tests {
         object.status.conditions = vec![Condition {
             status: ConditionStatus::True,
             last_transition_time: write_time(at(1000)),
-            ..Condition::unknown("Expired")
+            ..Condition::unknown(ConditionType::Expired)
         }];
         object
     }

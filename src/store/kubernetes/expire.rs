@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
+use crate::api::condition::{ConditionReason, ConditionType};
 use crate::api::token_revocation_list::{Condition, ConditionStatus};
 use crate::revocation::names::RecordId;
 use crate::revocation::time::UnixSeconds;
@@ -98,11 +99,11 @@ async fn mark(shared: &Shared, id: RecordId, metadata: &ObjectMeta) -> Result<Op
         return Ok(None);
     }
     let mut conditions = object::status(&found).conditions;
-    conditions.retain(|condition| condition.type_ != "Expired");
+    conditions.retain(|condition| condition.type_ != ConditionType::Expired);
     conditions.push(Condition {
-        type_: "Expired".to_owned(),
+        type_: ConditionType::Expired.word().to_owned(),
         status: ConditionStatus::True,
-        reason: "NothingLeftToDeny".to_owned(),
+        reason: ConditionReason::NothingLeftToDeny.word().to_owned(),
         message: "The last token that it could deny has expired.".to_owned(),
         last_transition_time: crate::api::target::write_time(shared.wall()),
         observed_generation: found.metadata.generation,

@@ -6,6 +6,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::api::condition::ConditionType;
 use crate::api::revocation::{self as api, EpochStatus, HeartbeatKind, ListReport, RevocationStatus};
 use crate::api::target;
 use crate::api::token_revocation_list::ConditionStatus;
@@ -151,7 +152,7 @@ pub(super) fn status(object: &Object) -> RevocationStatus {
 
 fn is_expired(status: &RevocationStatus) -> bool {
     let expired = |condition: &crate::api::token_revocation_list::Condition| {
-        condition.type_ == "Expired" && condition.status == ConditionStatus::True
+        condition.type_ == ConditionType::Expired && condition.status == ConditionStatus::True
     };
     status.conditions.iter().any(expired)
 }

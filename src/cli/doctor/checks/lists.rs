@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::super::super::cluster::is_trouble;
 use super::super::facts::Facts;
 use super::super::finding::{Finding, count, some};
+use crate::api::condition::ConditionType;
 use crate::api::token_revocation_list::{Condition, ConditionStatus, TokenRevocationList};
 
 const LISTS: &str = "lists";
@@ -47,7 +48,7 @@ fn ready(lists: &[TokenRevocationList]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for list in lists {
         let observed = list.status.as_ref().and_then(|status| status.observed_generation);
-        let found = conditions(list).iter().find(|condition| condition.type_ == "Ready");
+        let found = conditions(list).iter().find(|condition| condition.type_ == ConditionType::Ready);
         match found.map(|condition| (condition.status, condition)) {
             Some((ConditionStatus::False, condition)) => {
                 let seen = format!(
@@ -72,12 +73,15 @@ fn ready(lists: &[TokenRevocationList]) -> Vec<Finding> {
                 ));
             }
         }
-        let others = conditions(list).iter().filter(|one| one.type_ != "Ready" && is_trouble(one));
+        let others =
+            conditions(list).iter().filter(|one| one.type_ != ConditionType::Ready && is_trouble(one));
         findings.extend(others.map(|one| {
             let seen = format!("{}: {} ({})", name(list), one.message.trim_end_matches('.'), one.type_);
-            let next = match one.type_.as_str() {
-                "StoreDeleted" | "StoreWentBack" => "revoke again what must be denied everywhere".to_owned(),
-                _ => "do what it says; it goes when that is done, or no longer matters".to_owned(),
+            let has_lost = [ConditionType::StoreDeleted, ConditionType::StoreWentBack];
+            let next = if has_lost.iter().any(|type_| one.type_ == *type_) {
+                "revoke again what must be denied everywhere"
+            } else {
+                "do what it says; it goes when that is done, or no longer matters"
             };
             Finding::warning(LISTS, seen, next)
         }));
@@ -238,9 +242,8 @@ mod tests {
         check(list("a", "Unknown", 2), Level::Failure, unseen);
         let mut lost = list("a", "True", 2);
         lost.status.as_mut().unwrap().conditions.push(Condition {
-            type_: "StoreWentBack".to_owned(),
             status: ConditionStatus::True,
-            ..Condition::unknown("X")
+            ..Condition::unknown(ConditionType::StoreWentBack)
         });
         assert_eq!(ready(&[lost])[0].level, Level::Warning);
     }

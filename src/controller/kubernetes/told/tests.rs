@@ -17,7 +17,7 @@ fn at(seconds: u64) -> UnixSeconds {
 
 /// The events as `reason: text`.
 fn shown(notes: &[Note]) -> Vec<String> {
-    notes.iter().map(|note| format!("{}: {}", note.reason, note.text)).collect()
+    notes.iter().map(|note| format!("{}: {}", note.reason.word(), note.text)).collect()
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_list_tells_when_something_comes_that_somebody_should_look_into() {
     let status = |known: &Known, seconds| lists::status(&declared, known, at(seconds));
     let reasons = |before: &Known, after: &Known| -> Vec<&str> {
         let notes = of_list(&declared, &status(before, 0), &status(after, 1));
-        notes.iter().map(|note| note.reason).collect()
+        notes.iter().map(|note| note.reason.word()).collect()
     };
     assert_eq!(reasons(&good, &bad), ["LargeShareGone", "StoreDeleted", "Unreadable"]);
     assert_eq!(reasons(&bad, &bad), [""; 0]);

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::ops::Deref;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -127,6 +128,21 @@ impl Cluster {
     /// Runs Helm.
     pub(crate) fn helm(&self, arguments: &[&str]) -> Output {
         self.command(&tool("helm")).args(arguments).output().unwrap()
+    }
+
+    /// Runs commands as a user types them: with `kubectl`, its plugin `rescind`, and `helm` in the path.
+    pub(crate) fn shell(&self, script: &str) -> Output {
+        let folder = TempDir::with_prefix("rescind-path-").unwrap();
+        let link = |program: &Path, name: &str| symlink(program, folder.path().join(name)).unwrap();
+        link(&program("kubectl"), "kubectl");
+        link(&tool("helm"), "helm");
+        for name in ["rescind", "kubectl-rescind"] {
+            link(Path::new(RESCIND), name);
+        }
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let mut command = self.command(Path::new("sh"));
+        command.args(["-euc", script]).env("PATH", path).current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.output().unwrap()
     }
 
     /// Runs our command line.

@@ -33,7 +33,7 @@ async fn a_user_installs_the_chart_and_revokes_a_lost_device() {
         assert_eq!(envoy.show(token).await.unwrap().status, 200, "it started fresh");
     }
 
-    let revoked = cluster.rescind(&["subject", "alice", "-n", NAMESPACE, "--reason", "LostDevice"]);
+    let revoked = cluster.shell("kubectl rescind subject alice -n shop --reason LostDevice");
     let said = text(&revoked.stdout);
     assert_eq!(revoked.status.code(), Some(0), "{}", text(&revoked.stderr));
     // It is enforced now, and not soon.
@@ -46,11 +46,25 @@ async fn a_user_installs_the_chart_and_revokes_a_lost_device() {
     );
     let name = said.split_whitespace().next().unwrap();
     assert_it_reads_well(&cluster, name).await;
+    assert_it_is_explained(&cluster, &alice);
+    let examined = cluster.shell("kubectl rescind doctor -n shop");
+    assert_eq!(examined.status.code(), Some(0), "{}", text(&examined.stdout));
+    assert!(text(&examined.stdout).contains("\n0 failures, 0 warnings, "), "{}", text(&examined.stdout));
 
-    let lifted = cluster.rescind(&["undo", name, "-n", NAMESPACE]);
+    let lifted = cluster.shell(&format!("kubectl rescind undo {name} -n shop"));
     assert_eq!(lifted.status.code(), Some(0), "{}", text(&lifted.stderr));
     envoy.until(&alice, 200).await;
     assert_nothing_is_amiss(&cluster);
+}
+
+/// In a pod there is nothing beside the sidecar's socket but the sidecar's own program.
+fn assert_it_is_explained(cluster: &Cluster, token: &str) {
+    let sidecar = ["exec", "-i", "-n", NAMESPACE, "deployment/shop", "-c", "rescind-sidecar"];
+    let explain = ["--", "/rescind-sidecar", "explain", "--server", "/run/rescind/check.sock"];
+    let explained = cluster.pipe(&[&sidecar[..], &explain].concat(), token);
+    let said = text(&explained.stdout);
+    assert!(explained.status.success() && said.starts_with("deny REVOKED"), "{explained:?}");
+    assert!(!said.contains(token), "{said}");
 }
 
 /// Two controllers, neither was started twice, and they have nothing to complain about.

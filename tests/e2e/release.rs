@@ -30,6 +30,8 @@ pub(crate) fn uninstall(cluster: &Cluster) {
     let rest = ["rescind", "--ignore-not-found", "--wait", "--timeout", "2m"];
     let done = cluster.helm(&[&["uninstall"], &rest[..], &PLACE[..2]].concat());
     assert!(done.status.success(), "{}\n{}", text(&done.stderr), cluster.seen(NAMESPACE));
+    // Helm waits for what it deletes, and not for the pods of that.
+    cluster.kubectl(&["wait", "--for=delete", "pod", "-n", NAMESPACE, "-l", CONTROLLERS, "--timeout=60s"]);
 }
 
 /// Returns the name of the controllers' pod that writes statuses.

@@ -58,8 +58,15 @@ pub(crate) fn list(namespace: &str, name: &str, keys: &Keys) -> Value {
 pub(crate) fn configuration(namespace: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "envoy", "namespace": namespace},
-        "data": {"envoy.yaml": example(), "application.yaml": application().to_string()},
+        "data": {"envoy.yaml": example(), "application.yaml": application(8081).to_string()},
     })
+}
+
+/// Returns the same with an Envoy that asks nobody.
+pub(crate) fn configuration_without_check(namespace: &str) -> Value {
+    let mut configuration = configuration(namespace);
+    configuration["data"]["envoy.yaml"] = json!(application(PORT).to_string());
+    configuration
 }
 
 /// Returns a Deployment of Envoy and the application, whose pods follow a list.
@@ -132,7 +139,7 @@ fn example() -> String {
 }
 
 /// An application that says what it was told of the token.
-fn application() -> Value {
+fn application(port: u16) -> Value {
     let extension = |name: &str| format!("type.googleapis.com/envoy.extensions.filters.{name}");
     let heard = |name: &str| json!({"header": {"key": format!("heard-{name}"), "value": format!("%REQ(x-rescind-{name})%")}});
     let route = json!({
@@ -140,7 +147,7 @@ fn application() -> Value {
         "response_headers_to_add": [heard("verdict"), heard("age-ms")],
     });
     json!({"static_resources": {"listeners": [{
-        "address": {"socket_address": {"address": "0.0.0.0", "port_value": 8081}},
+        "address": {"socket_address": {"address": "0.0.0.0", "port_value": port}},
         "filter_chains": [{"filters": [{
             "name": "http",
             "typed_config": {

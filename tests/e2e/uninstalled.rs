@@ -1,77 +1,109 @@
 //! What `helm uninstall` leaves, and how it is removed: what docs/install.md says, and nothing else.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, text};
 use crate::support::PATIENCE;
 use crate::support::http1::{Ask, ask_tcp};
 use crate::support::issue::Keys;
 use crate::support::wait::wait_for;
 use crate::{release, shop};
 
-const NAMESPACE: &str = "left";
+/// The namespace of the page.
+const FREED: &str = "shop";
+/// One whose workload keeps its sidecar.
+const LEFT: &str = "left";
 /// The default of lists.
 const BOUND: Duration = Duration::from_secs(15);
+const PAGE: &str = "docs/install.md";
+const MARK: &str = "<!-- tested: uninstalling_leaves_what_the_page_says_and_that_goes_away_cleanly -->";
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes; make e2e runs it"]
 async fn uninstalling_leaves_what_the_page_says_and_that_goes_away_cleanly() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
+    forget_other_tests(cluster);
     release::upgrade(cluster, &[]);
     let keys = Keys::generate();
     let [alice, bob] = ["alice", "bob"].map(|subject| keys.token(&json!({"sub": subject, "sid": subject})));
-    cluster.apply(&[shop::injected_namespace(NAMESPACE)]);
-    cluster.apply(&[
-        shop::list(NAMESPACE, "shop", &keys),
-        shop::configuration(NAMESPACE),
-        shop::deployment(NAMESPACE, "shop", "shop", 1),
-        shop::service(NAMESPACE, "shop", shop::PORT),
-    ]);
-    cluster.wait(NAMESPACE, "deployment/shop", "Available");
-    let revoked = cluster.rescind(&["subject", "alice", "-n", NAMESPACE]);
-    assert!(revoked.status.success(), "{revoked:?}");
-    let address = cluster.node_port(NAMESPACE, "shop-8080");
-    let show = async |token: &str| ask_tcp(&address, &Ask::get("/").bearer(token)).await.unwrap().status;
-    assert_eq!(show(&bob).await, 200);
+    for namespace in [FREED, LEFT] {
+        cluster.apply(&[shop::injected_namespace(namespace)]);
+        cluster.apply(&[
+            shop::list(namespace, "shop", &keys),
+            shop::configuration(namespace),
+            shop::deployment(namespace, "shop", "shop", 1),
+            shop::service(namespace, "shop", shop::PORT),
+        ]);
+        cluster.wait(namespace, "deployment/shop", "Available");
+        let revoked = cluster.rescind(&["subject", "alice", "-n", namespace]);
+        assert!(revoked.status.success(), "{revoked:?}");
+    }
+    let [freed, left] = [FREED, LEFT].map(|namespace| cluster.node_port(namespace, "shop-8080"));
+    let show = async |address: &str, token: &str| {
+        ask_tcp(address, &Ask::get("/").bearer(token)).await.map(|reply| reply.status)
+    };
+    for address in [&freed, &left] {
+        assert_eq!((show(address, &alice).await, show(address, &bob).await), (Ok(401), Ok(200)));
+    }
 
-    release::uninstall(cluster);
+    let [uninstall, remove] = blocks();
+    cluster.apply(&[shop::configuration_without_check(FREED)]);
+    run(cluster, &uninstall);
     let definitions = BTreeSet::from(
         ["revocations", "tokenrevocationlists"]
             .map(|kind| format!("customresourcedefinition.apiextensions.k8s.io/{kind}.rescind.dev")),
     );
     // Helm does not wait for the pods of what it deletes.
     wait_for("the definitions alone are left of the release", PATIENCE, async || {
-        let left = left(cluster);
+        let left: BTreeSet<String> =
+            everything(cluster, &["-l", "app.kubernetes.io/instance=rescind"]).into_iter().collect();
         if left == definitions { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .await;
-    // A workload with a sidecar that nobody serves any more.
-    wait_for("nobody vouches", 2 * BOUND, async || match show(&bob).await {
-        503 => Ok(()),
-        other => Err(other.to_string()),
+    // A workload with a sidecar that nobody serves any more, and one that asks nobody.
+    wait_for("nobody vouches", 2 * BOUND, async || match show(&left, &bob).await {
+        Ok(503) => Ok(()),
+        other => Err(format!("{other:?}")),
     })
     .await;
-    assert_eq!(show(&alice).await, 401);
+    assert_eq!(show(&left, &alice).await, Ok(401));
+    assert_eq!((show(&freed, &alice).await, show(&freed, &bob).await), (Ok(200), Ok(200)));
 
-    for namespace in [NAMESPACE, release::NAMESPACE] {
-        cluster.kubectl(&["delete", "namespace", namespace, "--timeout=60s"]);
-    }
-    let kinds = ["revocations.rescind.dev", "tokenrevocationlists.rescind.dev"];
-    cluster.kubectl(&[&["delete", "crd", "--timeout=60s"], &kinds[..]].concat());
-    let left: Vec<String> =
+    run(cluster, &remove);
+    run(cluster, "kubectl delete namespace left --timeout=60s");
+    let ours: Vec<String> =
         everything(cluster, &[]).into_iter().filter(|name| name.contains("rescind")).collect();
-    // What other tests have made, with their own names.
-    let ours: Vec<&String> = left.iter().filter(|name| !name.contains("/rescind-ca")).collect();
-    assert!(ours.is_empty(), "{ours:?}");
+    assert_eq!(ours, [String::new(); 0]);
+    run(cluster, "kubectl delete namespace shop --timeout=60s");
 }
 
-/// Returns what has the label of the release.
-fn left(cluster: &Cluster) -> BTreeSet<String> {
-    everything(cluster, &["-l", "app.kubernetes.io/instance=rescind"]).into_iter().collect()
+/// What others have left in the cluster would be taken for what uninstalling leaves.
+fn forget_other_tests(cluster: &Cluster) {
+    let namespaces = cluster.objects(&["get", "namespaces"]);
+    let names = namespaces.iter().filter_map(|namespace| namespace["metadata"]["name"].as_str());
+    let others: Vec<&str> = names
+        .filter(|name| !name.starts_with("kube-") && !["default", release::NAMESPACE].contains(name))
+        .collect();
+    if !others.is_empty() {
+        cluster.kubectl(&[&["delete", "namespace", "--timeout=120s"], &others[..]].concat());
+    }
+}
+
+/// Returns the two blocks of commands of the page.
+fn blocks() -> [String; 2] {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap();
+    let block = |rest: &str| rest.split("```").nth(1).unwrap().trim_start_matches("sh\n").to_owned();
+    page.split(MARK).skip(1).map(block).collect::<Vec<_>>().try_into().unwrap()
+}
+
+fn run(cluster: &Cluster, script: &str) {
+    let done = cluster.shell(script);
+    assert!(done.status.success(), "{}{}", text(&done.stdout), text(&done.stderr));
 }
 
 /// Returns the names of all objects of all kinds, but events.

@@ -1,4 +1,4 @@
-//! Commands in the pages below `docs`: each is run by a test, or the page says why not.
+//! Commands in the pages for users: each is run by a test, or the page says why not.
 
 use std::fs;
 
@@ -17,22 +17,29 @@ fn marks(text: &str) -> Vec<String> {
 
 #[test]
 fn every_command_of_the_pages_is_run_by_a_test_or_said_not_to_be() {
-    let tests: String =
+    let tests: Vec<String> =
         files(&root().join("tests"), ".rs").iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     let mut wrong = Vec::new();
+    let mut pages = files(&root().join("docs"), ".md");
+    pages.extend(["README.md", "examples/README.md"].map(|page| root().join(page)));
     let mut found = 0;
-    for file in files(&root().join("docs"), ".md") {
+    for file in pages {
+        let page = file.strip_prefix(root()).unwrap().to_str().unwrap();
         for mark in marks(&read(&file)) {
             found += 1;
             let name = mark.strip_prefix(TESTED).and_then(|rest| rest.strip_suffix(" -->"));
             let reason = mark.strip_prefix(UNTESTED).and_then(|rest| rest.strip_suffix(" -->"));
             let good = match (name, reason) {
-                (Some(name), None) => tests.contains(&format!("fn {name}(")),
+                // Whoever changes the test must see that a page shows it.
+                (Some(name), None) => {
+                    let test = tests.iter().find(|text| text.contains(&format!("fn {name}(")));
+                    test.is_some_and(|text| text.contains(page))
+                }
                 (None, Some(reason)) => !reason.is_empty(),
                 _ => false,
             };
             if !good {
-                wrong.push(format!("{}: {mark:?}", file.display()));
+                wrong.push(format!("{page}: {mark:?}"));
             }
         }
     }

@@ -148,6 +148,7 @@ fn has_sidecar(pod: &Value) -> bool {
     pod["spec"]["initContainers"][0]["name"] == SIDECAR
 }
 
+/// The label as docs/reference/annotations.md shows it.
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_are_injected_by_label_and_what_the_api_server_stores_is_what_the_command_shows() {
     let injector = Injector::start().await;

@@ -42,7 +42,7 @@ use expiry::Expiry;
 use kubernetes::publication::Publication;
 use kubernetes::webhook::Webhook;
 use kubernetes::{Cluster, OverReports, Rights};
-use metrics::Injections;
+use metrics::{Injections, Trust};
 use transport::{Certificates, Transports, plain};
 
 pub mod access;
@@ -193,10 +193,11 @@ pub async fn start(
     drain(supervisor, servers, stopped.clone());
     transports.follow(supervisor, &environment.clock);
     let injections = Injections::default();
+    let trust = Trust { certificate: transports.certificate(), ..Trust::default() };
     let webhook = config.webhook.map(|it| Webhook::new(it.settings, it.namespace, injections.clone()));
     match (&opened.cluster, hubs.first()) {
         (Some(cluster), Some(hub)) => {
-            let publication = certify(supervisor, cluster, &config.certificates, &transports, &environment);
+            let publication = certify(supervisor, cluster, &config.certificates, &trust, &environment);
             await_certificate(&readiness, transports.certificate());
             publish_wanted(supervisor, publication.as_ref(), webhook.as_ref());
             kubernetes::lead(supervisor, cluster, hub, &environment, publication, audit.clone());
@@ -216,7 +217,7 @@ pub async fn start(
     if let (Some((listener, tls)), Some(webhook)) = (sockets.webhook, webhook) {
         supervisor.spawn("injection webhook", webhook.serve(listener, tls, supervisor.shutdown()));
     }
-    bound.exposition = metrics::exposition(hubs, &injections, transports.certificate(), &lines);
+    bound.exposition = metrics::exposition(hubs, &injections, trust, &lines);
     if let Some(listener) = sockets.health {
         let router = admin_http::router(readiness, bound.exposition.clone(), config.health_hosts);
         serve_health(supervisor, listener, router);
@@ -427,14 +428,20 @@ fn certify(
     supervisor: &mut Supervisor,
     cluster: &KubernetesStore,
     certificates: &Certificates,
-    transports: &Transports,
+    trust: &Trust,
     environment: &Environment,
 ) -> Option<Publication> {
-    let certificate = transports.certificate()?;
+    let certificate = trust.certificate.clone()?;
+    let unpublished = trust.unpublished.clone();
     match certificates {
-        Certificates::Authority { domain } => {
-            Some(kubernetes::certify(supervisor, cluster, domain, certificate, &environment.clock))
-        }
+        Certificates::Authority { domain } => Some(kubernetes::certify(
+            supervisor,
+            cluster,
+            domain,
+            certificate,
+            &environment.clock,
+            unpublished,
+        )),
         Certificates::None | Certificates::Files(..) => None,
     }
 }

@@ -21,6 +21,7 @@ use crate::runtime::tls::ServerCertificate;
 use crate::store::kubernetes::KubernetesStore;
 
 use super::access::Access;
+use super::metrics::Unpublished;
 use authority::keeper::Keeper;
 use authority::service_names;
 pub(super) use enforced::OverReports;
@@ -145,12 +146,14 @@ pub(super) fn certify(
     domain: &str,
     certificate: Arc<ServerCertificate>,
     clock: &Arc<dyn Clock>,
+    unpublished: Unpublished,
 ) -> Publication {
-    let (bundle, published) = watch::channel(None);
+    let (trusted, to_publish) = watch::channel(None);
+    let (published, known) = watch::channel(None);
     let api = Api::namespaced(store.client(), store.namespace());
-    let keeper = Keeper::new(api, service_names(domain), Arc::clone(clock), certificate, bundle);
+    let keeper = Keeper::new(api, service_names(domain), Arc::clone(clock), certificate, trusted, known);
     supervisor.spawn("authority", keeper.run(supervisor.shutdown()));
-    Publication::new(store.client(), store.namespace().to_owned(), published)
+    Publication::new(store.client(), store.namespace().to_owned(), to_publish, published, unpublished)
 }
 
 /// Competes for the lease, and while it is held, writes what became of each object, and publishes whom to trust.

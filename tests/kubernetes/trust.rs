@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::lab::{LIST, Lab, NAMESPACE, PATIENCE};
 use crate::support::http1::{Ask, ask_unix};
+use crate::support::metrics::metric;
 use crate::support::wait::wait_for;
 
 const SECRET: &str = "/api/v1/namespaces/rescind-system/secrets/rescind-ca";
@@ -59,6 +60,19 @@ impl Lab {
         change(&mut authorities);
         let data = json!({"authorities.json": STANDARD.encode(authorities.to_string())});
         self.request("PATCH", SECRET, &json!({"data": data})).await.unwrap();
+    }
+
+    /// Waits until it is noted that the successor is published everywhere; returns the authorities.
+    async fn until_noted(&self) -> Value {
+        wait_for("the publication of the successor is noted", PATIENCE, async || {
+            let authorities = self.authorities().await;
+            if authorities.get("nextPublished").is_some() { Ok(authorities) } else { Err(self.logs()) }
+        })
+        .await
+    }
+
+    async fn unpublished(&self, controller: usize) -> f64 {
+        metric(&self.controllers[controller].address("health"), "rescind_authorities_unpublished").await
     }
 
     /// Starts a sidecar that follows controllers over TLS.
@@ -180,7 +194,8 @@ async fn a_rotation_of_the_authority_under_load_leaves_everybody_fresh() {
     let before = lab.authorities().await;
     assert_eq!(before["next"]["key"].as_str().map(|key| key.contains("PRIVATE KEY")), Some(true));
 
-    lab.age(|authorities| authorities["next"]["created"] = date(2)).await;
+    lab.until_noted().await;
+    lab.age(|authorities| authorities["nextPublished"] = date(2)).await;
     let successor = before["next"]["name"].as_str().unwrap();
     wait_for("both replicas have a certificate of the successor", PATIENCE, async || {
         let has =
@@ -204,4 +219,51 @@ async fn a_rotation_of_the_authority_under_load_leaves_everybody_fresh() {
     lab.controllers[0].start().await;
     lab.until_fresh().await;
     assert_eq!(*refused.lock().unwrap(), Vec::<String>::new(), "{}", lab.logs());
+}
+
+/// A sidecar there would not know whom to trust once the successor signs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_that_can_not_be_published_somewhere_waits_until_it_can() {
+    let mut lab = Lab::new().await;
+    lab.add_certified_controller().await;
+    let bundle = lab.published("rescind-system", 1).await;
+    let stuck = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "immutable": true,
+        "metadata": {"name": "rescind-ca", "labels": {"app.kubernetes.io/managed-by": "rescind"}},
+        "data": {"ca.crt": bundle},
+    });
+    lab.request("POST", "/api/v1/namespaces/apps/configmaps", &stuck).await.unwrap();
+    lab.kubectl(&["label", "namespace", NAMESPACE, "rescind.dev/inject=enabled"]);
+
+    lab.age(|authorities| authorities["signing"]["created"] = date(91)).await;
+    lab.published("rescind-system", 2).await;
+    wait_for("one place is told", PATIENCE, async || match lab.unpublished(0).await {
+        1.0 => Ok(()),
+        other => Err(format!("{other}: {}", lab.logs())),
+    })
+    .await;
+    // Long enough: it would sign by now.
+    lab.age(|authorities| authorities["next"]["created"] = date(2)).await;
+    wait_for("the wait is told", PATIENCE, async || {
+        let log = lab.controllers[0].log();
+        let is_told = log.contains("is not published everywhere") && log.contains("field is immutable");
+        if is_told { Ok(()) } else { Err(log) }
+    })
+    .await;
+    let held_up = lab.authorities().await;
+    assert_eq!(held_up.get("nextPublished"), None);
+    let successor = held_up["next"]["certificate"].clone();
+    assert_ne!(held_up["signing"]["certificate"], successor);
+
+    lab.kubectl(&["delete", "configmap", "rescind-ca", "--namespace", NAMESPACE]);
+    lab.published(NAMESPACE, 2).await;
+    let noted = lab.until_noted().await;
+    assert_eq!(noted["next"]["certificate"], successor, "it does not sign yet: sidecars have to read of it");
+    lab.age(|authorities| authorities["nextPublished"] = date(2)).await;
+    wait_for("the successor signs", PATIENCE, async || match lab.authorities().await {
+        authorities if authorities["signing"]["certificate"] == successor => Ok(()),
+        _ => Err(lab.logs()),
+    })
+    .await;
+    assert!(lab.unpublished(0).await < 1.0);
 }

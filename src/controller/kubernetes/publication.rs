@@ -1,7 +1,8 @@
 //! Publishes which authorities are to be trusted: as a ConfigMap in every namespace that injects sidecars, and to the API
 //! server in the webhook's configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,12 @@ use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::MANAGED_BY;
+use crate::controller::metrics::Unpublished;
+use crate::runtime::failing::Failing;
 
 use super::lease::Leadership;
 
@@ -36,6 +40,8 @@ const PARALLEL: usize = 8;
 /// How soon what could not be published is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 const PAGE: u32 = 500;
+/// How often a place where nothing can be published is told.
+const SAY_EVERY: Duration = Duration::from_secs(300);
 
 /// Says why something is not published.
 #[derive(Debug, thiserror::Error)]
@@ -51,18 +57,58 @@ pub enum PublicationError {
     Call(#[from] kube::Error),
 }
 
+/// Whom to trust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trusted {
+    /// The certificates of the authorities, PEM.
+    pub(super) bundle: Arc<str>,
+    /// The name of the one among them that is to sign once everybody can read of it.
+    pub(super) successor: Option<Arc<str>>,
+}
+
+/// Something that is to say whom to trust.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Place {
+    /// The namespaces are not known.
+    Namespaces,
+    /// The ConfigMap of a namespace.
+    Namespace(String),
+    /// The webhook's configuration.
+    Webhook,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespaces => write!(f, "the namespaces that want the ConfigMap {NAME}"),
+            Self::Namespace(namespace) => write!(f, "ConfigMap {NAME} of namespace {namespace}"),
+            Self::Webhook => write!(f, "MutatingWebhookConfiguration {WEBHOOK}"),
+        }
+    }
+}
+
 /// Publishes which authorities are to be trusted. Clones share what they know.
 #[derive(Clone)]
 pub struct Publication {
     client: Client,
     /// The controllers' namespace.
     own: String,
-    bundle: watch::Receiver<Option<Arc<str>>>,
+    trusted: watch::Receiver<Option<Trusted>>,
+    /// The successor that is published everywhere.
+    published: watch::Sender<Option<Arc<str>>>,
+    unpublished: Unpublished,
 }
 
 impl Publication {
-    pub(super) const fn new(client: Client, own: String, bundle: watch::Receiver<Option<Arc<str>>>) -> Self {
-        Self { client, own, bundle }
+    /// Makes one that publishes what `trusted` says, and says by `published` which successor is everywhere.
+    pub(super) const fn new(
+        client: Client,
+        own: String,
+        trusted: watch::Receiver<Option<Trusted>>,
+        published: watch::Sender<Option<Arc<str>>>,
+        unpublished: Unpublished,
+    ) -> Self {
+        Self { client, own, trusted, published, unpublished }
     }
 
     /// Sees to it that a namespace has the ConfigMap: a pod is about to mount it. Any replica may ask; the leader keeps it
@@ -123,46 +169,62 @@ impl Publication {
         mut leads: watch::Receiver<Leadership>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
+        let mut failing = Failing::said_every(SAY_EVERY);
         loop {
             let is_leader = *leads.borrow_and_update() == Leadership::Leader;
-            let bundle = self.bundle.borrow_and_update().clone();
-            if let (true, Some(bundle)) = (is_leader, bundle) {
-                self.publish(&bundle).await;
+            let trusted = self.trusted.borrow_and_update().clone();
+            if let (true, Some(trusted)) = (is_leader, trusted) {
+                let failed = self.publish(&trusted.bundle).await;
+                self.unpublished.set(failed.len());
+                if failed.is_empty() && *self.published.borrow() != trusted.successor {
+                    self.published.send_replace(trusted.successor);
+                }
+                complain(&mut failing, &failed);
+            } else {
+                self.unpublished.set(0);
             }
             // The senders live as long as the tasks that keep the lease and the authorities.
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(PERIOD) => {}
                 Ok(()) = leads.changed() => {}
-                Ok(()) = self.bundle.changed() => {}
+                Ok(()) = self.trusted.changed() => {}
             }
         }
     }
 
     fn known(&self) -> Result<Arc<str>, PublicationError> {
-        self.bundle.borrow().clone().ok_or(PublicationError::NotKnown)
+        let trusted = self.trusted.borrow();
+        trusted.as_ref().map(|trusted| Arc::clone(&trusted.bundle)).ok_or(PublicationError::NotKnown)
     }
 
     fn config_maps(&self, namespace: &str) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    async fn publish(&self, bundle: &str) {
+    /// Publishes everywhere; returns where it can't be done, and why.
+    async fn publish(&self, bundle: &str) -> BTreeMap<Place, PublicationError> {
+        let mut failed = BTreeMap::new();
         match self.targets().await {
             Ok((namespaces, known)) => {
                 let current: BTreeSet<_> =
                     known.iter().filter(|map| is_current(map, bundle)).filter_map(namespace_of).collect();
                 let due: Vec<String> = namespaces.difference(&current).cloned().collect();
-                let put = async |namespace: String| self.put(&namespace, bundle).await;
-                futures::stream::iter(due).map(put).buffer_unordered(PARALLEL).collect::<()>().await;
+                let put = async |namespace: String| match self.put(&namespace, bundle).await {
+                    Ok(()) => None,
+                    Err(error) => Some((Place::Namespace(namespace), error)),
+                };
+                let mut put = futures::stream::iter(due).map(put).buffer_unordered(PARALLEL);
+                while let Some(outcome) = put.next().await {
+                    failed.extend(outcome);
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "can't look for the namespaces that want the ConfigMap {NAME}")
-            }
+            Err(error) => drop(failed.insert(Place::Namespaces, error)),
         }
         if let Err(error) = self.tell_api_server(bundle).await {
-            tracing::warn!(%error, "can't write the authorities to MutatingWebhookConfiguration {WEBHOOK}");
+            failed.insert(Place::Webhook, error);
         }
+        failed
     }
 
     /// Returns the namespaces that are to have the ConfigMap, and the ConfigMaps that there are.
@@ -180,22 +242,18 @@ impl Publication {
         Ok((namespaces, named))
     }
 
-    async fn put(&self, namespace: &str, bundle: &str) {
+    async fn put(&self, namespace: &str, bundle: &str) -> Result<(), PublicationError> {
         let api = self.config_maps(namespace);
         let map = config_map(bundle);
-        let put = async {
-            let patch = PatchParams::default();
-            match timed(api.patch(NAME, &patch, &Patch::Merge(&map))).await {
-                Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 404 => {
-                    timed(api.create(&PostParams::default(), &map)).await.map(drop)
-                }
-                patched => patched.map(drop),
+        let patch = PatchParams::default();
+        match timed(api.patch(NAME, &patch, &Patch::Merge(&map))).await {
+            Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 404 => {
+                timed(api.create(&PostParams::default(), &map)).await.map(drop)?;
             }
-        };
-        match put.await {
-            Ok(()) => tracing::info!(namespace, "the authorities were published"),
-            Err(error) => tracing::warn!(namespace, %error, "can't publish the authorities; trying again"),
+            patched => drop(patched?),
         }
+        tracing::info!(namespace, "the authorities were published");
+        Ok(())
     }
 
     /// The webhook's configuration is the operator's: only who is trusted is written, if it is there.
@@ -210,12 +268,24 @@ impl Publication {
             return Ok(());
         }
         // Under the revision that was read: of two changes none gets lost.
-        match timed(api.replace(WEBHOOK, &PostParams::default(), &configuration)).await {
-            Ok(_) => tracing::info!("the API server was told whom to trust"),
-            Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 409 => {}
-            Err(error) => return Err(error),
-        }
+        timed(api.replace(WEBHOOK, &PostParams::default(), &configuration)).await?;
+        tracing::info!("the API server was told whom to trust");
         Ok(())
+    }
+}
+
+/// Says where nothing can be published: when that is new, and then now and then.
+fn complain(failing: &mut Failing<Place>, failed: &BTreeMap<Place, PublicationError>) {
+    failing.keep(|place| failed.contains_key(place));
+    for (place, error) in failed {
+        if failing.is_news(place, &error.to_string(), Instant::now()) {
+            tracing::warn!(
+                %place,
+                %error,
+                "the authorities can't be published there, which is tried again: sidecars there trust what they know, and a \
+                 successor of the authority does not sign until it is published everywhere"
+            );
+        }
     }
 }
 

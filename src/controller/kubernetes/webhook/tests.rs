@@ -9,6 +9,8 @@ use crate::controller::metrics::Trust;
 use crate::injection::CONTAINER;
 use crate::runtime::line_log;
 
+mod wire;
+
 fn webhook() -> Webhook {
     let settings = Settings::new("rescind-sidecar:1".to_owned(), vec!["https://c:7401".to_owned()]);
     Webhook::new(settings, "rescind-system".to_owned(), Injections::default())

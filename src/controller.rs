@@ -197,7 +197,8 @@ pub async fn start(
     let webhook = config.webhook.map(|it| Webhook::new(it.settings, it.namespace, injections.clone()));
     match (&opened.cluster, hubs.first()) {
         (Some(cluster), Some(hub)) => {
-            let publication = certify(supervisor, cluster, &config.certificates, &trust, &environment);
+            let publication =
+                certify(supervisor, cluster, (&config.certificates, &transports), &trust, &environment);
             await_certificate(&readiness, transports.certificate());
             publish_wanted(supervisor, publication.as_ref(), webhook.as_ref());
             kubernetes::lead(supervisor, cluster, hub, &environment, publication, audit.clone());
@@ -423,11 +424,12 @@ fn await_fetch(readiness: &Readiness, hub: &Arc<Hub>) {
     });
 }
 
-/// Keeps the controllers' own authority, if the certificate is to be from there.
+/// Keeps the controllers' own authority, if the certificate is to be from there. Returns who publishes whom to trust, be it
+/// that authority or given ones.
 fn certify(
     supervisor: &mut Supervisor,
     cluster: &KubernetesStore,
-    certificates: &Certificates,
+    (certificates, transports): (&Certificates, &Transports),
     trust: &Trust,
     environment: &Environment,
 ) -> Option<Publication> {
@@ -442,7 +444,10 @@ fn certify(
             &environment.clock,
             unpublished,
         )),
-        Certificates::None | Certificates::Files(..) => None,
+        Certificates::Files { .. } => {
+            Some(kubernetes::publish_given(cluster, transports.published()?, unpublished))
+        }
+        Certificates::None => None,
     }
 }
 

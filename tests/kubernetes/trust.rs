@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -22,6 +22,19 @@ const WEBHOOK: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconf
 
 fn config_map(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/configmaps/rescind-ca")
+}
+
+fn webhook() -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "rescind-injector"},
+        "webhooks": [{
+            "name": "pods.rescind.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "failurePolicy": "Ignore",
+            "clientConfig": {"service": {"name": "rescind-webhook", "namespace": "rescind-system"}},
+        }],
+    })
 }
 
 fn certificates(bundle: &str) -> usize {
@@ -69,6 +82,41 @@ impl Lab {
             if authorities.get("nextPublished").is_some() { Ok(authorities) } else { Err(self.logs()) }
         })
         .await
+    }
+
+    /// Waits until the API server is told whom to trust.
+    async fn until_told(&self, bundle: &str) {
+        wait_for("the API server is told whom to trust", PATIENCE, async || {
+            let found = self.told().await?;
+            let told = &found["webhooks"][0]["clientConfig"]["caBundle"];
+            if *told == STANDARD.encode(bundle) { Ok(()) } else { Err(format!("{found}\n{}", self.logs())) }
+        })
+        .await;
+    }
+
+    async fn told(&self) -> Result<Value, String> {
+        self.request("GET", &format!("{WEBHOOK}/rescind-injector"), &Value::Null).await
+    }
+
+    /// Puts a certificate of another authority into the folder of a controller's files; returns the authority.
+    fn certify(&self) -> String {
+        let authority_key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = parameters.self_signed(&authority_key).unwrap().pem().replace('\r', "");
+        let issuer = Issuer::new(parameters, authority_key);
+        let key = KeyPair::generate().unwrap();
+        let names = vec!["rescind-controller.localhost".to_owned()];
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+        let files = [
+            ("tls.crt", certificate.pem()),
+            ("tls.key", key.serialize_pem()),
+            ("given.crt", authority.clone()),
+        ];
+        for (name, content) in files {
+            std::fs::write(self.path(name), content).unwrap();
+        }
+        authority
     }
 
     async fn unpublished(&self, controller: usize) -> f64 {
@@ -156,23 +204,8 @@ async fn sidecars_trust_what_is_published_and_nothing_else() {
         if map["data"]["ca.crt"] == bundle { Ok(()) } else { Err(map.to_string()) }
     })
     .await;
-    let webhook = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingWebhookConfiguration",
-        "metadata": {"name": "rescind-injector"},
-        "webhooks": [{
-            "name": "pods.rescind.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
-            "failurePolicy": "Ignore",
-            "clientConfig": {"service": {"name": "rescind-webhook", "namespace": "rescind-system"}},
-        }],
-    });
-    lab.request("POST", WEBHOOK, &webhook).await.unwrap();
-    wait_for("the API server is told whom to trust", PATIENCE, async || {
-        let found = lab.request("GET", &format!("{WEBHOOK}/rescind-injector"), &Value::Null).await?;
-        let told = &found["webhooks"][0]["clientConfig"]["caBundle"];
-        if *told == STANDARD.encode(&bundle) { Ok(()) } else { Err(found.to_string()) }
-    })
-    .await;
+    lab.request("POST", WEBHOOK, &webhook()).await.unwrap();
+    lab.until_told(&bundle).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,4 +299,44 @@ async fn a_successor_that_can_not_be_published_somewhere_waits_until_it_can() {
     })
     .await;
     assert!(lab.unpublished(0).await < 1.0);
+}
+
+/// As cert-manager renews them.
+#[tokio::test(flavor = "multi_thread")]
+async fn given_authorities_are_published_and_published_anew_when_the_file_changes() {
+    let mut lab = Lab::new().await;
+    lab.kubectl(&["label", "namespace", NAMESPACE, "rescind.dev/inject=enabled"]);
+    lab.request("POST", WEBHOOK, &webhook()).await.unwrap();
+    let first = lab.certify();
+    let file = |name: &str| lab.path(name).display().to_string();
+    let more = [
+        "--listen=127.0.0.1:0".to_owned(),
+        format!("--tls-cert={}", file("tls.crt")),
+        format!("--tls-key={}", file("tls.key")),
+        format!("--tls-publish-ca={}", file("given.crt")),
+    ];
+    lab.add_controller_over_tcp(&more).await;
+    assert_eq!(lab.published("rescind-system", 1).await, first);
+    let mounted = lab.mount(1).await;
+    assert_eq!(std::fs::read_to_string(&mounted).unwrap(), first);
+    lab.until_told(&first).await;
+    lab.add_sidecar_over_tls(&[0], &mounted).await;
+    lab.until_fresh().await;
+    assert_eq!(lab.request("GET", SECRET, &Value::Null).await.ok(), None, "there is no other authority");
+
+    // cert-manager tells the API server by itself from here on.
+    let injected = json!({"metadata": {"annotations": {"cert-manager.io/inject-ca-from": "a/b"}}});
+    lab.request("PATCH", &format!("{WEBHOOK}/rescind-injector"), &injected).await.unwrap();
+    let second = lab.certify();
+    for namespace in ["rescind-system", NAMESPACE] {
+        wait_for("the new authority is published", PATIENCE, async || {
+            let published = lab.published(namespace, 1).await;
+            if published == second { Ok(()) } else { Err(lab.logs()) }
+        })
+        .await;
+    }
+    let late = lab.add_trusting_sidecar(&[0], &second).await;
+    lab.until_answer(late, &lab.token("nobody"), 200).await;
+    let told = lab.told().await.unwrap();
+    assert_eq!(told["webhooks"][0]["clientConfig"]["caBundle"], STANDARD.encode(&first));
 }

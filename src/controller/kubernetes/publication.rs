@@ -13,6 +13,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Client;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -31,6 +33,8 @@ const KEY: &str = "ca.crt";
 /// Namespaces with this label have sidecars injected.
 const INJECTING: &str = "rescind.dev/inject=enabled";
 const WEBHOOK: &str = "rescind-injector";
+/// How annotations begin by which cert-manager is asked to write whom to trust.
+const INJECTED: &str = "cert-manager.io/inject-";
 /// How often the leader looks at everything, also when nothing has changed: namespaces come, and people edit. The kubelet
 /// waits for a ConfigMap that is not there yet.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -66,6 +70,55 @@ pub(super) struct Trusted {
     pub(super) successor: Option<Arc<str>>,
 }
 
+/// Where it is known from whom to trust.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// The controllers' own authorities.
+    Own {
+        trusted: watch::Receiver<Option<Trusted>>,
+        /// Told: the successor that is published everywhere.
+        published: watch::Sender<Option<Arc<str>>>,
+    },
+    /// Authorities that somebody else keeps, PEM.
+    Given(watch::Receiver<Option<Arc<str>>>),
+}
+
+impl Source {
+    /// Returns what is known now.
+    fn latest(&mut self) -> Option<Trusted> {
+        match self {
+            Self::Own { trusted, .. } => trusted.borrow_and_update().clone(),
+            Self::Given(bundle) => {
+                bundle.borrow_and_update().clone().map(|bundle| Trusted { bundle, successor: None })
+            }
+        }
+    }
+
+    fn bundle(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Own { trusted, .. } => trusted.borrow().as_ref().map(|trusted| Arc::clone(&trusted.bundle)),
+            Self::Given(bundle) => bundle.borrow().clone(),
+        }
+    }
+
+    async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        match self {
+            Self::Own { trusted, .. } => trusted.changed().await,
+            Self::Given(bundle) => bundle.changed().await,
+        }
+    }
+
+    fn told(&self, successor: Option<Arc<str>>) {
+        if let Self::Own { published, .. } = self {
+            published.send_if_modified(|known| {
+                let is_new = *known != successor;
+                *known = successor;
+                is_new
+            });
+        }
+    }
+}
+
 /// Something that is to say whom to trust.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Place {
@@ -93,22 +146,13 @@ pub struct Publication {
     client: Client,
     /// The controllers' namespace.
     own: String,
-    trusted: watch::Receiver<Option<Trusted>>,
-    /// The successor that is published everywhere.
-    published: watch::Sender<Option<Arc<str>>>,
+    source: Source,
     unpublished: Unpublished,
 }
 
 impl Publication {
-    /// Makes one that publishes what `trusted` says, and says by `published` which successor is everywhere.
-    pub(super) const fn new(
-        client: Client,
-        own: String,
-        trusted: watch::Receiver<Option<Trusted>>,
-        published: watch::Sender<Option<Arc<str>>>,
-        unpublished: Unpublished,
-    ) -> Self {
-        Self { client, own, trusted, published, unpublished }
+    pub(super) const fn new(client: Client, own: String, source: Source, unpublished: Unpublished) -> Self {
+        Self { client, own, source, unpublished }
     }
 
     /// Sees to it that a namespace has the ConfigMap: a pod is about to mount it. Any replica may ask; the leader keeps it
@@ -135,7 +179,7 @@ impl Publication {
         mut wanted: watch::Receiver<BTreeSet<String>>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let mut done = BTreeSet::new();
+        let (mut done, mut failing) = (BTreeSet::new(), Failing::said_every(SAY_EVERY));
         loop {
             let due: Vec<String> = wanted.borrow_and_update().difference(&done).cloned().collect();
             for namespace in &due {
@@ -145,9 +189,10 @@ impl Publication {
                     Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 404 => {
                         done.insert(namespace.clone());
                     }
-                    Err(error) => {
-                        tracing::warn!(%error, namespace, "can't publish the ConfigMap {NAME} there yet")
+                    Err(error) if failing.is_news(namespace, &error.to_string(), Instant::now()) => {
+                        tracing::warn!(%error, namespace, "can't publish the ConfigMap {NAME} there yet");
                     }
+                    Err(_) => {}
                 }
             }
             let is_done = due.iter().all(|namespace| done.contains(namespace));
@@ -172,12 +217,12 @@ impl Publication {
         let mut failing = Failing::said_every(SAY_EVERY);
         loop {
             let is_leader = *leads.borrow_and_update() == Leadership::Leader;
-            let trusted = self.trusted.borrow_and_update().clone();
+            let trusted = self.source.latest();
             if let (true, Some(trusted)) = (is_leader, trusted) {
                 let failed = self.publish(&trusted.bundle).await;
                 self.unpublished.set(failed.len());
-                if failed.is_empty() && *self.published.borrow() != trusted.successor {
-                    self.published.send_replace(trusted.successor);
+                if failed.is_empty() {
+                    self.source.told(trusted.successor);
                 }
                 complain(&mut failing, &failed);
             } else {
@@ -188,14 +233,13 @@ impl Publication {
                 () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(PERIOD) => {}
                 Ok(()) = leads.changed() => {}
-                Ok(()) = self.trusted.changed() => {}
+                Ok(()) = self.source.changed() => {}
             }
         }
     }
 
     fn known(&self) -> Result<Arc<str>, PublicationError> {
-        let trusted = self.trusted.borrow();
-        trusted.as_ref().map(|trusted| Arc::clone(&trusted.bundle)).ok_or(PublicationError::NotKnown)
+        self.source.bundle().ok_or(PublicationError::NotKnown)
     }
 
     fn config_maps(&self, namespace: &str) -> Api<ConfigMap> {
@@ -264,7 +308,21 @@ impl Publication {
         let resource = ApiResource::from_gvk(&kind);
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         let Some(mut configuration) = timed(api.get_opt(WEBHOOK)).await? else { return Ok(()) };
-        if !put_ca_bundle(&mut configuration.data, bundle) {
+        if matches!(self.source, Source::Given(_)) {
+            let is_injected = |annotations: &BTreeMap<String, String>| {
+                annotations.keys().any(|key| key.starts_with(INJECTED))
+            };
+            // Of two who write, each would undo what the other does.
+            if configuration.metadata.annotations.as_ref().is_some_and(is_injected) {
+                return Ok(());
+            }
+        }
+        let is_enough = match self.source {
+            // Those that are gone must go.
+            Source::Own { .. } => |told: &str, bundle: &str| told == bundle,
+            Source::Given(_) => covers,
+        };
+        if !put_ca_bundle(&mut configuration.data, bundle, is_enough) {
             return Ok(());
         }
         // Under the revision that was read: of two changes none gets lost.
@@ -289,20 +347,31 @@ fn complain(failing: &mut Failing<Place>, failed: &BTreeMap<Place, PublicationEr
     }
 }
 
-/// Writes whom to trust into all webhooks of a configuration; returns whether that is a change.
-fn put_ca_bundle(configuration: &mut Value, bundle: &str) -> bool {
-    let encoded = Value::String(STANDARD.encode(bundle));
+/// Writes whom to trust into those webhooks of a configuration that are not told enough; returns whether that is a change.
+fn put_ca_bundle(configuration: &mut Value, bundle: &str, is_enough: impl Fn(&str, &str) -> bool) -> bool {
+    let is_told = |told: Option<&Value>| {
+        let told = told.and_then(Value::as_str).and_then(|encoded| STANDARD.decode(encoded).ok());
+        told.is_some_and(|told| is_enough(&String::from_utf8_lossy(&told), bundle))
+    };
     let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
     let mut is_changed = false;
     for webhook in webhooks.into_iter().flatten() {
         if let Some(client) = webhook.get_mut("clientConfig").and_then(Value::as_object_mut)
-            && client.get("caBundle") != Some(&encoded)
+            && !is_told(client.get("caBundle"))
         {
-            client.insert("caBundle".to_owned(), encoded.clone());
+            client.insert("caBundle".to_owned(), Value::String(STANDARD.encode(bundle)));
             is_changed = true;
         }
     }
     is_changed
+}
+
+/// Whether all certificates of a bundle are among those that are told: an operator may have told more, or laid them out
+/// otherwise.
+fn covers(told: &str, bundle: &str) -> bool {
+    let told: Vec<_> = CertificateDer::pem_slice_iter(told.as_bytes()).filter_map(Result::ok).collect();
+    let mut wanted = CertificateDer::pem_slice_iter(bundle.as_bytes());
+    wanted.all(|one| one.is_ok_and(|one| told.contains(&one)))
 }
 
 fn config_map(bundle: &str) -> ConfigMap {
@@ -363,7 +432,8 @@ mod tests {
             {"name": "a", "clientConfig": client(443), "later": {"field": 1}},
             {"name": "b", "clientConfig": {"caBundle": "b2xk", "url": "https://a"}},
         ]});
-        assert!(put_ca_bundle(&mut configuration, "new"));
+        let same = |told: &str, bundle: &str| told == bundle;
+        assert!(put_ca_bundle(&mut configuration, "new", same));
         let mut expected = client(443);
         expected["caBundle"] = json!("bmV3");
         let webhooks = json!([
@@ -371,8 +441,19 @@ mod tests {
             {"name": "b", "clientConfig": {"caBundle": "bmV3", "url": "https://a"}},
         ]);
         assert_eq!(configuration["webhooks"], webhooks);
-        assert!(!put_ca_bundle(&mut configuration, "new"), "written once");
-        assert!(!put_ca_bundle(&mut json!({}), "new"));
+        assert!(!put_ca_bundle(&mut configuration, "new", same), "written once");
+        assert!(!put_ca_bundle(&mut json!({}), "new", same));
+    }
+
+    #[test]
+    fn what_an_operator_tells_the_api_server_is_kept_if_it_has_the_given_authorities() {
+        let [one, other] = [1, 2].map(|_| {
+            let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+        });
+        let both = [one.as_str(), &other].concat();
+        assert!(covers(&both, &one) && covers(&one.replace('\n', "\r\n"), &one));
+        assert!(!covers(&other, &one) && !covers(&one, &both) && !covers("", &one));
     }
 
     #[test]

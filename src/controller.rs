@@ -29,7 +29,7 @@ use crate::runtime::listen::{self, Address, Listener};
 use crate::runtime::metrics::Exposition;
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
-use crate::runtime::tls::{Protocols, ServerCertificate};
+use crate::runtime::tls::Protocols;
 use crate::store::Store;
 use crate::store::embedded::{self, EmbeddedStore};
 use crate::store::kubernetes::KubernetesStore;
@@ -39,11 +39,11 @@ use admin::Admin;
 use audit::Audit;
 use bearer::Bearer;
 use expiry::Expiry;
-use kubernetes::publication::Publication;
 use kubernetes::webhook::Webhook;
 use kubernetes::{Cluster, OverReports, Rights};
 use metrics::{Injections, Trust};
 use transport::{Certificates, Transports, plain};
+use trust::{await_certificate, certify, publish_wanted};
 
 pub mod access;
 pub mod admin;
@@ -54,6 +54,7 @@ pub mod expiry;
 pub mod kubernetes;
 pub mod metrics;
 pub mod transport;
+mod trust;
 
 /// Sockets of the admin API are for their owner only.
 const ADMIN_MODE: u32 = 0o600;
@@ -224,14 +225,6 @@ pub async fn start(
         serve_health(supervisor, listener, router);
     }
     Ok(bound)
-}
-
-/// Where a pod is injected, its sidecar needs to know whom to trust.
-fn publish_wanted(supervisor: &mut Supervisor, publication: Option<&Publication>, webhook: Option<&Webhook>) {
-    if let (Some(publication), Some(webhook)) = (publication, webhook) {
-        let publishing = publication.clone().publish_wanted(webhook.namespaces(), supervisor.shutdown());
-        supervisor.spawn("publication for the webhook", publishing);
-    }
 }
 
 /// In a cluster callers are asked who they are; elsewhere they have a token, or the socket.
@@ -421,41 +414,6 @@ fn await_fetch(readiness: &Readiness, hub: &Arc<Hub>) {
     readiness.checked(hub.name(), move || match news.borrow().complete {
         Some(_) => State::Met,
         None => State::NotMet("nothing was fetched from the store yet".to_owned()),
-    });
-}
-
-/// Keeps the controllers' own authority, if the certificate is to be from there. Returns who publishes whom to trust, be it
-/// that authority or given ones.
-fn certify(
-    supervisor: &mut Supervisor,
-    cluster: &KubernetesStore,
-    (certificates, transports): (&Certificates, &Transports),
-    trust: &Trust,
-    environment: &Environment,
-) -> Option<Publication> {
-    let certificate = trust.certificate.clone()?;
-    let unpublished = trust.unpublished.clone();
-    match certificates {
-        Certificates::Authority { domain } => Some(kubernetes::certify(
-            supervisor,
-            cluster,
-            domain,
-            certificate,
-            &environment.clock,
-            unpublished,
-        )),
-        Certificates::Files { .. } => {
-            Some(kubernetes::publish_given(cluster, transports.published()?, unpublished))
-        }
-        Certificates::None => None,
-    }
-}
-
-fn await_certificate(readiness: &Readiness, certificate: Option<Arc<ServerCertificate>>) {
-    let Some(certificate) = certificate else { return };
-    readiness.checked("certificate", move || match certificate.not_after() {
-        Some(_) => State::Met,
-        None => State::NotMet("there is no certificate of the controllers' authority yet".to_owned()),
     });
 }
 

@@ -219,6 +219,13 @@ pub(crate) fn pods(objects: &[Value]) -> Vec<Value> {
 fn the_notes_say_what_comes_next_and_what_uninstalling_does() {
     let arguments =
         ["install", "rescind", "charts/rescind", "--namespace=rescind-system", "--dry-run=client"];
-    let text = done(&helm(None, &arguments));
-    insta::assert_snapshot!("notes", text.split("NOTES:\n").nth(1).unwrap());
+    let notes = |values: &[&str]| {
+        let text = done(&helm(None, &[&arguments[..], values].concat()));
+        text.split("NOTES:\n").nth(1).unwrap().to_owned()
+    };
+    insta::assert_snapshot!("notes", notes(&[]));
+    let given = ["--set=tls.source=secret", "--set=tls.secretName=given"];
+    assert!(notes(&given).contains("Secret given needs the authorities of its certificate as ca.crt"));
+    let alone = [&given[..], &["--set=tls.publishAuthority=false"]].concat();
+    assert!(notes(&alone).contains("WARNING: with tls.source=secret and neither"));
 }

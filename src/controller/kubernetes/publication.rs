@@ -452,7 +452,7 @@ mod tests {
             params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
         });
         let both = [one.as_str(), &other].concat();
-        assert!(covers(&both, &one) && covers(&one.replace('\n', "\r\n"), &one));
+        assert!(covers(&both, &one) && covers(&both, &other) && covers(&one.replace('\n', "\r\n"), &one));
         assert!(!covers(&other, &one) && !covers(&one, &both) && !covers("", &one));
     }
 

@@ -29,7 +29,7 @@ use crate::runtime::listen::{self, Address, Listener};
 use crate::runtime::metrics::Exposition;
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
-use crate::runtime::tls::{Protocols, ServerCertificate};
+use crate::runtime::tls::Protocols;
 use crate::store::Store;
 use crate::store::embedded::{self, EmbeddedStore};
 use crate::store::kubernetes::KubernetesStore;
@@ -39,11 +39,11 @@ use admin::Admin;
 use audit::Audit;
 use bearer::Bearer;
 use expiry::Expiry;
-use kubernetes::publication::Publication;
 use kubernetes::webhook::Webhook;
 use kubernetes::{Cluster, OverReports, Rights};
-use metrics::Injections;
+use metrics::{Injections, Trust};
 use transport::{Certificates, Transports, plain};
+use trust::{await_certificate, certify, publish_wanted};
 
 pub mod access;
 pub mod admin;
@@ -54,6 +54,7 @@ pub mod expiry;
 pub mod kubernetes;
 pub mod metrics;
 pub mod transport;
+mod trust;
 
 /// Sockets of the admin API are for their owner only.
 const ADMIN_MODE: u32 = 0o600;
@@ -193,10 +194,12 @@ pub async fn start(
     drain(supervisor, servers, stopped.clone());
     transports.follow(supervisor, &environment.clock);
     let injections = Injections::default();
+    let trust = Trust { certificate: transports.certificate(), ..Trust::default() };
     let webhook = config.webhook.map(|it| Webhook::new(it.settings, it.namespace, injections.clone()));
     match (&opened.cluster, hubs.first()) {
         (Some(cluster), Some(hub)) => {
-            let publication = certify(supervisor, cluster, &config.certificates, &transports, &environment);
+            let publication =
+                certify(supervisor, cluster, (&config.certificates, &transports), &trust, &environment);
             await_certificate(&readiness, transports.certificate());
             publish_wanted(supervisor, publication.as_ref(), webhook.as_ref());
             kubernetes::lead(supervisor, cluster, hub, &environment, publication, audit.clone());
@@ -216,20 +219,12 @@ pub async fn start(
     if let (Some((listener, tls)), Some(webhook)) = (sockets.webhook, webhook) {
         supervisor.spawn("injection webhook", webhook.serve(listener, tls, supervisor.shutdown()));
     }
-    bound.exposition = metrics::exposition(hubs, &injections, transports.certificate(), &lines);
+    bound.exposition = metrics::exposition(hubs, &injections, trust, &lines);
     if let Some(listener) = sockets.health {
         let router = admin_http::router(readiness, bound.exposition.clone(), config.health_hosts);
         serve_health(supervisor, listener, router);
     }
     Ok(bound)
-}
-
-/// Where a pod is injected, its sidecar needs to know whom to trust.
-fn publish_wanted(supervisor: &mut Supervisor, publication: Option<&Publication>, webhook: Option<&Webhook>) {
-    if let (Some(publication), Some(webhook)) = (publication, webhook) {
-        let publishing = publication.clone().publish_wanted(webhook.namespaces(), supervisor.shutdown());
-        supervisor.spawn("publication for the webhook", publishing);
-    }
 }
 
 /// In a cluster callers are asked who they are; elsewhere they have a token, or the socket.
@@ -419,31 +414,6 @@ fn await_fetch(readiness: &Readiness, hub: &Arc<Hub>) {
     readiness.checked(hub.name(), move || match news.borrow().complete {
         Some(_) => State::Met,
         None => State::NotMet("nothing was fetched from the store yet".to_owned()),
-    });
-}
-
-/// Keeps the controllers' own authority, if the certificate is to be from there.
-fn certify(
-    supervisor: &mut Supervisor,
-    cluster: &KubernetesStore,
-    certificates: &Certificates,
-    transports: &Transports,
-    environment: &Environment,
-) -> Option<Publication> {
-    let certificate = transports.certificate()?;
-    match certificates {
-        Certificates::Authority { domain } => {
-            Some(kubernetes::certify(supervisor, cluster, domain, certificate, &environment.clock))
-        }
-        Certificates::None | Certificates::Files(..) => None,
-    }
-}
-
-fn await_certificate(readiness: &Readiness, certificate: Option<Arc<ServerCertificate>>) {
-    let Some(certificate) = certificate else { return };
-    readiness.checked("certificate", move || match certificate.not_after() {
-        Some(_) => State::Met,
-        None => State::NotMet("there is no certificate of the controllers' authority yet".to_owned()),
     });
 }
 

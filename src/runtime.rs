@@ -7,6 +7,7 @@ pub mod child;
 pub mod clock;
 pub mod dial;
 pub mod environment;
+pub mod failing;
 pub mod gate;
 pub mod grpc_serve;
 pub mod host_guard;

@@ -90,6 +90,10 @@ pub struct ControllerArgs {
     /// Private key of --tls-cert, PEM
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Authorities of --tls-cert, PEM: published for sidecars as ConfigMap rescind-ca, and told the API server that asks
+    /// the webhook; read anew when it changes
+    #[arg(long, value_name = "FILE", requires_all = ["kubernetes", "tls_cert"])]
+    pub tls_publish_ca: Option<PathBuf>,
     /// Authorities of which sidecars must have a certificate, PEM; read anew when they change
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_client_ca: Option<PathBuf>,
@@ -158,7 +162,8 @@ impl ControllerArgs {
     fn certificates(&self) -> anyhow::Result<Certificates> {
         if let Some((certificates, key)) = self.tls_cert.clone().zip(self.tls_key.clone()) {
             let clients = self.tls_client_ca.clone().map_or(Clients::Anonymous, Clients::CertifiedBy);
-            return Ok(Certificates::Files(Identity { certificates, key }, clients));
+            let (identity, published) = (Identity { certificates, key }, self.tls_publish_ca.clone());
+            return Ok(Certificates::Files { identity, clients, published });
         }
         let mut addresses = self.listen.iter().chain(&self.admin).chain(&self.webhook);
         let is_remote = addresses.any(|address| !address.is_local());

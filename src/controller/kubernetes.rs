@@ -21,13 +21,14 @@ use crate::runtime::tls::ServerCertificate;
 use crate::store::kubernetes::KubernetesStore;
 
 use super::access::Access;
+use super::metrics::Unpublished;
 use authority::keeper::Keeper;
 use authority::service_names;
 pub(super) use enforced::OverReports;
 use events::Events;
 use issuer_keys::NewestKeys;
 use lease::{Leadership, Timing};
-use publication::Publication;
+use publication::{Publication, Source};
 use reviews::{ClusterAccess, Reviews};
 use subscribers::Subscribers;
 use writer::StatusWriter;
@@ -145,12 +146,24 @@ pub(super) fn certify(
     domain: &str,
     certificate: Arc<ServerCertificate>,
     clock: &Arc<dyn Clock>,
+    unpublished: Unpublished,
 ) -> Publication {
-    let (bundle, published) = watch::channel(None);
+    let (trusted, to_publish) = watch::channel(None);
+    let (published, known) = watch::channel(None);
     let api = Api::namespaced(store.client(), store.namespace());
-    let keeper = Keeper::new(api, service_names(domain), Arc::clone(clock), certificate, bundle);
+    let keeper = Keeper::new(api, service_names(domain), Arc::clone(clock), certificate, trusted, known);
     supervisor.spawn("authority", keeper.run(supervisor.shutdown()));
-    Publication::new(store.client(), store.namespace().to_owned(), published)
+    let source = Source::Own { trusted: to_publish, published };
+    Publication::new(store.client(), store.namespace().to_owned(), source, unpublished)
+}
+
+/// Returns who publishes authorities that were given.
+pub(super) fn publish_given(
+    store: &KubernetesStore,
+    bundle: watch::Receiver<Option<Arc<str>>>,
+    unpublished: Unpublished,
+) -> Publication {
+    Publication::new(store.client(), store.namespace().to_owned(), Source::Given(bundle), unpublished)
 }
 
 /// Competes for the lease, and while it is held, writes what became of each object, and publishes whom to trust.

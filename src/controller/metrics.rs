@@ -6,7 +6,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Unit;
 
 use crate::distribution::hub::Hub;
@@ -52,11 +52,29 @@ impl Injections {
     }
 }
 
+/// In how many places the authorities can't be published. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Unpublished(Gauge);
+
+impl Unpublished {
+    pub(super) fn set(&self, places: usize) {
+        self.0.set(i64::try_from(places).unwrap_or(i64::MAX));
+    }
+}
+
+/// What is told of trust.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trust {
+    /// What is shown to sidecars and callers, if anything.
+    pub(super) certificate: Option<Arc<ServerCertificate>>,
+    pub(super) unpublished: Unpublished,
+}
+
 /// Makes the exposition of a controller.
 pub(super) fn exposition(
     hubs: Arc<[Arc<Hub>]>,
     injections: &Injections,
-    certificate: Option<Arc<ServerCertificate>>,
+    trust: Trust,
     audit: &LineLog,
 ) -> Exposition {
     let mut registry = registry("controller");
@@ -76,7 +94,12 @@ pub(super) fn exposition(
     let lost = audit.lost().clone();
     registry.register("audit_lines_lost", "Lines of the audit log that could not be kept", lost);
     registry.register_collector(Box::new(Replicas { hubs }));
-    registry.register_collector(Box::new(Certificate(certificate)));
+    registry.register(
+        "authorities_unpublished",
+        "Places where the authorities can't be published: ConfigMaps, and the webhook's configuration; told by the leader",
+        trust.unpublished.0,
+    );
+    registry.register_collector(Box::new(Certificate(trust.certificate)));
     Exposition::new(registry)
 }
 

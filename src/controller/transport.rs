@@ -2,14 +2,19 @@
 //!
 //! Off loopback there is TLS, or the start is refused.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use tokio::sync::watch;
 
 use crate::runtime::clock::Clock;
 use crate::runtime::grpc_serve::Transport;
 use crate::runtime::host_guard::{HostGuard, Literals};
 use crate::runtime::listen::Address;
 use crate::runtime::supervisor::Supervisor;
-use crate::runtime::tls::{self, Clients, Identity, Protocols, ServerCertificate, ServerFiles};
+use crate::runtime::tls::{
+    self, AuthorityFile, Clients, Identity, Protocols, ServerCertificate, ServerFiles,
+};
 
 /// Where the certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +22,14 @@ pub enum Certificates {
     /// There is none: only this machine is served, in the clear.
     None,
     /// From files, which are read anew when they change.
-    Files(Identity, Clients),
+    Files {
+        /// What is shown.
+        identity: Identity,
+        /// Whose certificates sidecars must have.
+        clients: Clients,
+        /// The authorities that are published, so that sidecars trust what is shown.
+        published: Option<PathBuf>,
+    },
     /// From the controllers' own authority, for their services in this domain.
     Authority {
         /// Such as `rescind-system.svc`.
@@ -28,7 +40,7 @@ pub enum Certificates {
 /// Makes the transports of all ports.
 pub(super) enum Transports {
     Clear,
-    Files(Arc<ServerFiles>),
+    Files(Arc<ServerFiles>, Option<Arc<AuthorityFile>>),
     Authority(Arc<ServerCertificate>),
 }
 
@@ -37,8 +49,11 @@ impl Transports {
     pub(super) fn new(certificates: &Certificates) -> anyhow::Result<Self> {
         Ok(match certificates {
             Certificates::None => Self::Clear,
-            Certificates::Files(identity, clients) => {
-                Self::Files(Arc::new(ServerFiles::read(identity, clients)?))
+            Certificates::Files { identity, clients, published } => {
+                let files = ServerFiles::read(identity, clients)?;
+                let read = |path: &PathBuf| AuthorityFile::read(path.clone(), identity.certificates.clone());
+                let published = published.as_ref().map(read).transpose()?;
+                Self::Files(Arc::new(files), published.map(Arc::new))
             }
             Certificates::Authority { .. } => Self::Authority(Arc::default()),
         })
@@ -51,7 +66,7 @@ impl Transports {
         }
         match self {
             Self::Clear => plain(address),
-            Self::Files(files) => Ok(Transport::Tls(files.config(protocols)?)),
+            Self::Files(files, _) => Ok(Transport::Tls(files.config(protocols)?)),
             Self::Authority(certificate) => {
                 Ok(Transport::Tls(tls::server(Arc::clone(certificate), protocols)?))
             }
@@ -62,7 +77,7 @@ impl Transports {
     /// so no certificate.
     pub(super) fn of_callers(&self, address: &Address, protocols: Protocols) -> anyhow::Result<Transport> {
         match (self, address) {
-            (Self::Files(files), Address::Tcp(_)) => {
+            (Self::Files(files, _), Address::Tcp(_)) => {
                 Ok(Transport::Tls(tls::server(files.certificate(), protocols)?))
             }
             _ => self.of(address, protocols),
@@ -73,16 +88,27 @@ impl Transports {
     pub(super) fn certificate(&self) -> Option<Arc<ServerCertificate>> {
         match self {
             Self::Clear => None,
-            Self::Files(files) => Some(files.certificate()),
+            Self::Files(files, _) => Some(files.certificate()),
             Self::Authority(certificate) => Some(Arc::clone(certificate)),
+        }
+    }
+
+    /// Returns the authorities to publish, if a file was given.
+    pub(super) fn published(&self) -> Option<watch::Receiver<Option<Arc<str>>>> {
+        match self {
+            Self::Files(_, published) => published.as_ref().map(|file| file.bundle()),
+            Self::Clear | Self::Authority(_) => None,
         }
     }
 
     /// Follows the files, if there are any.
     pub(super) fn follow(&self, supervisor: &mut Supervisor, clock: &Arc<dyn Clock>) {
-        if let Self::Files(files) = self {
-            let following = tls::follow(Arc::clone(files), Arc::clone(clock), supervisor.shutdown());
-            supervisor.spawn("certificates", following);
+        let Self::Files(files, published) = self else { return };
+        let following = tls::follow(Arc::clone(files), Arc::clone(clock), supervisor.shutdown());
+        supervisor.spawn("certificates", following);
+        if let Some(published) = published {
+            let following = tls::follow(Arc::clone(published), Arc::clone(clock), supervisor.shutdown());
+            supervisor.spawn("authorities to publish", following);
         }
     }
 }
@@ -137,7 +163,9 @@ mod tests {
     async fn callers_show_no_certificate_also_where_sidecars_must() {
         let files = tls::tests::Files::new();
         let clients = Clients::CertifiedBy(files.authority());
-        let transports = Transports::new(&Certificates::Files(files.identity("localhost"), clients)).unwrap();
+        let identity = files.identity("localhost");
+        let certificates = Certificates::Files { identity, clients, published: None };
+        let transports = Transports::new(&certificates).unwrap();
         let address = "0.0.0.0:1".parse().unwrap();
         let talk = async |transport: anyhow::Result<Transport>| {
             let Ok(Transport::Tls(server)) = transport else { panic!("not TLS") };

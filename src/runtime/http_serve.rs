@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::{http1, http2};
+use http::Version;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -131,24 +132,25 @@ struct Server {
 impl Server {
     async fn connection(self, stream: Stream, _place: OwnedSemaphorePermit) {
         let peer = stream.peer();
-        let Some(acceptor) = self.tls.clone() else { return self.http1(stream, peer).await };
+        let Some(acceptor) = self.tls.clone() else {
+            return self.speak(Version::HTTP_11, stream, peer).await;
+        };
         let Some(Ok(stream)) = tls::handshake(acceptor, Ok(stream)).await else { return };
-        if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) {
-            self.http2(stream, peer).await;
-        } else {
-            self.http1(stream, peer).await;
-        }
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+        let version = if is_http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+        self.speak(version, stream, peer).await;
     }
 
-    async fn http2(self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
-        let router = told(self.router, peer);
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE)
-            .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-            .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX))
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    /// Answers what comes until the peer has gone, or until shutdown.
+    async fn speak(
+        self,
+        version: Version,
+        stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+        peer: Peer,
+    ) {
+        let server = self.protocol(version);
+        let service = TowerToHyperService::new(told(self.router, peer));
+        let connection = server.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -162,25 +164,26 @@ impl Server {
         }
     }
 
-    async fn http1(self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
-        let router = told(self.router, peer);
-        let connection = http1::Builder::new()
+    /// Which one is spoken was agreed on before: nothing is guessed from the first bytes.
+    fn protocol(&self, version: Version) -> auto::Builder<TokioExecutor> {
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        if version == Version::HTTP_2 {
+            server
+                .http2()
+                .timer(TokioTimer::new())
+                .keep_alive_interval(KEEPALIVE)
+                .keep_alive_timeout(KEEPALIVE)
+                .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+                .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX));
+            return server.http2_only();
+        }
+        server
+            .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_timeout)
             // Below its minimum hyper panics.
-            .max_buf_size(self.limits.max_header_bytes.max(8 * 1024))
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, %peer, "a connection ended early");
-        }
+            .max_buf_size(self.limits.max_header_bytes.max(8 * 1024));
+        server.http1_only()
     }
 }
 

@@ -18,12 +18,14 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 pub(super) use self::accept::handshake;
 pub use self::accept::incoming;
+pub use self::authorities::AuthorityFile;
 pub use self::certificate::{Certified, CertifiedError, ServerCertificate};
 pub use self::files::{ClientFiles, ServerFiles};
 pub use self::follow::{Followed, follow};
 use self::verifier::CurrentVerifier;
 
 mod accept;
+mod authorities;
 mod certificate;
 mod files;
 mod follow;
@@ -80,6 +82,26 @@ pub enum TlsError {
         certificates: PathBuf,
         /// The file with the key.
         key: PathBuf,
+    },
+    /// The authorities are not those of the certificate.
+    #[error(
+        "the certificate in {} is of no authority in {}: who trusts these refuses it",
+        certificates.display(),
+        authorities.display()
+    )]
+    OtherAuthority {
+        /// The file with the authorities.
+        authorities: PathBuf,
+        /// The file with the chain of certificates.
+        certificates: PathBuf,
+    },
+    /// The file has more certificates than are told to others.
+    #[error("{} holds more certificates than are published, {most} bytes: give those that are to be trusted", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes.
+        most: usize,
     },
     /// The provider of cryptography lacks what the protocol needs.
     #[error("the provider of cryptography does not fit the protocol: {0}")]

@@ -14,6 +14,7 @@ use crate::distribution::view::{ListView, Views};
 use crate::revocation::freshness::Knowledge;
 use crate::revocation::names::ListName;
 use crate::revocation::version::Version;
+use crate::runtime::failing::Failing;
 
 use super::metrics::Metrics;
 use super::snapshot_file::{self, SnapshotFileError, path_in};
@@ -58,7 +59,8 @@ pub(super) async fn keep(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut keeper = Keeper { folder, metrics, written: HashMap::new(), failing: Failing::default() };
+    let failing = Failing::said_every(SAY_EVERY);
+    let mut keeper = Keeper { folder, metrics, written: HashMap::new(), failing };
     let mut rest = INTERVAL;
     loop {
         let last = tokio::select! {
@@ -86,7 +88,8 @@ struct Keeper {
     metrics: Metrics,
     /// What was written last: the list's version and the generation of its declaration.
     written: HashMap<ListName, (Version, u64)>,
-    failing: Failing,
+    /// The lists whose files can't be written.
+    failing: Failing<ListName>,
 }
 
 impl Keeper {
@@ -125,26 +128,6 @@ impl Keeper {
     }
 }
 
-/// The lists whose files can't be written: why, and when that was said last.
-#[derive(Debug, Default)]
-struct Failing(HashMap<ListName, (String, Instant)>);
-
-impl Failing {
-    /// Returns `true` if a failure is to be said: it is another one, or was not said for long.
-    fn is_news(&mut self, list: &ListName, error: &str, now: Instant) -> bool {
-        let known = self.0.get(list).is_some_and(|(why, said)| why == error && now < *said + SAY_EVERY);
-        if !known {
-            self.0.insert(list.clone(), (error.to_owned(), now));
-        }
-        !known
-    }
-
-    /// Returns `true` if the list's file could not be written before; now it was.
-    fn is_over(&mut self, list: &ListName) -> bool {
-        self.0.remove(list).is_some()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,23 +136,5 @@ mod tests {
     fn writing_takes_no_more_than_a_twentieth_of_the_time() {
         let rests = [0, 50, 51, 3000].map(|writing| rest_after(Duration::from_millis(writing)).as_millis());
         assert_eq!(rests, [1000, 1000, 1020, 60_000]);
-    }
-
-    #[test]
-    fn a_failure_is_said_when_it_is_new_and_then_once_a_minute() {
-        let (shop, bank): (ListName, ListName) = ("shop".parse().unwrap(), "bank".parse().unwrap());
-        let mut failing = Failing::default();
-        let start = Instant::now();
-        let mut check = |list, error, second, expected| {
-            let now = start + Duration::from_secs(second);
-            assert_eq!(failing.is_news(list, error, now), expected, "{list}: {error} at {second} s");
-        };
-        check(&shop, "no space left", 0, true);
-        check(&shop, "no space left", 1, false);
-        check(&bank, "no space left", 1, true);
-        check(&shop, "read-only", 2, true);
-        check(&shop, "read-only", 61, false);
-        check(&shop, "read-only", 62, true);
-        assert!(failing.is_over(&shop) && !failing.is_over(&shop));
     }
 }

@@ -61,6 +61,41 @@ fn the_version_is_that_of_the_programs() {
     }
 }
 
+/// Which pods are injected, and what happens while nobody answers, is the same for those who install without the chart.
+#[test]
+fn the_webhook_is_that_of_the_examples() {
+    let example = objects(&read("examples/kubernetes/injector.yaml")).remove(0);
+    let rendered = objects(&render("rescind", &[]));
+    let ours = one(&rendered, "MutatingWebhookConfiguration", "rescind-injector");
+    let sorted = |configuration: &Value| {
+        let mut webhooks = configuration["webhooks"].as_array().unwrap().clone();
+        for webhook in &mut webhooks {
+            for selector in ["namespaceSelector", "objectSelector"] {
+                let expressions = webhook[selector]["matchExpressions"].as_array_mut().unwrap();
+                // All of them must fit, in any order.
+                expressions.sort_by_key(ToString::to_string);
+            }
+        }
+        webhooks
+    };
+    assert_eq!(sorted(ours), sorted(&example), "left: the chart; right: examples/kubernetes/injector.yaml");
+}
+
+/// Otherwise nobody would, and pods would wait for the ConfigMap.
+#[test]
+fn authorities_of_given_certificates_are_published_unless_something_else_does() {
+    let publishes = |values: &[&str]| {
+        let rendered = objects(&render("rescind", values));
+        let deployment = one(&rendered, "Deployment", "rescind-controller");
+        let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+        arguments.as_array().unwrap().contains(&json!("--tls-publish-ca=/etc/rescind/tls/ca.crt"))
+    };
+    assert!(!publishes(&[]), "the controllers' own authority needs no file");
+    let secret = ["--set=tls.source=secret", "--set=tls.secretName=given"];
+    assert!(publishes(&["--set=tls.source=certManager"]) && publishes(&secret));
+    assert!(!publishes(&[&secret[..], &["--set=tls.publishAuthority=false"]].concat()));
+}
+
 /// The rules of roles are those of the examples, with which the tests run controllers.
 #[test]
 fn the_rights_are_those_of_the_examples() {
@@ -184,6 +219,13 @@ pub(crate) fn pods(objects: &[Value]) -> Vec<Value> {
 fn the_notes_say_what_comes_next_and_what_uninstalling_does() {
     let arguments =
         ["install", "rescind", "charts/rescind", "--namespace=rescind-system", "--dry-run=client"];
-    let text = done(&helm(None, &arguments));
-    insta::assert_snapshot!("notes", text.split("NOTES:\n").nth(1).unwrap());
+    let notes = |values: &[&str]| {
+        let text = done(&helm(None, &[&arguments[..], values].concat()));
+        text.split("NOTES:\n").nth(1).unwrap().to_owned()
+    };
+    insta::assert_snapshot!("notes", notes(&[]));
+    let given = ["--set=tls.source=secret", "--set=tls.secretName=given"];
+    assert!(notes(&given).contains("Secret given needs the authorities of its certificate as ca.crt"));
+    let alone = [&given[..], &["--set=tls.publishAuthority=false"]].concat();
+    assert!(notes(&alone).contains("WARNING: with tls.source=secret and neither"));
 }

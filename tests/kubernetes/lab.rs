@@ -197,9 +197,17 @@ impl Lab {
     /// Starts a controller on loopback TCP that its own authority certifies for `rescind-controller.localhost`, with the
     /// permissions of the examples; returns its number.
     pub(crate) async fn add_certified_controller(&mut self) -> usize {
+        self.add_controller_over_tcp(
+            &["--listen=127.0.0.1:0", "--service-domain=localhost"].map(ToOwned::to_owned),
+        )
+        .await
+    }
+
+    /// Starts a controller with these arguments, where it listens among them, and the permissions of the examples; returns its
+    /// number.
+    pub(crate) async fn add_controller_over_tcp(&mut self, arguments: &[String]) -> usize {
         let kubeconfig = self.plane.kubeconfig_as(ACCOUNT, &ACCOUNT_GROUPS);
-        let more = ["--listen=127.0.0.1:0", "--service-domain=localhost"].map(ToOwned::to_owned);
-        self.start_controller(&kubeconfig, PathBuf::new(), more.to_vec()).await
+        self.start_controller(&kubeconfig, PathBuf::new(), arguments.to_vec()).await
     }
 
     async fn start_controller(&mut self, kubeconfig: &Path, socket: PathBuf, more: Vec<String>) -> usize {

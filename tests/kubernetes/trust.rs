@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::lab::{LIST, Lab, NAMESPACE, PATIENCE};
 use crate::support::http1::{Ask, ask_unix};
+use crate::support::metrics::metric;
 use crate::support::wait::wait_for;
 
 const SECRET: &str = "/api/v1/namespaces/rescind-system/secrets/rescind-ca";
@@ -21,6 +22,19 @@ const WEBHOOK: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconf
 
 fn config_map(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/configmaps/rescind-ca")
+}
+
+fn webhook() -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "rescind-injector"},
+        "webhooks": [{
+            "name": "pods.rescind.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "failurePolicy": "Ignore",
+            "clientConfig": {"service": {"name": "rescind-webhook", "namespace": "rescind-system"}},
+        }],
+    })
 }
 
 fn certificates(bundle: &str) -> usize {
@@ -59,6 +73,54 @@ impl Lab {
         change(&mut authorities);
         let data = json!({"authorities.json": STANDARD.encode(authorities.to_string())});
         self.request("PATCH", SECRET, &json!({"data": data})).await.unwrap();
+    }
+
+    /// Waits until it is noted that the successor is published everywhere; returns the authorities.
+    async fn until_noted(&self) -> Value {
+        wait_for("the publication of the successor is noted", PATIENCE, async || {
+            let authorities = self.authorities().await;
+            if authorities.get("nextPublished").is_some() { Ok(authorities) } else { Err(self.logs()) }
+        })
+        .await
+    }
+
+    /// Waits until the API server is told whom to trust.
+    async fn until_told(&self, bundle: &str) {
+        wait_for("the API server is told whom to trust", PATIENCE, async || {
+            let found = self.told().await?;
+            let told = &found["webhooks"][0]["clientConfig"]["caBundle"];
+            if *told == STANDARD.encode(bundle) { Ok(()) } else { Err(format!("{found}\n{}", self.logs())) }
+        })
+        .await;
+    }
+
+    async fn told(&self) -> Result<Value, String> {
+        self.request("GET", &format!("{WEBHOOK}/rescind-injector"), &Value::Null).await
+    }
+
+    /// Puts a certificate of another authority into the folder of a controller's files; returns the authority.
+    fn certify(&self) -> String {
+        let authority_key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = parameters.self_signed(&authority_key).unwrap().pem().replace('\r', "");
+        let issuer = Issuer::new(parameters, authority_key);
+        let key = KeyPair::generate().unwrap();
+        let names = vec!["rescind-controller.localhost".to_owned()];
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+        let files = [
+            ("tls.crt", certificate.pem()),
+            ("tls.key", key.serialize_pem()),
+            ("given.crt", authority.clone()),
+        ];
+        for (name, content) in files {
+            std::fs::write(self.path(name), content).unwrap();
+        }
+        authority
+    }
+
+    async fn unpublished(&self, controller: usize) -> f64 {
+        metric(&self.controllers[controller].address("health"), "rescind_authorities_unpublished").await
     }
 
     /// Starts a sidecar that follows controllers over TLS.
@@ -142,23 +204,8 @@ async fn sidecars_trust_what_is_published_and_nothing_else() {
         if map["data"]["ca.crt"] == bundle { Ok(()) } else { Err(map.to_string()) }
     })
     .await;
-    let webhook = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingWebhookConfiguration",
-        "metadata": {"name": "rescind-injector"},
-        "webhooks": [{
-            "name": "pods.rescind.dev", "admissionReviewVersions": ["v1"], "sideEffects": "None",
-            "failurePolicy": "Ignore",
-            "clientConfig": {"service": {"name": "rescind-webhook", "namespace": "rescind-system"}},
-        }],
-    });
-    lab.request("POST", WEBHOOK, &webhook).await.unwrap();
-    wait_for("the API server is told whom to trust", PATIENCE, async || {
-        let found = lab.request("GET", &format!("{WEBHOOK}/rescind-injector"), &Value::Null).await?;
-        let told = &found["webhooks"][0]["clientConfig"]["caBundle"];
-        if *told == STANDARD.encode(&bundle) { Ok(()) } else { Err(found.to_string()) }
-    })
-    .await;
+    lab.request("POST", WEBHOOK, &webhook()).await.unwrap();
+    lab.until_told(&bundle).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +227,8 @@ async fn a_rotation_of_the_authority_under_load_leaves_everybody_fresh() {
     let before = lab.authorities().await;
     assert_eq!(before["next"]["key"].as_str().map(|key| key.contains("PRIVATE KEY")), Some(true));
 
-    lab.age(|authorities| authorities["next"]["created"] = date(2)).await;
+    lab.until_noted().await;
+    lab.age(|authorities| authorities["nextPublished"] = date(2)).await;
     let successor = before["next"]["name"].as_str().unwrap();
     wait_for("both replicas have a certificate of the successor", PATIENCE, async || {
         let has =
@@ -204,4 +252,91 @@ async fn a_rotation_of_the_authority_under_load_leaves_everybody_fresh() {
     lab.controllers[0].start().await;
     lab.until_fresh().await;
     assert_eq!(*refused.lock().unwrap(), Vec::<String>::new(), "{}", lab.logs());
+}
+
+/// A sidecar there would not know whom to trust once the successor signs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_that_can_not_be_published_somewhere_waits_until_it_can() {
+    let mut lab = Lab::new().await;
+    lab.add_certified_controller().await;
+    let bundle = lab.published("rescind-system", 1).await;
+    let stuck = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "immutable": true,
+        "metadata": {"name": "rescind-ca", "labels": {"app.kubernetes.io/managed-by": "rescind"}},
+        "data": {"ca.crt": bundle},
+    });
+    lab.request("POST", "/api/v1/namespaces/apps/configmaps", &stuck).await.unwrap();
+    lab.kubectl(&["label", "namespace", NAMESPACE, "rescind.dev/inject=enabled"]);
+
+    lab.age(|authorities| authorities["signing"]["created"] = date(91)).await;
+    lab.published("rescind-system", 2).await;
+    wait_for("one place is told", PATIENCE, async || match lab.unpublished(0).await {
+        1.0 => Ok(()),
+        other => Err(format!("{other}: {}", lab.logs())),
+    })
+    .await;
+    // Long enough: it would sign by now.
+    lab.age(|authorities| authorities["next"]["created"] = date(2)).await;
+    wait_for("the wait is told", PATIENCE, async || {
+        let log = lab.controllers[0].log();
+        let is_told = log.contains("is not published everywhere") && log.contains("field is immutable");
+        if is_told { Ok(()) } else { Err(log) }
+    })
+    .await;
+    let held_up = lab.authorities().await;
+    assert_eq!(held_up.get("nextPublished"), None);
+    let successor = held_up["next"]["certificate"].clone();
+    assert_ne!(held_up["signing"]["certificate"], successor);
+
+    lab.kubectl(&["delete", "configmap", "rescind-ca", "--namespace", NAMESPACE]);
+    lab.published(NAMESPACE, 2).await;
+    let noted = lab.until_noted().await;
+    assert_eq!(noted["next"]["certificate"], successor, "it does not sign yet: sidecars have to read of it");
+    lab.age(|authorities| authorities["nextPublished"] = date(2)).await;
+    wait_for("the successor signs", PATIENCE, async || match lab.authorities().await {
+        authorities if authorities["signing"]["certificate"] == successor => Ok(()),
+        _ => Err(lab.logs()),
+    })
+    .await;
+    assert!(lab.unpublished(0).await < 1.0);
+}
+
+/// As cert-manager renews them.
+#[tokio::test(flavor = "multi_thread")]
+async fn given_authorities_are_published_and_published_anew_when_the_file_changes() {
+    let mut lab = Lab::new().await;
+    lab.kubectl(&["label", "namespace", NAMESPACE, "rescind.dev/inject=enabled"]);
+    lab.request("POST", WEBHOOK, &webhook()).await.unwrap();
+    let first = lab.certify();
+    let file = |name: &str| lab.path(name).display().to_string();
+    let more = [
+        "--listen=127.0.0.1:0".to_owned(),
+        format!("--tls-cert={}", file("tls.crt")),
+        format!("--tls-key={}", file("tls.key")),
+        format!("--tls-publish-ca={}", file("given.crt")),
+    ];
+    lab.add_controller_over_tcp(&more).await;
+    assert_eq!(lab.published("rescind-system", 1).await, first);
+    let mounted = lab.mount(1).await;
+    assert_eq!(std::fs::read_to_string(&mounted).unwrap(), first);
+    lab.until_told(&first).await;
+    lab.add_sidecar_over_tls(&[0], &mounted).await;
+    lab.until_fresh().await;
+    assert_eq!(lab.request("GET", SECRET, &Value::Null).await.ok(), None, "there is no other authority");
+
+    // cert-manager tells the API server by itself from here on.
+    let injected = json!({"metadata": {"annotations": {"cert-manager.io/inject-ca-from": "a/b"}}});
+    lab.request("PATCH", &format!("{WEBHOOK}/rescind-injector"), &injected).await.unwrap();
+    let second = lab.certify();
+    for namespace in ["rescind-system", NAMESPACE] {
+        wait_for("the new authority is published", PATIENCE, async || {
+            let published = lab.published(namespace, 1).await;
+            if published == second { Ok(()) } else { Err(lab.logs()) }
+        })
+        .await;
+    }
+    let late = lab.add_trusting_sidecar(&[0], &second).await;
+    lab.until_answer(late, &lab.token("nobody"), 200).await;
+    let told = lab.told().await.unwrap();
+    assert_eq!(told["webhooks"][0]["clientConfig"]["caBundle"], STANDARD.encode(&first));
 }

@@ -1,12 +1,15 @@
 //! TLS between sidecar and controller, with certificates that fit and that do not.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
 use crate::support::PATIENCE;
+use crate::support::issue::now;
 use crate::support::lab::Lab;
+use crate::support::metrics::metric;
 use crate::support::wait::wait_for;
 
 struct Authority {
@@ -73,6 +76,23 @@ async fn start_sidecar(lab: &mut Lab, address: &str, ca: &Path, client: Option<&
     lab.start_sidecar_with(&arguments).await;
 }
 
+/// Waits until the controller says something.
+async fn until_said(lab: &Lab, text: &str) {
+    let controller = lab.controller.as_ref().unwrap();
+    wait_for(&format!("the controller says {text:?}"), PATIENCE, async || {
+        let log = controller.child.log();
+        if log.contains(text) { Ok(()) } else { Err(log) }
+    })
+    .await;
+}
+
+/// Returns what the controller tells of the end of its certificate.
+async fn certificate_end(lab: &Lab) -> Duration {
+    let health = lab.controller.as_ref().unwrap().address("health");
+    let told = metric(health, "rescind_serving_certificate_expiry_timestamp_seconds").await;
+    Duration::from_secs_f64(told)
+}
+
 async fn never_fresh_because(lab: &mut Lab, why: &str) {
     let token = lab.keys.token(&json!({}));
     let sidecar = lab.sidecar.as_ref().unwrap();
@@ -114,6 +134,29 @@ async fn a_controller_with_an_expired_certificate_is_not_followed() {
     let address = start_controller(&mut lab, &server, None).await;
     start_sidecar(&mut lab, &address, &server[2], None).await;
     never_fresh_because(&mut lab, "invalid peer certificate: certificate expired").await;
+    until_said(&lab, "the certificate has expired, and peers refuse it").await;
+    // 2021-01-01.
+    assert_eq!(certificate_end(&lab).await, Duration::from_secs(1_609_459_200));
+
+    // Its renewal is taken up without a restart, and the alarm is over.
+    authority.certify(&lab, "server");
+    until_said(&lab, "the certificates were read anew").await;
+    lab.until_fresh().await;
+    assert!(certificate_end(&lab).await > Duration::from_secs(now()));
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_told_and_still_followed() {
+    let (mut lab, authority) = (Lab::new(), Authority::new());
+    let end = now() + 3600;
+    let server = authority.certify_for(&lab, "server", &["127.0.0.1"], |parameters| {
+        parameters.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
+    });
+    let address = start_controller(&mut lab, &server, None).await;
+    start_sidecar(&mut lab, &address, &server[2], None).await;
+    lab.until_fresh().await;
+    until_said(&lab, "the certificate ends soon and was not renewed").await;
+    assert_eq!(certificate_end(&lab).await, Duration::from_secs(end));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod lists;
 pub(super) mod permissions;
 pub(super) mod policies;
 pub(super) mod server;
+mod service;
 
 /// Makes all checks but those of the API server itself, in the order in which a person would look.
 pub(super) fn all(facts: &Facts) -> Vec<Finding> {
@@ -21,6 +22,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Finding> {
         controllers::check(facts),
         lists::check(facts),
         authority::check(facts),
+        service::check(facts),
         injection::check(facts),
     ]
     .concat()
@@ -47,6 +49,8 @@ mod tests {
             policies: Ok(Vec::new()),
             bindings: Ok(Vec::new()),
             webhook: Ok(None),
+            webhook_service: Ok(None),
+            webhook_endpoints: Ok(Vec::new()),
             authority_secret: Ok(false),
             authority: Ok(None),
             deployment: Ok(None),

@@ -7,7 +7,8 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Pod, ResourceQuota};
+use k8s_openapi::api::core::v1::{Namespace, Pod, ResourceQuota, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 use super::super::cluster::{ApiServer, ClusterError, Replica};
@@ -72,6 +73,9 @@ pub(super) struct Facts {
     pub(super) policies: Read<Vec<ValidatingAdmissionPolicy>>,
     pub(super) bindings: Read<Vec<ValidatingAdmissionPolicyBinding>>,
     pub(super) webhook: Read<Option<MutatingWebhookConfiguration>>,
+    /// The controllers' Service for the webhook, and what is behind it.
+    pub(super) webhook_service: Read<Option<Service>>,
+    pub(super) webhook_endpoints: Read<Vec<EndpointSlice>>,
     /// Whether the Secret `rescind-ca` is there. What is in it was not read.
     pub(super) authority_secret: Read<bool>,
     /// The certificates in the controllers' own ConfigMap `rescind-ca`.

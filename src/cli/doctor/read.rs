@@ -18,7 +18,8 @@ use k8s_openapi::api::authorization::v1::{
     SubjectAccessReviewSpec,
 };
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ResourceQuota, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ResourceQuota, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Resource;
 use kube::api::{Api, ListParams, PostParams};
@@ -52,6 +53,8 @@ const AT_ONE_TIME: usize = 8;
 /// What the ConfigMap and the Secret of the authority are called, and the key of the certificates.
 const AUTHORITY: &str = "rescind-ca";
 const CERTIFICATES: &str = "ca.crt";
+/// What the Service of the webhook is called.
+pub(super) const WEBHOOK: &str = "rescind-webhook";
 
 /// Asks the API server who it is, and who we are.
 pub(super) async fn answered(cluster: &Cluster, clock: &dyn Clock) -> Read<Answered> {
@@ -79,6 +82,7 @@ pub(super) async fn facts(cluster: &Cluster, controllers: &str, now: i64) -> Fac
         (policies, bindings, webhook),
         (replicas, lease),
         of_controllers,
+        (webhook_service, webhook_endpoints),
         lists,
         quotas,
         (namespaces, injected),
@@ -89,6 +93,7 @@ pub(super) async fn facts(cluster: &Cluster, controllers: &str, now: i64) -> Fac
         reader.admission().boxed_local(),
         reader.looks().boxed_local(),
         reader.of_controllers().boxed_local(),
+        reader.behind_webhook().boxed_local(),
         reader.lists().boxed_local(),
         reader.quotas().boxed_local(),
         reader.injection().boxed_local(),
@@ -103,6 +108,8 @@ pub(super) async fn facts(cluster: &Cluster, controllers: &str, now: i64) -> Fac
         policies,
         bindings,
         webhook,
+        webhook_service,
+        webhook_endpoints,
         authority_secret,
         authority,
         deployment,
@@ -269,6 +276,21 @@ impl Reader<'_> {
             secret,
         );
         (deployment, authority, secret.map(|found| found.is_some()))
+    }
+
+    /// Returns the Service at which the webhook is asked, and what is behind it.
+    async fn behind_webhook(&self) -> (Read<Option<Service>>, Read<Vec<EndpointSlice>>) {
+        let namespace = self.controllers;
+        let (services, slices) =
+            (self.of_namespace(namespace), self.of_namespace::<EndpointSlice>(namespace));
+        let named =
+            ListParams::default().labels(&format!("kubernetes.io/service-name={WEBHOOK}")).limit(MOST_PODS);
+        let wanted = |verb, resource| Wanted::new(verb, resource, Some(namespace));
+        let (service, slices) = tokio::join!(
+            self.get(&services, WEBHOOK, wanted("get", "services")),
+            self.cluster.call(wanted("list", "endpointslices.discovery.k8s.io"), slices.list(&named)),
+        );
+        (service, slices.map(|list| list.items))
     }
 
     /// Returns the certificates that a namespace is given.

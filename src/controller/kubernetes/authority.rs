@@ -1,7 +1,7 @@
 //! The controllers' own certificate authority: what is due, given what there is and the time.
 //!
-//! There is one that signs. Its successor is published long before it signs, so that nobody meets a certificate of an
-//! authority that it does not know; and one that was replaced stays published until whatever it has signed has ended.
+//! There is one that signs. Its successor is published everywhere long before it signs, so that nobody meets a certificate
+//! of an authority that it does not know; and one that was replaced stays published until whatever it has signed has ended.
 //! Everything here is a function of the state and the time; [`keeper`] does what is due.
 
 use std::fmt;
@@ -23,7 +23,7 @@ pub(super) const SERVING_LIFETIME: Duration = days(1);
 const SERVING_RENEWED: Duration = Duration::from_secs(8 * 3600);
 /// When the successor of an authority is made: a quarter of its lifetime.
 const SUCCEEDED: Duration = days(90);
-/// How long a successor is published before it signs. The kubelet brings a ConfigMap to a pod within two minutes, and a
+/// How long a successor is published everywhere before it signs. The kubelet brings a ConfigMap to a pod within two minutes, and a
 /// sidecar reads it within seconds; a day is for nodes and API servers that are away overnight.
 const PUBLISHED_AHEAD: Duration = days(1);
 /// How long an authority stays published after it was replaced: whatever it has signed has ended after a day, and the
@@ -80,8 +80,20 @@ pub(super) struct Authorities {
     pub(super) signing: Authority,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<Authority>,
+    /// Since when the successor is published everywhere. Until that is noted, it does not sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next_published: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) retired: Vec<Retired>,
+}
+
+/// What decides what is due, beside the state and the time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told<'a> {
+    /// An operator wants a successor now.
+    pub(super) asked: bool,
+    /// The successor that this replica has published everywhere.
+    pub(super) published: Option<&'a str>,
 }
 
 /// What is to be done with the authorities.
@@ -89,6 +101,8 @@ pub(super) struct Authorities {
 pub(super) enum Due {
     /// A successor is made and published.
     Successor,
+    /// The successor is published everywhere, and that is noted.
+    Note,
     /// The successor signs from now on.
     Promotion,
     /// A new one signs at once: the one before has ended, and with it all trust.
@@ -100,11 +114,14 @@ pub(super) enum Due {
 impl Authorities {
     /// The first of all signs at once: nobody trusts another yet.
     pub(super) const fn first(signing: Authority) -> Self {
-        Self { signing, next: None, retired: Vec::new() }
+        Self { signing, next: None, next_published: None, retired: Vec::new() }
     }
 
-    /// Returns what is due first, if anything. `asked`: an operator wants a successor now.
-    pub(super) fn due(&self, now: Timestamp, asked: bool) -> Option<Due> {
+    /// Returns what is due first, if anything.
+    ///
+    /// A successor that is not published everywhere signs only when the one before it can't any more: then those that
+    /// don't know it are few, and otherwise it would be all.
+    pub(super) fn due(&self, now: Timestamp, told: Told<'_>) -> Option<Due> {
         // What it signs must not outlive it.
         let can_sign =
             |authority: &Authority| age(authority.created, now) + SERVING_LIFETIME < AUTHORITY_LIFETIME;
@@ -112,10 +129,13 @@ impl Authorities {
             let is_better = self.next.as_ref().is_some_and(can_sign);
             return Some(if is_better { Due::Promotion } else { Due::Replacement });
         }
-        match &self.next {
-            Some(next) if age(next.created, now) >= PUBLISHED_AHEAD => return Some(Due::Promotion),
-            None if asked || age(self.signing.created, now) >= SUCCEEDED => return Some(Due::Successor),
-            Some(_) | None => {}
+        match (&self.next, self.next_published) {
+            (Some(_), Some(since)) if age(since, now) >= PUBLISHED_AHEAD => return Some(Due::Promotion),
+            (Some(next), None) if told.published == Some(next.name.as_str()) => return Some(Due::Note),
+            (None, _) if told.asked || age(self.signing.created, now) >= SUCCEEDED => {
+                return Some(Due::Successor);
+            }
+            (Some(_) | None, _) => {}
         }
         self.retired.iter().any(|retired| has_ended(retired, now)).then_some(Due::Removal)
     }
@@ -128,7 +148,11 @@ impl Authorities {
         make: impl FnOnce() -> Result<Authority, E>,
     ) -> Result<Self, E> {
         match due {
-            Due::Successor => self.next = Some(make()?),
+            Due::Successor => {
+                self.next = Some(make()?);
+                self.next_published = None;
+            }
+            Due::Note => self.next_published = Some(now),
             Due::Promotion => {
                 let next = match self.next.take() {
                     Some(next) => next,
@@ -147,9 +171,18 @@ impl Authorities {
 
     fn retire(&mut self, successor: Authority, now: Timestamp) {
         let Authority { name, certificate, .. } = std::mem::replace(&mut self.signing, successor);
+        self.next_published = None;
         self.retired.push(Retired { name, since: now, certificate });
         let beyond = self.retired.len().saturating_sub(MAX_RETIRED);
         self.retired.drain(..beyond);
+    }
+
+    /// Returns until when the authority that signs can do so, if its successor should sign by now and is not published
+    /// everywhere yet.
+    pub(super) fn held_up(&self, now: Timestamp) -> Option<Timestamp> {
+        let next = self.next.as_ref().filter(|_| self.next_published.is_none())?;
+        let is_late = age(next.created, now) >= PUBLISHED_AHEAD;
+        is_late.then(|| self.signing.created + (AUTHORITY_LIFETIME - SERVING_LIFETIME))
     }
 
     /// Returns what is published: the certificates of all, PEM. Its order does not depend on who signs, so that nothing

@@ -1,7 +1,8 @@
 //! Publishes which authorities are to be trusted: as a ConfigMap in every namespace that injects sidecars, and to the API
 //! server in the webhook's configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,16 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Client;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::MANAGED_BY;
+use crate::controller::metrics::Unpublished;
+use crate::runtime::failing::Failing;
 
 use super::lease::Leadership;
 
@@ -27,6 +33,8 @@ const KEY: &str = "ca.crt";
 /// Namespaces with this label have sidecars injected.
 const INJECTING: &str = "rescind.dev/inject=enabled";
 const WEBHOOK: &str = "rescind-injector";
+/// How annotations begin by which cert-manager is asked to write whom to trust.
+const INJECTED: &str = "cert-manager.io/inject-";
 /// How often the leader looks at everything, also when nothing has changed: namespaces come, and people edit. The kubelet
 /// waits for a ConfigMap that is not there yet.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -36,6 +44,8 @@ const PARALLEL: usize = 8;
 /// How soon what could not be published is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 const PAGE: u32 = 500;
+/// How often a place where nothing can be published is told.
+const SAY_EVERY: Duration = Duration::from_secs(300);
 
 /// Says why something is not published.
 #[derive(Debug, thiserror::Error)]
@@ -51,18 +61,98 @@ pub enum PublicationError {
     Call(#[from] kube::Error),
 }
 
+/// Whom to trust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trusted {
+    /// The certificates of the authorities, PEM.
+    pub(super) bundle: Arc<str>,
+    /// The name of the one among them that is to sign once everybody can read of it.
+    pub(super) successor: Option<Arc<str>>,
+}
+
+/// Where it is known from whom to trust.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// The controllers' own authorities.
+    Own {
+        trusted: watch::Receiver<Option<Trusted>>,
+        /// Told: the successor that is published everywhere.
+        published: watch::Sender<Option<Arc<str>>>,
+    },
+    /// Authorities that somebody else keeps, PEM.
+    Given(watch::Receiver<Option<Arc<str>>>),
+}
+
+impl Source {
+    /// Returns what is known now.
+    fn latest(&mut self) -> Option<Trusted> {
+        match self {
+            Self::Own { trusted, .. } => trusted.borrow_and_update().clone(),
+            Self::Given(bundle) => {
+                bundle.borrow_and_update().clone().map(|bundle| Trusted { bundle, successor: None })
+            }
+        }
+    }
+
+    fn bundle(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Own { trusted, .. } => trusted.borrow().as_ref().map(|trusted| Arc::clone(&trusted.bundle)),
+            Self::Given(bundle) => bundle.borrow().clone(),
+        }
+    }
+
+    async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        match self {
+            Self::Own { trusted, .. } => trusted.changed().await,
+            Self::Given(bundle) => bundle.changed().await,
+        }
+    }
+
+    fn told(&self, successor: Option<Arc<str>>) {
+        if let Self::Own { published, .. } = self {
+            published.send_if_modified(|known| {
+                let is_new = *known != successor;
+                *known = successor;
+                is_new
+            });
+        }
+    }
+}
+
+/// Something that is to say whom to trust.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Place {
+    /// The namespaces are not known.
+    Namespaces,
+    /// The ConfigMap of a namespace.
+    Namespace(String),
+    /// The webhook's configuration.
+    Webhook,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespaces => write!(f, "the namespaces that want the ConfigMap {NAME}"),
+            Self::Namespace(namespace) => write!(f, "ConfigMap {NAME} of namespace {namespace}"),
+            Self::Webhook => write!(f, "MutatingWebhookConfiguration {WEBHOOK}"),
+        }
+    }
+}
+
 /// Publishes which authorities are to be trusted. Clones share what they know.
 #[derive(Clone)]
 pub struct Publication {
     client: Client,
     /// The controllers' namespace.
     own: String,
-    bundle: watch::Receiver<Option<Arc<str>>>,
+    source: Source,
+    unpublished: Unpublished,
 }
 
 impl Publication {
-    pub(super) const fn new(client: Client, own: String, bundle: watch::Receiver<Option<Arc<str>>>) -> Self {
-        Self { client, own, bundle }
+    pub(super) const fn new(client: Client, own: String, source: Source, unpublished: Unpublished) -> Self {
+        Self { client, own, source, unpublished }
     }
 
     /// Sees to it that a namespace has the ConfigMap: a pod is about to mount it. Any replica may ask; the leader keeps it
@@ -89,7 +179,7 @@ impl Publication {
         mut wanted: watch::Receiver<BTreeSet<String>>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let mut done = BTreeSet::new();
+        let (mut done, mut failing) = (BTreeSet::new(), Failing::said_every(SAY_EVERY));
         loop {
             let due: Vec<String> = wanted.borrow_and_update().difference(&done).cloned().collect();
             for namespace in &due {
@@ -99,9 +189,10 @@ impl Publication {
                     Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 404 => {
                         done.insert(namespace.clone());
                     }
-                    Err(error) => {
-                        tracing::warn!(%error, namespace, "can't publish the ConfigMap {NAME} there yet")
+                    Err(error) if failing.is_news(namespace, &error.to_string(), Instant::now()) => {
+                        tracing::warn!(%error, namespace, "can't publish the ConfigMap {NAME} there yet");
                     }
+                    Err(_) => {}
                 }
             }
             let is_done = due.iter().all(|namespace| done.contains(namespace));
@@ -123,46 +214,61 @@ impl Publication {
         mut leads: watch::Receiver<Leadership>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
+        let mut failing = Failing::said_every(SAY_EVERY);
         loop {
             let is_leader = *leads.borrow_and_update() == Leadership::Leader;
-            let bundle = self.bundle.borrow_and_update().clone();
-            if let (true, Some(bundle)) = (is_leader, bundle) {
-                self.publish(&bundle).await;
+            let trusted = self.source.latest();
+            if let (true, Some(trusted)) = (is_leader, trusted) {
+                let failed = self.publish(&trusted.bundle).await;
+                self.unpublished.set(failed.len());
+                if failed.is_empty() {
+                    self.source.told(trusted.successor);
+                }
+                complain(&mut failing, &failed);
+            } else {
+                self.unpublished.set(0);
             }
             // The senders live as long as the tasks that keep the lease and the authorities.
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(PERIOD) => {}
                 Ok(()) = leads.changed() => {}
-                Ok(()) = self.bundle.changed() => {}
+                Ok(()) = self.source.changed() => {}
             }
         }
     }
 
     fn known(&self) -> Result<Arc<str>, PublicationError> {
-        self.bundle.borrow().clone().ok_or(PublicationError::NotKnown)
+        self.source.bundle().ok_or(PublicationError::NotKnown)
     }
 
     fn config_maps(&self, namespace: &str) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    async fn publish(&self, bundle: &str) {
+    /// Publishes everywhere; returns where it can't be done, and why.
+    async fn publish(&self, bundle: &str) -> BTreeMap<Place, PublicationError> {
+        let mut failed = BTreeMap::new();
         match self.targets().await {
             Ok((namespaces, known)) => {
                 let current: BTreeSet<_> =
                     known.iter().filter(|map| is_current(map, bundle)).filter_map(namespace_of).collect();
                 let due: Vec<String> = namespaces.difference(&current).cloned().collect();
-                let put = async |namespace: String| self.put(&namespace, bundle).await;
-                futures::stream::iter(due).map(put).buffer_unordered(PARALLEL).collect::<()>().await;
+                let put = async |namespace: String| match self.put(&namespace, bundle).await {
+                    Ok(()) => None,
+                    Err(error) => Some((Place::Namespace(namespace), error)),
+                };
+                let mut put = futures::stream::iter(due).map(put).buffer_unordered(PARALLEL);
+                while let Some(outcome) = put.next().await {
+                    failed.extend(outcome);
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "can't look for the namespaces that want the ConfigMap {NAME}")
-            }
+            Err(error) => drop(failed.insert(Place::Namespaces, error)),
         }
         if let Err(error) = self.tell_api_server(bundle).await {
-            tracing::warn!(%error, "can't write the authorities to MutatingWebhookConfiguration {WEBHOOK}");
+            failed.insert(Place::Webhook, error);
         }
+        failed
     }
 
     /// Returns the namespaces that are to have the ConfigMap, and the ConfigMaps that there are.
@@ -180,22 +286,18 @@ impl Publication {
         Ok((namespaces, named))
     }
 
-    async fn put(&self, namespace: &str, bundle: &str) {
+    async fn put(&self, namespace: &str, bundle: &str) -> Result<(), PublicationError> {
         let api = self.config_maps(namespace);
         let map = config_map(bundle);
-        let put = async {
-            let patch = PatchParams::default();
-            match timed(api.patch(NAME, &patch, &Patch::Merge(&map))).await {
-                Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 404 => {
-                    timed(api.create(&PostParams::default(), &map)).await.map(drop)
-                }
-                patched => patched.map(drop),
+        let patch = PatchParams::default();
+        match timed(api.patch(NAME, &patch, &Patch::Merge(&map))).await {
+            Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 404 => {
+                timed(api.create(&PostParams::default(), &map)).await.map(drop)?;
             }
-        };
-        match put.await {
-            Ok(()) => tracing::info!(namespace, "the authorities were published"),
-            Err(error) => tracing::warn!(namespace, %error, "can't publish the authorities; trying again"),
+            patched => drop(patched?),
         }
+        tracing::info!(namespace, "the authorities were published");
+        Ok(())
     }
 
     /// The webhook's configuration is the operator's: only who is trusted is written, if it is there.
@@ -206,33 +308,70 @@ impl Publication {
         let resource = ApiResource::from_gvk(&kind);
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         let Some(mut configuration) = timed(api.get_opt(WEBHOOK)).await? else { return Ok(()) };
-        if !put_ca_bundle(&mut configuration.data, bundle) {
+        if matches!(self.source, Source::Given(_)) {
+            let is_injected = |annotations: &BTreeMap<String, String>| {
+                annotations.keys().any(|key| key.starts_with(INJECTED))
+            };
+            // Of two who write, each would undo what the other does.
+            if configuration.metadata.annotations.as_ref().is_some_and(is_injected) {
+                return Ok(());
+            }
+        }
+        let is_enough = match self.source {
+            // Those that are gone must go.
+            Source::Own { .. } => |told: &str, bundle: &str| told == bundle,
+            Source::Given(_) => covers,
+        };
+        if !put_ca_bundle(&mut configuration.data, bundle, is_enough) {
             return Ok(());
         }
         // Under the revision that was read: of two changes none gets lost.
-        match timed(api.replace(WEBHOOK, &PostParams::default(), &configuration)).await {
-            Ok(_) => tracing::info!("the API server was told whom to trust"),
-            Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 409 => {}
-            Err(error) => return Err(error),
-        }
+        timed(api.replace(WEBHOOK, &PostParams::default(), &configuration)).await?;
+        tracing::info!("the API server was told whom to trust");
         Ok(())
     }
 }
 
-/// Writes whom to trust into all webhooks of a configuration; returns whether that is a change.
-fn put_ca_bundle(configuration: &mut Value, bundle: &str) -> bool {
-    let encoded = Value::String(STANDARD.encode(bundle));
+/// Says where nothing can be published: when that is new, and then now and then.
+fn complain(failing: &mut Failing<Place>, failed: &BTreeMap<Place, PublicationError>) {
+    failing.keep(|place| failed.contains_key(place));
+    for (place, error) in failed {
+        if failing.is_news(place, &error.to_string(), Instant::now()) {
+            tracing::warn!(
+                %place,
+                %error,
+                "the authorities can't be published there, which is tried again: sidecars there trust what they know, and a \
+                 successor of the authority does not sign until it is published everywhere"
+            );
+        }
+    }
+}
+
+/// Writes whom to trust into those webhooks of a configuration that are not told enough; returns whether that is a change.
+fn put_ca_bundle(configuration: &mut Value, bundle: &str, is_enough: impl Fn(&str, &str) -> bool) -> bool {
+    let is_told = |told: Option<&Value>| {
+        let told = told.and_then(Value::as_str).and_then(|encoded| STANDARD.decode(encoded).ok());
+        told.is_some_and(|told| is_enough(&String::from_utf8_lossy(&told), bundle))
+    };
     let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
     let mut is_changed = false;
     for webhook in webhooks.into_iter().flatten() {
         if let Some(client) = webhook.get_mut("clientConfig").and_then(Value::as_object_mut)
-            && client.get("caBundle") != Some(&encoded)
+            && !is_told(client.get("caBundle"))
         {
-            client.insert("caBundle".to_owned(), encoded.clone());
+            client.insert("caBundle".to_owned(), Value::String(STANDARD.encode(bundle)));
             is_changed = true;
         }
     }
     is_changed
+}
+
+/// Whether all certificates of a bundle are among those that are told: an operator may have told more, or laid them out
+/// otherwise.
+fn covers(told: &str, bundle: &str) -> bool {
+    let told: Vec<_> = CertificateDer::pem_slice_iter(told.as_bytes()).filter_map(Result::ok).collect();
+    let mut wanted = CertificateDer::pem_slice_iter(bundle.as_bytes());
+    wanted.all(|one| one.is_ok_and(|one| told.contains(&one)))
 }
 
 fn config_map(bundle: &str) -> ConfigMap {
@@ -293,7 +432,8 @@ mod tests {
             {"name": "a", "clientConfig": client(443), "later": {"field": 1}},
             {"name": "b", "clientConfig": {"caBundle": "b2xk", "url": "https://a"}},
         ]});
-        assert!(put_ca_bundle(&mut configuration, "new"));
+        let same = |told: &str, bundle: &str| told == bundle;
+        assert!(put_ca_bundle(&mut configuration, "new", same));
         let mut expected = client(443);
         expected["caBundle"] = json!("bmV3");
         let webhooks = json!([
@@ -301,8 +441,19 @@ mod tests {
             {"name": "b", "clientConfig": {"caBundle": "bmV3", "url": "https://a"}},
         ]);
         assert_eq!(configuration["webhooks"], webhooks);
-        assert!(!put_ca_bundle(&mut configuration, "new"), "written once");
-        assert!(!put_ca_bundle(&mut json!({}), "new"));
+        assert!(!put_ca_bundle(&mut configuration, "new", same), "written once");
+        assert!(!put_ca_bundle(&mut json!({}), "new", same));
+    }
+
+    #[test]
+    fn what_an_operator_tells_the_api_server_is_kept_if_it_has_the_given_authorities() {
+        let [one, other] = [1, 2].map(|_| {
+            let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+        });
+        let both = [one.as_str(), &other].concat();
+        assert!(covers(&both, &one) && covers(&both, &other) && covers(&one.replace('\n', "\r\n"), &one));
+        assert!(!covers(&other, &one) && !covers(&one, &both) && !covers("", &one));
     }
 
     #[test]

@@ -88,8 +88,18 @@ impl Webhook {
     fn router(self) -> Router {
         let gate = Gate::new(MAX_REVIEWS, PATIENCE);
         // The body is bounded where it is read.
-        let routes = Router::new().route(PATH, post(inject)).layer(DefaultBodyLimit::disable());
+        let routes = Router::new()
+            .route(PATH, post(inject))
+            .method_not_allowed_fallback(async |State(it): State<Self>| it.unanswered(&Unanswered::NotPosted))
+            .fallback(async |State(it): State<Self>| it.unanswered(&Unanswered::Elsewhere))
+            .layer(DefaultBodyLimit::disable());
         gate.in_front_of(routes.with_state(self))
+    }
+
+    fn unanswered(&self, error: &Unanswered) -> Response {
+        tracing::warn!(%error, "the injection webhook was asked something that it does not answer");
+        self.inner.injections.count(Injection::Unanswered);
+        (error.status(), format!("{error}\n")).into_response()
     }
 }
 
@@ -98,6 +108,12 @@ impl Webhook {
 enum Unanswered {
     #[error("more than {MAX_REVIEWS} reviews at one time: try again")]
     Busy,
+    #[error(
+        "reviews are at {PATH}, and nothing is elsewhere: correct the path in the webhook's configuration"
+    )]
+    Elsewhere,
+    #[error("a review is sent by POST")]
+    NotPosted,
     #[error("a review is sent as application/json")]
     NotJson,
     #[error("a review has at most {MAX_REVIEW_BYTES} bytes")]
@@ -112,6 +128,8 @@ impl Unanswered {
     const fn status(&self) -> StatusCode {
         match self {
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Elsewhere => StatusCode::NOT_FOUND,
+            Self::NotPosted => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Lost(_) => StatusCode::REQUEST_TIMEOUT,
@@ -131,11 +149,7 @@ async fn inject(
             let json = [(header::CONTENT_TYPE, "application/json")];
             (json, reviewed.answer.to_string()).into_response()
         }
-        Err(error) => {
-            tracing::warn!(%error, "the injection webhook was asked something that it does not answer");
-            webhook.inner.injections.count(Injection::Unanswered);
-            (error.status(), format!("{error}\n")).into_response()
-        }
+        Err(error) => webhook.unanswered(&error),
     }
 }
 

@@ -11,12 +11,51 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Identity, TlsError, certified, provider};
 
-/// A chain of certificates with its key, and until when it is valid.
+/// A chain of certificates with its key, and when it is valid.
 #[derive(Debug)]
 pub struct Certified {
     key: Arc<CertifiedKey>,
-    not_after: Option<i64>,
+    validity: Option<Validity>,
 }
+
+/// When a certificate begins and ends, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Its first second.
+    pub not_before: i64,
+    /// Its last second.
+    pub not_after: i64,
+}
+
+/// What is to be said of a certificate at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing, or it is not valid yet.
+    Good,
+    /// It was not renewed in time: less than a tenth of it is left.
+    Ending,
+    /// It has ended.
+    Over,
+}
+
+impl Validity {
+    /// Returns what is to be said of it at a time.
+    #[must_use]
+    pub const fn standing(self, now: i64) -> Standing {
+        if now > self.not_after {
+            Standing::Over
+        } else if self.not_after.saturating_sub(now)
+            < self.not_after.saturating_sub(self.not_before) / LATE_SHARE
+        {
+            Standing::Ending
+        } else {
+            Standing::Good
+        }
+    }
+}
+
+/// Whoever renews does so when a good part of the time is left; less than this share is late.
+const LATE_SHARE: i64 = 10;
 
 /// Says why a certificate and a key that were made here can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,14 +88,20 @@ impl Certified {
     }
 
     fn new(key: CertifiedKey) -> Self {
-        let not_after = key.cert.first().and_then(not_after);
-        Self { key: Arc::new(key), not_after }
+        let validity = key.cert.first().and_then(validity);
+        Self { key: Arc::new(key), validity }
     }
 
     /// Returns until when the certificate is valid, in seconds since 1970.
     #[must_use]
-    pub const fn not_after(&self) -> Option<i64> {
-        self.not_after
+    pub fn not_after(&self) -> Option<i64> {
+        self.validity.map(|validity| validity.not_after)
+    }
+
+    /// Returns when the certificate is valid.
+    #[must_use]
+    pub const fn validity(&self) -> Option<Validity> {
+        self.validity
     }
 
     /// Returns the certificates, the own one first.
@@ -66,10 +111,11 @@ impl Certified {
     }
 }
 
-/// Returns until when a certificate is valid, in seconds since 1970; none if it makes no sense.
-fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
+/// Returns when a certificate is valid; none if it makes no sense.
+fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-    Some(parsed.validity().not_after.timestamp())
+    let validity = parsed.validity();
+    Some(Validity { not_before: validity.not_before.timestamp(), not_after: validity.not_after.timestamp() })
 }
 
 /// The certificate of a server. It may have none yet: until then, handshakes fail.
@@ -93,7 +139,13 @@ impl ServerCertificate {
     /// Returns until when the certificate is valid, in seconds since 1970, if there is one.
     #[must_use]
     pub fn not_after(&self) -> Option<i64> {
-        self.0.load().as_ref().and_then(|certified| certified.not_after())
+        self.validity().map(|validity| validity.not_after)
+    }
+
+    /// Returns when the certificate is valid, if there is one.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        self.0.load().as_ref().and_then(|certified| certified.validity())
     }
 }
 

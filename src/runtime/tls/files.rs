@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::{ClientConfig, ServerConfig};
 
+use super::certificate::Validity;
 use super::follow::{Fingerprint, Followed};
 use super::verifier::CurrentVerifier;
 use super::{
@@ -76,8 +77,8 @@ impl Followed for ServerFiles {
         Ok(())
     }
 
-    fn not_after(&self) -> Option<i64> {
-        self.certificate.not_after()
+    fn validity(&self) -> Option<Validity> {
+        self.certificate.validity()
     }
 }
 
@@ -87,7 +88,7 @@ pub struct ClientFiles {
     authorities: PathBuf,
     identity: Option<Identity>,
     current: ArcSwap<ClientConfig>,
-    not_after: ArcSwap<Option<i64>>,
+    validity: ArcSwap<Option<Validity>>,
     first: Fingerprint,
 }
 
@@ -103,8 +104,8 @@ impl ClientFiles {
         );
         let first = Fingerprint::of(&paths);
         let current = ArcSwap::new(client(&authorities, identity.as_ref())?);
-        let not_after = ArcSwap::from_pointee(own_end(identity.as_ref())?);
-        Ok(Self { authorities, identity, current, not_after, first })
+        let validity = ArcSwap::from_pointee(own_validity(identity.as_ref())?);
+        Ok(Self { authorities, identity, current, validity, first })
     }
 
     /// Returns the configuration for the next connection.
@@ -114,8 +115,8 @@ impl ClientFiles {
     }
 }
 
-fn own_end(identity: Option<&Identity>) -> Result<Option<i64>, TlsError> {
-    Ok(identity.map(Certified::read).transpose()?.and_then(|certified| certified.not_after()))
+fn own_validity(identity: Option<&Identity>) -> Result<Option<Validity>, TlsError> {
+    Ok(identity.map(Certified::read).transpose()?.and_then(|certified| certified.validity()))
 }
 
 impl Followed for ClientFiles {
@@ -130,13 +131,13 @@ impl Followed for ClientFiles {
 
     fn reread(&self) -> Result<(), TlsError> {
         let current = client(&self.authorities, self.identity.as_ref())?;
-        self.not_after.store(Arc::new(own_end(self.identity.as_ref())?));
+        self.validity.store(Arc::new(own_validity(self.identity.as_ref())?));
         self.current.store(current);
         Ok(())
     }
 
-    fn not_after(&self) -> Option<i64> {
-        **self.not_after.load()
+    fn validity(&self) -> Option<Validity> {
+        **self.validity.load()
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::clock::Clock;
 use super::TlsError;
+use super::certificate::{Standing, Validity};
 
 /// How often the files are looked at. Kubernetes brings a change to the files of a pod within a minute or two, and a
 /// certificate is renewed long before its end.
@@ -48,8 +49,8 @@ pub trait Followed: Send + Sync + 'static {
     /// # Errors
     /// [`TlsError`], which names the file.
     fn reread(&self) -> Result<(), TlsError>;
-    /// Until when the own certificate is valid, in seconds since 1970, if there is one.
-    fn not_after(&self) -> Option<i64>;
+    /// When the own certificate is valid, if there is one.
+    fn validity(&self) -> Option<Validity>;
 }
 
 /// Follows files until `shutdown`.
@@ -63,9 +64,9 @@ pub async fn follow(
 ) -> anyhow::Result<()> {
     let shown = files.paths().iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ");
     let mut seen = files.first();
-    let mut expired = Expired::default();
+    let mut told = Told::default();
     loop {
-        expired.look(files.not_after(), &*clock, &shown);
+        told.look(files.validity(), &*clock, &shown);
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             () = tokio::time::sleep(PERIOD) => {}
@@ -91,24 +92,31 @@ pub async fn follow(
     }
 }
 
-/// Says once of each certificate that it has expired.
+/// Says once of each certificate that it ends soon, and once that it has ended.
 #[derive(Debug, Default)]
-struct Expired {
-    told: Option<i64>,
-}
+struct Told(Option<(Validity, Standing)>);
 
-impl Expired {
-    fn look(&mut self, not_after: Option<i64>, clock: &dyn Clock, files: &str) {
+impl Told {
+    fn look(&mut self, validity: Option<Validity>, clock: &dyn Clock, files: &str) {
         let now = i64::try_from(clock.now().wall_nanos / 1_000_000_000).unwrap_or(i64::MAX);
-        if let Some(end) = not_after.filter(|end| *end < now && self.told != Some(*end)) {
-            self.told = Some(end);
-            let seconds = now - end;
-            tracing::error!(
+        let Some(validity) = validity else { return };
+        let standing = validity.standing(now);
+        if self.0.replace((validity, standing)) == Some((validity, standing)) {
+            return;
+        }
+        match standing {
+            Standing::Good => {}
+            Standing::Ending => tracing::warn!(
                 files,
-                seconds,
+                seconds = validity.not_after - now,
+                "the certificate ends soon and was not renewed: put a new one in its place; it is read without a restart"
+            ),
+            Standing::Over => tracing::error!(
+                files,
+                seconds = now - validity.not_after,
                 "the certificate has expired, and peers refuse it: put a new one in its place; it is read without a \
                  restart"
-            );
+            ),
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::sync::CancellationToken;
 
 use super::super::clock::SystemClock;
+use super::certificate::{Standing, Validity};
 use super::*;
 
 /// A directory with the files of an authority, and of those that it certified.
@@ -135,6 +136,11 @@ fn every_error_names_the_file_and_what_is_wrong_with_it() {
 
 /// Lays files out as Kubernetes does: in a folder, to which a link is moved.
 fn lay(root: &Path, version: &str, files: &Files) {
+    lay_with(root, version, files, |_| ());
+}
+
+/// The same, with changes.
+fn lay_with(root: &Path, version: &str, files: &Files, change: impl FnOnce(&Path)) {
     let (folder, identity) = (root.join(version), files.identity("localhost"));
     std::fs::create_dir(&folder).unwrap();
     let authority = files.authority();
@@ -143,6 +149,7 @@ fn lay(root: &Path, version: &str, files: &Files) {
     {
         std::fs::copy(from, folder.join(name)).unwrap();
     }
+    change(&folder);
     std::os::unix::fs::symlink(&folder, root.join("next")).unwrap();
     std::fs::rename(root.join("next"), root.join("current")).unwrap();
 }
@@ -209,4 +216,62 @@ fn the_end_of_validity_is_that_of_the_certificate() {
     let certificate = params.signed_by(&key, &files.issuer).unwrap();
     let certified = Certified::from_pem(&certificate.pem(), &key.serialize_pem()).unwrap();
     assert_eq!(certified.not_after(), Some(1_893_456_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn authorities_are_told_anew_when_they_change_and_nothing_else_of_the_file_is() {
+    let (old, new, root) = (Files::new(), Files::new(), tempfile::tempdir().unwrap());
+    let path = |name: &str| root.path().join("current").join(name);
+    lay_with(root.path(), "0", &old, |folder| std::fs::remove_file(folder.join("ca.crt")).unwrap());
+    let file = Arc::new(AuthorityFile::read(path("ca.crt"), path("tls.crt")).unwrap());
+    let told = file.bundle();
+    assert_eq!(*told.borrow(), None, "it may come later");
+    let (shutdown, mut following) = (CancellationToken::new(), JoinSet::new());
+    following.spawn(follow(Arc::clone(&file), Arc::new(SystemClock), shutdown.clone()));
+    let soon = async || {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        told.borrow().as_ref().map(ToString::to_string)
+    };
+    let authority = |files: &Files| std::fs::read_to_string(files.authority()).unwrap().replace('\r', "");
+    // Somebody has put the key there as well.
+    lay_with(root.path(), "1", &old, |folder| {
+        let key = std::fs::read_to_string(folder.join("tls.key")).unwrap();
+        std::fs::write(folder.join("ca.crt"), format!("a comment\n{key}{}", authority(&old))).unwrap();
+    });
+    assert_eq!(soon().await, Some(authority(&old)));
+    lay(root.path(), "2", &new);
+    assert_eq!(soon().await, Some(authority(&new)));
+    // Those of another certificate: who trusts them would refuse ours.
+    lay_with(root.path(), "3", &new, |folder| {
+        std::fs::write(folder.join("ca.crt"), authority(&old)).unwrap()
+    });
+    assert_eq!(soon().await, Some(authority(&new)));
+    lay_with(root.path(), "4", &new, |folder| std::fs::write(folder.join("ca.crt"), "").unwrap());
+    assert_eq!(soon().await, Some(authority(&new)));
+    shutdown.cancel();
+    following.join_next().await.unwrap().unwrap().unwrap();
+}
+
+#[test]
+fn authorities_that_are_not_those_of_the_certificate_are_refused_with_both_files() {
+    let (files, others) = (Files::new(), Files::new());
+    let identity = files.identity("localhost");
+    let read = |authorities| {
+        AuthorityFile::read(authorities, identity.certificates.clone()).map_err(|error| error.to_string())
+    };
+    assert!(read(files.authority()).is_ok());
+    let error = read(others.authority()).unwrap_err();
+    assert!(error.contains("localhost.crt is of no authority in") && error.contains("ca.crt"), "{error}");
+    let both = [files.authority(), others.authority()].map(|path| std::fs::read_to_string(path).unwrap());
+    assert!(read(files.write("both", &both.concat())).is_ok());
+    let error = read(files.write("many", &both[0].repeat(400))).unwrap_err();
+    assert!(error.contains("many holds more certificates than are published, 131072 bytes"), "{error}");
+}
+
+#[test]
+fn a_certificate_of_which_little_is_left_ends_soon() {
+    let validity = Validity { not_before: 1000, not_after: 2000 };
+    let standings = [0, 1900, 1901, 2000, 2001].map(|now| validity.standing(now));
+    let expected = [Standing::Good, Standing::Good, Standing::Ending, Standing::Ending, Standing::Over];
+    assert_eq!(standings, expected);
 }

@@ -1,6 +1,7 @@
 //! `rescind doctor` on real API servers: what it finds, and that nothing makes it hang.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -128,8 +129,50 @@ async fn an_api_server_that_stops_to_answer_never_makes_it_hang() {
 
 /// Makes a certificate that signs itself.
 fn certificate() -> String {
+    certificate_of(2020..4000)
+}
+
+/// The same for some years.
+fn certificate_of(years: Range<i32>) -> String {
     let key = rcgen::KeyPair::generate().unwrap();
-    rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem()
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    (params.not_before, params.not_after) =
+        (rcgen::date_time_ymd(years.start, 1, 1), rcgen::date_time_ymd(years.end, 1, 1));
+    params.self_signed(&key).unwrap().pem()
+}
+
+/// The Service of the webhook, and what a cluster's own controllers would write of the pods behind it.
+fn webhook_service_is_looked_at(plane: &ControlPlane, apply: &impl Fn(&Value)) {
+    let check = |expected: (&str, &str)| {
+        let all = found(&doctor(plane, ""));
+        let expected = (expected.0.to_owned(), expected.1.to_owned());
+        assert_eq!(all.get("webhook-service"), Some(&expected), "{all:?}");
+    };
+    let missing = "Service rescind-system/rescind-webhook is not there: the API server can't ask the webhook";
+    check(("failure", missing));
+    apply(&json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "rescind-webhook", "namespace": "rescind-system"},
+        "spec": {"ports": [{"port": 443, "targetPort": 7443}]},
+    }));
+    let nobody = "no controller is ready behind Service rescind-system/rescind-webhook: pods start without a sidecar, or \
+                  not at all";
+    check(("failure", nobody));
+    let endpoints = |is_ready: bool| {
+        apply(&json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {
+                "name": "rescind-webhook-1", "namespace": "rescind-system",
+                "labels": {"kubernetes.io/service-name": "rescind-webhook"},
+            },
+            "endpoints": [{"addresses": ["10.1.0.1"], "conditions": {"ready": is_ready}}],
+            "ports": [{"name": "", "port": 7443}],
+        }));
+    };
+    endpoints(false);
+    check(("failure", nobody));
+    endpoints(true);
+    check(("ok", "1 address is ready behind Service rescind-system/rescind-webhook"));
 }
 
 fn trust(namespace: &str, pem: &str) -> Value {
@@ -172,6 +215,12 @@ fn what_the_examples_put_in_place_is_known_again_and_what_is_edited_is_told() {
     {
         assert_eq!(level(&all, check), "ok", "{check}: {all:?}");
     }
+    webhook_service_is_looked_at(&plane, &apply);
+    let over = certificate_of(2020..2021);
+    apply(&trust("rescind-system", &over));
+    let all = found(&doctor(&plane, ""));
+    let ended = "ConfigMap rescind-system/rescind-ca: the certificate ended on 2021-01-01T00:00:00Z";
+    assert_eq!(all["authority"], ("failure".to_owned(), ended.to_owned()));
     apply(&trust("rescind-system", &certificate()));
     kubectl(&["delete", "validatingadmissionpolicybinding", "rescind-status"]);
     let all = found(&doctor(&plane, ""));

@@ -10,18 +10,22 @@ use kube::api::Api;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::controller::kubernetes::publication::Trusted;
 use crate::runtime::clock::Clock;
+use crate::runtime::failing::Failing;
 use crate::runtime::tls::ServerCertificate;
 
 use super::issue::{self, IssueError};
 use super::secret::{self, SecretError, Stored};
-use super::{Authorities, Due, Issued, is_renewal_due};
+use super::{Authorities, Due, Issued, Told, is_renewal_due};
 
 /// How often the Secret is read. A replica signs under what it has just read, and never by an authority that it only
 /// remembers; so a promotion is known to all within this time.
 const PERIOD: Duration = Duration::from_secs(10);
 /// Until there is a certificate nobody is served.
 const FIRST_PERIOD: Duration = Duration::from_secs(1);
+/// How often a rotation that is held up is told.
+const SAY_EVERY: Duration = Duration::from_secs(3600);
 /// How many changes one round makes; there are never more than three due at one time.
 const MAX_STEPS: usize = 8;
 
@@ -43,20 +47,26 @@ pub(in crate::controller::kubernetes) struct Keeper {
     names: Vec<String>,
     clock: Arc<dyn Clock>,
     certificate: Arc<ServerCertificate>,
-    bundle: watch::Sender<Option<Arc<str>>>,
+    trusted: watch::Sender<Option<Trusted>>,
+    /// The successor that this replica has published everywhere.
+    published: watch::Receiver<Option<Arc<str>>>,
     issued: Option<Issued>,
+    held_up: Failing<()>,
 }
 
 impl Keeper {
-    /// Makes one that shows its certificates by `certificate`, and what is to be trusted by `bundle`.
+    /// Makes one that shows its certificates by `certificate`, and whom to trust by `trusted`; by `published` it is told
+    /// which successor everybody can read of.
     pub(in crate::controller::kubernetes) fn new(
         api: Api<Secret>,
         names: Vec<String>,
         clock: Arc<dyn Clock>,
         certificate: Arc<ServerCertificate>,
-        bundle: watch::Sender<Option<Arc<str>>>,
+        trusted: watch::Sender<Option<Trusted>>,
+        published: watch::Receiver<Option<Arc<str>>>,
     ) -> Self {
-        Self { api, names, clock, certificate, bundle, issued: None }
+        let held_up = Failing::said_every(SAY_EVERY);
+        Self { api, names, clock, certificate, trusted, published, issued: None, held_up }
     }
 
     /// Keeps them until `shutdown`.
@@ -96,14 +106,14 @@ impl Keeper {
     async fn round(&mut self) -> Result<(), KeeperError> {
         let now = self.now().ok_or(KeeperError::Time)?;
         let authorities = self.settle(now).await?;
-        let bundle: Arc<str> = authorities.bundle().into();
-        self.bundle.send_if_modified(|known| {
-            let is_new = known.as_ref() != Some(&bundle);
-            if is_new {
-                *known = Some(bundle);
-            }
+        let successor = authorities.next.as_ref().map(|next| next.name.as_str().into());
+        let trusted = Some(Trusted { bundle: authorities.bundle().into(), successor });
+        self.trusted.send_if_modified(|known| {
+            let is_new = *known != trusted;
+            *known = trusted;
             is_new
         });
+        self.tell_if_held_up(&authorities, now);
         let signing = &authorities.signing;
         if is_renewal_due(self.issued.as_ref(), signing, now) {
             self.certificate.replace(issue::serving(signing, &self.names, now)?);
@@ -111,6 +121,24 @@ impl Keeper {
             tracing::info!(authority = signing.name, "this replica has a new certificate");
         }
         Ok(())
+    }
+
+    fn tell_if_held_up(&mut self, authorities: &Authorities, now: Timestamp) {
+        let Some(until) = authorities.held_up(now) else {
+            self.held_up.is_over(&());
+            return;
+        };
+        let (signing, successor) =
+            (&authorities.signing.name, authorities.next.as_ref().map(|next| &next.name));
+        if self.held_up.is_news(&(), signing, tokio::time::Instant::now()) {
+            tracing::warn!(
+                signing,
+                successor,
+                %until,
+                "the successor of the authority is not published everywhere, so the one before it signs on for as long as \
+                 it can: see what the leader says about the ConfigMaps and the webhook"
+            );
+        }
     }
 
     /// Does what is due; returns what there is then.
@@ -124,7 +152,9 @@ impl Keeper {
                 }
                 continue;
             };
-            match stored.authorities.due(now, stored.asked) {
+            let published = self.published.borrow().clone();
+            let told = Told { asked: stored.asked, published: published.as_deref() };
+            match stored.authorities.due(now, told) {
                 None => return Ok(stored.authorities),
                 Some(due) => self.carry_out(due, stored, now).await?,
             }
@@ -133,13 +163,19 @@ impl Keeper {
     }
 
     async fn carry_out(&self, due: Due, stored: Stored, now: Timestamp) -> Result<(), KeeperError> {
+        let is_published = stored.authorities.next_published.is_some();
         let authorities = stored.authorities.clone().after(due, now, || issue::authority(now))?;
         if secret::replace(&self.api, stored, &authorities).await?.is_none() {
             return Ok(());
         }
         let signing = &authorities.signing.name;
         match due {
-            Due::Successor | Due::Promotion | Due::Removal => {
+            Due::Promotion if !is_published => tracing::error!(
+                signing,
+                "the authority has no time left, so its successor signs although it is not published everywhere: sidecars \
+                 of namespaces without it can't connect until it is"
+            ),
+            Due::Successor | Due::Note | Due::Promotion | Due::Removal => {
                 tracing::info!(?due, signing, "the authorities were changed");
             }
             Due::Replacement => tracing::error!(

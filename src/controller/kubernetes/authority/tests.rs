@@ -17,10 +17,20 @@ fn made(name: &str, created: Timestamp) -> Authority {
     }
 }
 
-/// Does what is due until nothing is, as a replica does; returns what it was.
+const ASKED: Told<'static> = Told { asked: true, published: None };
+
+/// Does what is due until nothing is, as a replica does that can publish everywhere; returns what it was.
 fn settle(authorities: &mut Authorities, now: Timestamp, asked: bool) -> Vec<Due> {
+    settle_where(authorities, now, asked, true)
+}
+
+/// The same where it can publish everywhere, or not.
+fn settle_where(authorities: &mut Authorities, now: Timestamp, asked: bool, can_publish: bool) -> Vec<Due> {
     let mut done = Vec::new();
-    while let Some(due) = authorities.due(now, asked && done.is_empty()) {
+    loop {
+        let next = authorities.next.as_ref().filter(|_| can_publish).map(|next| next.name.clone());
+        let told = Told { asked: asked && done.is_empty(), published: next.as_deref() };
+        let Some(due) = authorities.due(now, told) else { break };
         let name = format!("at {}", now.duration_since(start()).as_hours());
         *authorities = authorities.clone().after(due, now, || Ok::<_, Infallible>(made(&name, now))).unwrap();
         done.push(due);
@@ -38,9 +48,11 @@ fn a_successor_is_published_a_day_before_it_signs_and_the_old_one_two_days_after
         for due in settle(&mut authorities, now, false) {
             seen.push((hour, due, authorities.bundle()));
         }
+        assert_eq!(authorities.held_up(now), None, "hour {hour}");
     }
     let expected = [
         (90 * 24, Due::Successor, "<first><at 2160>".to_owned()),
+        (90 * 24, Due::Note, "<first><at 2160>".to_owned()),
         (91 * 24, Due::Promotion, "<first><at 2160>".to_owned()),
         (93 * 24, Due::Removal, "<at 2160>".to_owned()),
     ];
@@ -75,12 +87,66 @@ fn at_any_time_every_certificate_that_lives_is_of_an_authority_that_is_published
     }
 }
 
+/// A namespace whose ConfigMap can't be written does not know the successor.
+#[test]
+fn a_successor_waits_until_it_is_published_everywhere_and_a_day_more() {
+    let mut authorities = Authorities::first(made("first", start()));
+    let mended = 95 * 24 + 7;
+    let mut seen = Vec::new();
+    for hour in 0..24 * 100 {
+        let now = start() + HOUR * hour;
+        for due in settle_where(&mut authorities, now, false, hour >= mended) {
+            seen.push((hour, due, authorities.signing.name.clone()));
+        }
+        let is_held_up = (91 * 24..mended).contains(&hour);
+        let until = is_held_up.then(|| start() + HOUR * 24 * 364);
+        assert_eq!(authorities.held_up(now), until, "hour {hour}");
+    }
+    let expected = [
+        (90 * 24, Due::Successor, "first"),
+        (mended, Due::Note, "first"),
+        (mended + 24, Due::Promotion, "at 2160"),
+        (mended + 72, Due::Removal, "at 2160"),
+    ];
+    assert_eq!(seen, expected.map(|(hour, due, signing)| (hour, due, signing.to_owned())));
+    assert_eq!(authorities.next_published, None, "the next successor begins anew");
+}
+
+#[test]
+fn what_was_published_of_another_successor_counts_for_nothing() {
+    let mut authorities = Authorities::first(made("first", start()));
+    authorities.next = Some(made("second", start()));
+    let due = |published| authorities.due(start() + HOUR, Told { asked: false, published });
+    assert_eq!(due(Some("third")), None);
+    assert_eq!(due(Some("second")), Some(Due::Note));
+}
+
+/// Whoever knows the successor is served on; otherwise nobody would be.
+#[test]
+fn when_the_authority_has_no_time_left_its_successor_signs_wherever_it_is_known() {
+    let mut authorities = Authorities::first(made("first", start()));
+    let mut seen = Vec::new();
+    for hour in 0..24 * 365 {
+        let now = start() + HOUR * hour;
+        for due in settle_where(&mut authorities, now, false, false) {
+            seen.push((hour, due, authorities.signing.name.clone()));
+        }
+    }
+    let expected = [
+        (90 * 24, Due::Successor, "first"),
+        (364 * 24, Due::Promotion, "at 2160"),
+        (364 * 24, Due::Successor, "at 2160"),
+    ];
+    assert_eq!(seen, expected.map(|(hour, due, signing)| (hour, due, signing.to_owned())));
+    assert!(authorities.bundle().starts_with("<first>"), "what it has signed is trusted until it ends");
+}
+
 #[test]
 fn an_operator_who_asks_gets_a_successor_at_once_and_one_only() {
     let mut authorities = Authorities::first(made("first", start()));
-    assert_eq!(authorities.due(start() + HOUR, true), Some(Due::Successor));
+    assert_eq!(authorities.due(start() + HOUR, ASKED), Some(Due::Successor));
     settle(&mut authorities, start() + HOUR, true);
-    assert_eq!(authorities.due(start() + HOUR * 2, true), None);
+    assert_eq!(authorities.due(start() + HOUR * 2, ASKED), None);
 }
 
 #[test]
@@ -100,7 +166,7 @@ fn a_clock_that_is_behind_ends_nothing() {
     let mut authorities = Authorities::first(made("first", start()));
     authorities.next = Some(made("second", start()));
     authorities.retired.push(Retired { name: "zero".to_owned(), since: start(), certificate: String::new() });
-    assert_eq!(authorities.due(start() - HOUR * 1000, false), None);
+    assert_eq!(authorities.due(start() - HOUR * 1000, Told::default()), None);
 }
 
 #[test]

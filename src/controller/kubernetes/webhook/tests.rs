@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+use crate::controller::metrics::Trust;
 use crate::injection::CONTAINER;
 use crate::runtime::line_log;
+
+mod wire;
 
 fn webhook() -> Webhook {
     let settings = Settings::new("rescind-sidecar:1".to_owned(), vec!["https://c:7401".to_owned()]);
@@ -137,7 +140,8 @@ async fn what_was_answered_is_counted() {
     send(&webhook, "application/json", "nonsense").await;
     let (audit, _writer) = line_log::open(line_log::Place::StandardError).unwrap();
     let injections = &webhook.inner.injections;
-    let exposition = crate::controller::metrics::exposition(Arc::new([]), injections, None, &audit);
+    let exposition =
+        crate::controller::metrics::exposition(Arc::new([]), injections, Trust::default(), &audit);
     let text = exposition.encode(crate::runtime::metrics::Format::Prometheus).unwrap();
     for outcome in ["injected", "unanswered"] {
         let sample = format!("rescind_injections_total{{outcome=\"{outcome}\"}} 1");

@@ -86,21 +86,22 @@ pub(super) fn rights(
     store: &KubernetesStore,
     environment: &Environment,
 ) -> Rights {
-    let reviews = Arc::new(Reviews::new(store.clone(), environment.clone()));
+    // Each has its own: who floods the streams does not shut people out.
+    let reviews = || Arc::new(Reviews::new(store.clone(), environment.clone()));
     let subscribers = cluster.subscribers.clone().map(|Audience(audience)| {
+        let reviews = reviews();
         let keys = Arc::new(NewestKeys::default());
         let subscribers = Subscribers::new(Arc::clone(&reviews), Arc::clone(&keys), audience);
-        let (reviews, shutdown) = (Arc::clone(&reviews), supervisor.shutdown());
+        let shutdown = supervisor.shutdown();
         supervisor.spawn("cluster keys", async move {
             keys.keep_up(&reviews, shutdown).await;
             Ok(())
         });
         Arc::new(subscribers) as Arc<dyn Authenticator>
     });
-    let access = cluster
-        .admin
-        .clone()
-        .map(|(_, Audience(audience))| Arc::new(ClusterAccess { reviews, audience }) as Arc<dyn Access>);
+    let access = cluster.admin.clone().map(|(_, Audience(audience))| {
+        Arc::new(ClusterAccess { reviews: reviews(), audience }) as Arc<dyn Access>
+    });
     Rights { subscribers, access }
 }
 

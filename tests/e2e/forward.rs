@@ -32,7 +32,12 @@ impl Forward {
 
     /// Shows a token, and returns the answer.
     pub(crate) async fn show(&self, token: &str) -> Result<Reply, String> {
-        ask_tcp(&self.address, &Ask::get("/").bearer(token)).await
+        self.ask(&Ask::get("/").bearer(token)).await
+    }
+
+    /// Returns the answer to a request.
+    pub(crate) async fn ask(&self, ask: &Ask) -> Result<Reply, String> {
+        ask_tcp(&self.address, ask).await
     }
 
     /// Shows a token until the answer is this one.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::forward::Forward;
 use crate::support::PATIENCE;
+use crate::support::http1::Ask;
 use crate::support::issue::Keys;
 use crate::support::wait::wait_for;
 use crate::{release, shop};
@@ -87,12 +88,13 @@ async fn a_pod_gets_what_its_annotations_ask_for() {
     let logs = cluster.kubectl(&["logs", "-n", ANNOTATED, "deployment/shop", "-c", "rescind-sidecar"]);
     assert!(logs.contains("\"DEBUG\""), "{logs}");
     let forward_auth = Forward::to(&cluster, ANNOTATED, "deployment/shop", 9080);
-    assert_eq!(forward_auth.show(&bob).await.unwrap().status, 200);
+    let ask = Ask::get("/auth").bearer(&bob);
+    assert_eq!(forward_auth.ask(&ask).await.unwrap().status, 200);
     for list in ["one", "two"] {
         let revoked = cluster.rescind(&["subject", "bob", "-n", ANNOTATED, "--list", list]);
         assert!(revoked.status.success(), "{revoked:?}");
     }
-    assert_eq!(forward_auth.show(&bob).await.unwrap().status, 401);
+    assert_eq!(forward_auth.ask(&ask).await.unwrap().status, 401);
     assert!(sidecar["args"].to_string().contains("--bound=7"), "{sidecar}");
 }
 

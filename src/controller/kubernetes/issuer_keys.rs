@@ -82,6 +82,15 @@ impl NewestKeys {
         }
     }
 
+    /// Tells whether no API server can take a token for good: it is none, or a key that is known has not signed it. Whoever
+    /// has no token can make as many of those as they like, and each would be a question. Nothing is told of a key that is not
+    /// known: it may be a new one.
+    pub(super) fn is_rubbish(&self, token: &str) -> bool {
+        let Ok(jws) = Jws::parse(token) else { return true };
+        let keys = self.0.load();
+        keys.as_ref().is_some_and(|keys| check::verify_with(&jws, &keys.keys) == Err(Rejection::BadSignature))
+    }
+
     /// Verifies a token. None if no keys were read yet.
     pub(super) fn verify(
         &self,
@@ -104,9 +113,9 @@ async fn fetch(reviews: &Reviews) -> Option<IssuerKeys> {
 }
 
 async fn document(reviews: &Reviews, path: &str) -> Result<String, NoAnswer> {
-    let request = http::Request::get(path).body(Vec::new()).map_err(|_| NoAnswer)?;
+    let request = http::Request::get(path).body(Vec::new()).map_err(|_| NoAnswer::Away)?;
     let text = reviews.ask(|client| async move { client.request_text(request).await }).await?;
-    if text.len() <= MAX_DOCUMENT_BYTES { Ok(text) } else { Err(NoAnswer) }
+    if text.len() <= MAX_DOCUMENT_BYTES { Ok(text) } else { Err(NoAnswer::Away) }
 }
 
 impl IssuerKeys {

@@ -119,6 +119,14 @@ impl Source {
     }
 }
 
+fn forget(wanted: &watch::Sender<BTreeSet<String>>, namespace: &str) {
+    // Nobody waits for less.
+    wanted.send_if_modified(|wanted| {
+        wanted.remove(namespace);
+        false
+    });
+}
+
 /// Something that is to say whom to trust.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Place {
@@ -173,21 +181,22 @@ impl Publication {
         }
     }
 
-    /// Publishes to the namespaces that the webhook names: a pod there is about to mount the ConfigMap.
+    /// Publishes to the namespaces that the webhook names, and takes the names away: a pod there is about to mount the
+    /// ConfigMap. A namespace may go, and come again.
     pub(in crate::controller) async fn publish_wanted(
         self,
-        mut wanted: watch::Receiver<BTreeSet<String>>,
+        wanted: watch::Sender<BTreeSet<String>>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let (mut done, mut failing) = (BTreeSet::new(), Failing::said_every(SAY_EVERY));
+        let (mut changes, mut failing) = (wanted.subscribe(), Failing::said_every(SAY_EVERY));
         loop {
-            let due: Vec<String> = wanted.borrow_and_update().difference(&done).cloned().collect();
+            let due = changes.borrow_and_update().clone();
             for namespace in &due {
                 match self.wanted(namespace).await {
-                    Ok(()) => drop(done.insert(namespace.clone())),
+                    Ok(()) => forget(&wanted, namespace),
                     // A name that anybody may have made up.
                     Err(PublicationError::Call(kube::Error::Api(status))) if status.code == 404 => {
-                        done.insert(namespace.clone());
+                        forget(&wanted, namespace);
                     }
                     Err(error) if failing.is_news(namespace, &error.to_string(), Instant::now()) => {
                         tracing::warn!(%error, namespace, "can't publish the ConfigMap {NAME} there yet");
@@ -195,15 +204,12 @@ impl Publication {
                     Err(_) => {}
                 }
             }
-            let is_done = due.iter().all(|namespace| done.contains(namespace));
+            let is_done = wanted.borrow().is_disjoint(&due);
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(RETRY), if !is_done => {}
-                Ok(()) = wanted.changed() => {}
-                else => {
-                    shutdown.cancelled().await;
-                    return Ok(());
-                }
+                // This end keeps the other one open.
+                _ = changes.changed() => {}
             }
         }
     }

@@ -47,9 +47,14 @@ pub(super) enum Reviewed {
     Nobody,
 }
 
-/// The API server gives no answer.
+/// There is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoAnswer;
+pub(super) enum NoAnswer {
+    /// The API server gives none.
+    Away,
+    /// More is asked here than may be under way: that says nothing about the API server.
+    Busy,
+}
 
 /// Asks, and keeps answers.
 pub(super) struct Reviews {
@@ -152,17 +157,17 @@ impl Reviews {
         F: Future<Output = Result<T, kube::Error>>,
     {
         if !self.answers() {
-            return Err(NoAnswer);
+            return Err(NoAnswer::Away);
         }
         let turn = timeout(CALL_TIMEOUT, self.calls.acquire()).await;
-        let Ok(Ok(_turn)) = turn else { return Err(NoAnswer) };
+        let Ok(Ok(_turn)) = turn else { return Err(NoAnswer::Busy) };
         let answer = timeout(CALL_TIMEOUT, call(self.store.client())).await;
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             // It has answered: these rights are missing, or this object is.
             Ok(Err(kube::Error::Api(status))) if status.code < 500 && status.code != 429 => {
                 tracing::warn!(why = status.message, "the API server refuses a question about rights");
-                Err(NoAnswer)
+                Err(NoAnswer::Away)
             }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the API server can't be asked about rights");
@@ -177,7 +182,7 @@ impl Reviews {
 
     fn rest<T>(&self) -> Result<T, NoAnswer> {
         *self.resting_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
-        Err(NoAnswer)
+        Err(NoAnswer::Away)
     }
 }
 
@@ -218,7 +223,7 @@ impl Access for ClusterAccess {
                 match self.reviews.whose(&token, audience).await {
                     Ok(Reviewed::User(caller)) => return Ok(*caller),
                     Ok(Reviewed::Nobody) => {}
-                    Err(NoAnswer) => return Err(unavailable()),
+                    Err(_) => return Err(unavailable()),
                 }
             }
             Err(Status::unauthenticated(format!(
@@ -256,7 +261,7 @@ impl Access for ClusterAccess {
                 let api: Api<SubjectAccessReview> = Api::all(client);
                 api.create(&PostParams::default(), &review).await
             });
-            let status = answer.await.map_err(|NoAnswer| unavailable())?.status.unwrap_or_default();
+            let status = answer.await.map_err(|_| unavailable())?.status.unwrap_or_default();
             Ok(status.allowed && status.denied != Some(true))
         })
     }

@@ -121,7 +121,12 @@ impl Subscribers {
                 "show a ServiceAccount token with audience {audience}: give the sidecar --token-file"
             ))
         })?;
-        match reviews.whose(&token, Some(audience)).await {
+        let reviewed = if keys.is_rubbish(&token) {
+            Ok(Reviewed::Nobody)
+        } else {
+            reviews.whose(&token, Some(audience)).await
+        };
+        match reviewed {
             Ok(Reviewed::User(user)) => {
                 let account = ServiceAccount::of_user(&user.name).ok_or_else(|| {
                     Status::unauthenticated("the token is not a ServiceAccount's: lists are for pods")
@@ -131,7 +136,11 @@ impl Subscribers {
             Ok(Reviewed::Nobody) => Err(Status::unauthenticated(format!(
                 "the token is not good: it has ended, is of another cluster, or has not the audience {audience}"
             ))),
-            Err(NoAnswer) => match keys.verify(&token, audience, reviews.now()) {
+            // Else whoever keeps this controller busy would decide that tokens which were taken back are good.
+            Err(NoAnswer::Busy) => {
+                Err(Status::unavailable("more sidecars ask to be let in than can be looked at: try again"))
+            }
+            Err(NoAnswer::Away) => match keys.verify(&token, audience, reviews.now()) {
                 Some(Ok(account)) if self.shared.knows(&account) => {
                     Ok(self.guest(account, Proof::Signature, UNREVIEWED_FOR))
                 }
@@ -180,7 +189,7 @@ impl Shared {
                 let found = found.map(|object| Arc::new(object.metadata.labels.unwrap_or_default()));
                 Labels { found, looked, failed: false }
             }
-            Err(NoAnswer) => {
+            Err(NoAnswer::Away | NoAnswer::Busy) => {
                 let found = known.get(&namespace).and_then(|labels| labels.found.clone());
                 Labels { found, looked, failed: true }
             }
@@ -190,6 +199,31 @@ impl Shared {
             oldest.map(|oldest| known.remove(&oldest));
         }
         known.insert(namespace, labels);
+    }
+}
+
+/// What the labels of a namespace are worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing<'a> {
+    /// They have to be read, anew if they were before: somebody else's namespace may have the name now.
+    Unread,
+    /// They can't be.
+    Unreadable,
+    /// There is no such namespace.
+    Gone,
+    Labelled(&'a BTreeMap<String, String>),
+}
+
+/// Judges what is known of labels. While they can't be read, those that were count for whom this process has `known` with
+/// them.
+fn standing(labels: Option<&Labels>, known: bool, now: Instant) -> Standing<'_> {
+    let Some(Labels { found, looked, failed }) = labels else { return Standing::Unread };
+    match (found, failed) {
+        (_, true) if !known => Standing::Unreadable,
+        (None, true) => Standing::Unread,
+        (_, false) if now.saturating_duration_since(*looked) > 2 * LABELS_FOR => Standing::Unread,
+        (None, false) => Standing::Gone,
+        (Some(labels), _) => Standing::Labelled(labels),
     }
 }
 
@@ -218,21 +252,19 @@ impl Sidecar {
             return self.decided(list, without);
         }
         self.asks_for_labels.store(true, Ordering::Relaxed);
-        match self.shared.labels(&self.account.namespace) {
-            None => Admission::Pending,
-            Some(labels) if labels.failed && !known => Admission::Unknown {
+        let known_labels = self.shared.labels(&self.account.namespace);
+        match standing(known_labels.as_ref(), known, Instant::now()) {
+            Standing::Unread => Admission::Pending,
+            Standing::Unreadable => Admission::Unknown {
                 why: format!(
                     "the labels of namespace {} can't be read now, and list {list} depends on them: it is tried again",
                     self.account.namespace
                 ),
             },
             // A namespace that is gone has nobody in it.
-            Some(Labels { found: None, failed: false, .. }) => {
-                self.decided(list, Allowed::No { field: "spec.allowedSubscribers.namespaces" })
-            }
-            Some(Labels { found: None, .. }) => Admission::Pending,
-            Some(Labels { found: Some(labels), .. }) => {
-                self.decided(list, allowed.allows(list, &self.account, Some(&labels)))
+            Standing::Gone => self.decided(list, Allowed::No { field: "spec.allowedSubscribers.namespaces" }),
+            Standing::Labelled(labels) => {
+                self.decided(list, allowed.allows(list, &self.account, Some(labels)))
             }
         }
     }
@@ -312,5 +344,35 @@ impl Guest for Sidecar {
 
     fn can_be_renewed(&self) -> bool {
         self.shared.reviews.answers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(found: bool, failed: bool, looked: Instant) -> Labels {
+        Labels { found: found.then(Arc::default), looked, failed }
+    }
+
+    #[test]
+    fn labels_that_were_not_looked_at_lately_are_read_before_they_count() {
+        let start = Instant::now();
+        let check = |labels: &Labels, known, seconds, expected: &str| {
+            let standing = standing(Some(labels), known, start + Duration::from_secs(seconds));
+            let found = format!("{standing:?}");
+            assert!(found.starts_with(expected), "after {seconds} s: {found}, not {expected}");
+        };
+        assert_eq!(standing(None, true, start), Standing::Unread);
+        for known in [false, true] {
+            check(&labels(true, false, start), known, 10, "Labelled");
+            check(&labels(true, false, start), known, 11, "Unread");
+            check(&labels(false, false, start), known, 10, "Gone");
+            check(&labels(false, false, start), known, 11, "Unread");
+        }
+        // While they can't be read, what was read counts for whom it has let in.
+        check(&labels(true, true, start), true, 3600, "Labelled");
+        check(&labels(true, true, start), false, 0, "Unreadable");
+        check(&labels(false, true, start), true, 0, "Unread");
     }
 }

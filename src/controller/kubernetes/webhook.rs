@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use rustls::ServerConfig;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::invalid::label;
@@ -35,6 +35,8 @@ pub const PATH: &str = "/inject";
 pub const MAX_REVIEW_BYTES: usize = 3 * 1024 * 1024;
 /// Reviews at one time: as many as memory is for.
 const MAX_REVIEWS: usize = 64;
+/// Reviews that are worked on at one time: each takes many times its size.
+const MAX_AT_WORK: usize = 2;
 /// How long a review may be on its way. The API server waits 5 s at most.
 const PATIENCE: Duration = Duration::from_secs(4);
 const DRAIN: Duration = Duration::from_secs(2);
@@ -53,6 +55,7 @@ struct Inner {
     controllers: String,
     injections: Injections,
     namespaces: watch::Sender<BTreeSet<String>>,
+    at_work: Semaphore,
 }
 
 impl Webhook {
@@ -60,15 +63,17 @@ impl Webhook {
     #[must_use]
     pub fn new(settings: Settings, controllers: String, injections: Injections) -> Self {
         let namespaces = watch::Sender::new(BTreeSet::new());
-        Self { inner: Arc::new(Inner { settings, controllers, injections, namespaces }) }
+        let at_work = Semaphore::new(MAX_AT_WORK);
+        Self { inner: Arc::new(Inner { settings, controllers, injections, namespaces, at_work }) }
     }
 
-    /// Returns the namespaces in which pods were injected since the start. What their sidecars trust has to be there.
+    /// Returns the namespaces in which a pod was injected: what its sidecar trusts has to be there. Whoever has seen to that
+    /// takes a name away.
     ///
     /// Whoever reaches the webhook can add a name, of a namespace that may not exist.
     #[must_use]
-    pub fn namespaces(&self) -> watch::Receiver<BTreeSet<String>> {
-        self.inner.namespaces.subscribe()
+    pub fn namespaces(&self) -> watch::Sender<BTreeSet<String>> {
+        self.inner.namespaces.clone()
     }
 
     /// Serves until `shutdown`. The certificate is whatever the configuration gives at each connection.
@@ -144,7 +149,12 @@ async fn inject(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match read(&extensions, &headers, body).await.and_then(|body| Ok(webhook.inner.review(&body)?)) {
+    let reviewed = async {
+        let body = read(&extensions, &headers, body).await?;
+        let _turn = webhook.inner.at_work.acquire().await;
+        Ok(webhook.inner.review(&body)?)
+    };
+    match reviewed.await {
         Ok(reviewed) => {
             let json = [(header::CONTENT_TYPE, "application/json")];
             (json, reviewed.answer.to_string()).into_response()

@@ -75,3 +75,20 @@ fn what_the_api_server_publishes_without_a_usable_key_is_no_issuer() {
         assert!(IssuerKeys::read(&discovery, &keys.to_string()).is_none(), "{keys}");
     }
 }
+
+/// A question to the API server is worth more than what anybody can make up.
+#[test]
+fn what_no_known_key_has_signed_is_rubbish_and_a_new_key_is_none() {
+    let (known, other) = (NewestKeys::default(), signer());
+    let signer = signer();
+    let of_others = token(&other, &json!({}));
+    assert!(known.is_rubbish("x.y.z") && known.is_rubbish(""));
+    // As long as no keys were read, nothing is known of any.
+    assert!(!known.is_rubbish(&of_others));
+    known.0.store(Some(std::sync::Arc::new(published(&signer))));
+    assert!(known.is_rubbish(&of_others));
+    assert!(!known.is_rubbish(&token(&signer, &json!({"exp": NOW - 1}))));
+    let header = json!({"alg": "ES256", "kid": "k2"}).to_string();
+    let new = other.sign_parts(header.as_bytes(), json!({"iss": CLUSTER}).to_string().as_bytes()).unwrap();
+    assert!(!known.is_rubbish(&new));
+}

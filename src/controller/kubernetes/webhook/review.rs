@@ -14,12 +14,16 @@ use crate::injection::settings::Settings;
 
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
+/// More values than any pod has. Each takes up to 700 bytes of memory, a hundred times as much as in the body.
+const MAX_VALUES: usize = 20_000;
 
 /// Says why a request is not answered as a review: then the webhook's `failurePolicy` decides.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotReviewed {
     #[error("the body is no AdmissionReview: {0}")]
     Unreadable(#[from] serde_json::Error),
+    #[error("the review has more than {MAX_VALUES} values, which no pod has")]
+    TooManyValues,
     #[error("expected {API_VERSION} {KIND} with a request, got {api_version:?} {kind:?}")]
     Another { api_version: String, kind: String },
     #[error(
@@ -88,6 +92,9 @@ pub(super) struct Reviewed {
 /// # Errors
 /// [`NotReviewed`].
 pub(super) fn review(body: &[u8], settings: &Settings, controllers: &str) -> Result<Reviewed, NotReviewed> {
+    if count_values(body) > MAX_VALUES {
+        return Err(NotReviewed::TooManyValues);
+    }
     let review: Review = serde_json::from_slice(body)?;
     let request = match review {
         Review { api_version, kind, request: Some(request) }
@@ -129,9 +136,38 @@ pub(super) fn review(body: &[u8], settings: &Settings, controllers: &str) -> Res
     })
 }
 
+/// Counts what begins a value of JSON, outside strings. Of what is no JSON it counts something.
+fn count_values(body: &[u8]) -> usize {
+    let (mut count, mut in_string, mut escaped) = (0, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
 #[derive(Serialize)]
 struct Status {
     code: u16,
     reason: &'static str,
     message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_strings() {
+        for (text, expected) in
+            [(r#"{"a":1,"b":[2,3]}"#, 4), (r#"{"a":"[,,{"}"#, 1), (r#"{"a":"\",,\\",":"x"}"#, 2), ("", 0)]
+        {
+            assert_eq!(count_values(text.as_bytes()), expected, "{text}");
+        }
+    }
 }

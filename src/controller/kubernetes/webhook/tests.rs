@@ -122,6 +122,10 @@ async fn what_is_no_review_of_a_new_pod_is_not_answered_as_one() {
         let said = "correct the rules of the webhook's configuration";
         check(json, review_of(&pod(), &[change]).to_string(), 400, said).await;
     }
+    // A hundred times as large in memory as in the body.
+    let mut bomb = review_of(&pod(), &[]);
+    bomb["request"]["object"]["spec"]["containers"][0]["x"] = json!(vec![json!({"": 0}); 20_000]);
+    check(json, bomb.to_string(), 400, "more than 20000 values").await;
     let large = "x".repeat(MAX_REVIEW_BYTES + 1);
     check(json, large, 413, "at most 3145728 bytes").await;
 }

@@ -213,9 +213,9 @@ pub(super) fn followed(sidecars: &[Sidecar]) -> BTreeSet<&str> {
     sidecars.iter().filter_map(|sidecar| sidecar.list.as_deref()).collect()
 }
 
-/// Counts the sidecars that have told of a list.
+/// Counts the sidecars that follow a list, or may: what follows those that have told nothing is not known.
 pub(super) fn count(sidecars: &[Sidecar], list: &str) -> usize {
-    sidecars.iter().filter(|sidecar| sidecar.list.as_deref() == Some(list)).count()
+    sidecars.iter().filter(|sidecar| sidecar.list.as_deref().is_none_or(|its| its == list)).count()
 }
 
 /// Writes the table.

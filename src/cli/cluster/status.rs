@@ -253,11 +253,15 @@ impl Status {
 
     /// Says where more is known.
     fn hint(&self) -> String {
-        let told = |list: &List| i64::try_from(count(&self.sidecars, &list.list)).unwrap_or(i64::MAX);
-        let knows_more = |list: &List| list.subscribers.is_some_and(|known| known > told(list));
-        let text = "Controllers know more sidecars of these lists than have told something here: in other namespaces (-A), or in no pod\n\
-            of this cluster. Ask a controller, with --server (see --help).\n";
-        if self.lists.iter().any(knows_more) { text.to_owned() } else { String::new() }
+        let shown = |list: &List| i64::try_from(count(&self.sidecars, &list.list)).unwrap_or(i64::MAX);
+        let knows_more = |list: &List| list.subscribers.is_some_and(|known| known > shown(list));
+        let text = "Controllers know more sidecars of these lists than are shown here: in other namespaces (-A), or in no pod of\n\
+            this cluster. Ask a controller, with --server (see --help).\n";
+        if !self.missing.sidecars && self.lists.iter().any(knows_more) {
+            text.to_owned()
+        } else {
+            String::new()
+        }
     }
 }
 
@@ -448,8 +452,8 @@ mod tests {
              shop/shop: Ready is not fulfilled (Undeclared): Two revocations name nothing.\n\
              shop/shop: StoreWentBack (OlderCopy): Revoke again.\n\
              \n\
-             Controllers know more sidecars of these lists than have told something here: in other namespaces (-A), or in no pod\n\
-             of this cluster. Ask a controller, with --server (see --help).\n"
+             Controllers know more sidecars of these lists than are shown here: in other namespaces (-A), or in no pod of\n\
+             this cluster. Ask a controller, with --server (see --help).\n"
         );
         let wide = status.describe(Width::Wide, &console);
         assert!(wide.starts_with(

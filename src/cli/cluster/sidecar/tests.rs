@@ -142,7 +142,10 @@ fn every_list_of_a_sidecar_has_a_row_and_whoever_tells_nothing_has_one_too() {
     );
     assert_eq!(problems(&rows[..4], &console), "");
     assert_eq!(sidecar_table(&[]), "No sidecars.\n");
-    assert_eq!((count(&rows, "shop/shop"), followed(&rows).len()), (1, 4));
+    assert_eq!(
+        (count(&rows[..4], "shop/shop"), count(&rows, "shop/shop"), followed(&rows).len()),
+        (1, 10, 4)
+    );
 }
 
 fn silent(number: u32, state: &str) -> String {

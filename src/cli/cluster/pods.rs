@@ -170,44 +170,4 @@ fn missing(namespace: Option<&str>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(status: u16, body: &str, expected: &Unread) {
-        let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(&refusal(status, body.as_bytes()), expected, "{body}");
-    }
-
-    fn failed(why: &str) -> Unread {
-        Unread::Failed(why.to_owned())
-    }
-
-    #[test]
-    fn a_missing_permission_is_told_from_a_pod_that_does_not_answer() {
-        check(
-            403,
-            r#"{"kind":"Status","status":"Failure","code":403,
-                "message":"pods \"a\" is forbidden: User \"bob\" cannot get resource \"pods/proxy\""}"#,
-            &Unread::Forbidden,
-        );
-        let refused = r#"{"kind":"Status","status":"Failure","code":503,"message":"dial tcp: refused"}"#;
-        check(503, refused, &failed("dial tcp: refused"));
-        check(
-            403,
-            "evil is none of the names\n",
-            &failed("it answers 403 Forbidden: evil is none of the names"),
-        );
-        check(404, "{}", &failed("it answers 404 Not Found: {}"));
-    }
-
-    #[test]
-    fn the_permission_that_is_missing_comes_with_the_role_that_has_it() {
-        assert_eq!(
-            missing(Some("shop")),
-            "the numbers of sidecars can't be shown: it takes the verb get on pods/proxy in namespace shop, which the \
-             ClusterRole rescind-sidecar-reader gives; an administrator grants it: \
-             kubectl create rolebinding NAME --clusterrole=rescind-sidecar-reader --user=YOU -n shop"
-        );
-        assert!(missing(None).contains("get on pods/proxy in all namespaces"));
-    }
-}
+mod tests;

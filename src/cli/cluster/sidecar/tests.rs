@@ -80,7 +80,8 @@ fn pods_with_the_mark_or_the_container_are_asked_where_the_container_says() {
     let other = injected("/spec/initContainers/0/ports/0/containerPort", json!(9404)).unwrap();
     assert_eq!(other.port, 9404);
     // Another port of it is not meant.
-    let unnamed = injected("/spec/initContainers/0/ports/0/name", json!("other")).unwrap();
+    let unnamed = json!([{"name": "other", "containerPort": 9404}]);
+    let unnamed = injected("/spec/initContainers/0/ports", unnamed).unwrap();
     assert_eq!(unnamed.port, 7404);
     let mut plain = pod();
     plain["metadata"]["annotations"] = json!({});

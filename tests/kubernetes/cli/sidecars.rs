@@ -10,7 +10,7 @@ use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::task::block_in_place;
+use tokio::task::{JoinSet, block_in_place};
 use tokio::time::Instant;
 
 use super::transcript::Transcript;
@@ -135,10 +135,10 @@ async fn every_sidecar_of_a_pod_is_shown_with_age_version_and_lag_or_with_what_i
 }
 
 /// Answers every question with bytes, or, if there are none, with nothing, and keeps the line open.
-async fn answering(address: IpAddr, answer: Vec<u8>) -> u16 {
+async fn answering(tasks: &mut JoinSet<()>, address: IpAddr, answer: Vec<u8>) -> u16 {
     let listener = TcpListener::bind((address, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
+    tasks.spawn(async move {
         let mut open = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut question = [0; 1024];
@@ -154,6 +154,7 @@ async fn answering(address: IpAddr, answer: Vec<u8>) -> u16 {
 async fn a_pod_that_answers_late_or_with_anything_else_hides_no_other() {
     let address = own_address();
     let place = block_in_place(Place::new);
+    let mut tasks = JoinSet::new();
     let http = |length: usize, body: &str| {
         format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").into_bytes()
     };
@@ -169,7 +170,7 @@ async fn a_pod_that_answers_late_or_with_anything_else_hides_no_other() {
     block_in_place(|| place.kubectl("create serviceaccount default"));
     // More that are late than are asked at one time.
     for (name, answer) in answers {
-        let port = answering(address, answer).await;
+        let port = answering(&mut tasks, address, answer).await;
         let late = if name == "late" { 20 } else { 1 };
         for number in 0..late {
             let name = format!("{name}-{number}");

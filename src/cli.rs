@@ -45,6 +45,7 @@ mod inject;
 mod input;
 mod issuer;
 mod key;
+mod lag;
 mod list;
 mod name;
 mod revoke;

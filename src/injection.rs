@@ -27,6 +27,8 @@ pub const CONTAINER: &str = "rescind-sidecar";
 pub const SYSTEM_NAMESPACE: &str = "kube-system";
 /// Where the sidecar tells of itself: probes and metrics.
 pub const PROBE_PORT: u16 = 7404;
+/// What that port is called in the sidecar's container.
+pub const PROBE_PORT_NAME: &str = "rescind-probes";
 /// The `ConfigMap` with the authorities that the sidecar trusts, and its key.
 pub const TRUST_CONFIG_MAP: (&str, &str) = ("rescind-ca", "ca.crt");
 /// The most lists that one sidecar follows.

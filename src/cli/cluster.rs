@@ -31,14 +31,19 @@ mod lift;
 mod list;
 mod object;
 mod page;
+mod pods;
 mod revoke;
 mod server;
+mod sidecar;
 mod status;
+mod told;
 mod watch;
 
 /// What the objects are called in permissions.
 pub(super) const REVOCATIONS: &str = "revocations.rescind.dev";
 pub(super) const LISTS: &str = "tokenrevocationlists.rescind.dev";
+/// What it takes to ask a pod through the API server.
+const PROXY: &str = "pods/proxy";
 
 /// A cluster that is connected to when it is first called.
 pub(super) struct Cluster {

@@ -9,10 +9,10 @@ use super::console::{Console, Tone, printable};
 use super::context::Context;
 use super::failure::{Exit, Failure};
 use super::format::{Format, Machine};
+use super::lag::Lag;
 use super::table::table;
 use super::time::elapsed;
 use crate::proto::v1;
-use crate::revocation::version::ToldVersion;
 
 /// Show the lists, and what every sidecar knows
 #[derive(Args, Clone, Debug)]
@@ -20,14 +20,21 @@ use crate::revocation::version::ToldVersion;
   Proving   sidecars are connected, and the replica's pulse moves: what they know is proven to be complete
   Late      sidecars are connected, and its pulse stands still: they go stale
   Idle      no sidecar is connected, so it has nothing to prove
-Single sidecars, with their age and what they lag behind, are known to the controller that serves them:
-give its admin address with --server.
+Sidecars of pods are asked one by one, through the API server, which takes the verb get on pods/proxy:
+  Fresh      its proof is not older than the bound (AGE, at the moment of the answer)
+  Stale      it is older
+  Unproven   there is no proof
+Others tell nothing: NotRunning, Unread or Forbidden; it is said why. LAG compares VERSION with that of the list.
+Sidecars in no pod of the cluster are known to the controller that serves them: give its admin address with --server.
 
 Examples:
   rescind status
   rescind status -A -o wide
 
-  # Every sidecar, from a controller of the cluster
+  # Sidecars that do not vouch
+  rescind status -A -o json | jq '.sidecars[] | select(.state != \"Fresh\")'
+
+  # What a controller of the cluster knows
   kubectl port-forward -n rescind-system service/rescind-admin 7402
   rescind status --server https://localhost:7402 --ca ca.crt --bearer-file token
 
@@ -82,29 +89,6 @@ struct Sidecar {
     lag: Lag,
 }
 
-/// What a sidecar lacks of its list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-enum Lag {
-    /// Nothing: it has the last change in use.
-    Current,
-    /// The last change, or more.
-    Behind,
-    /// Everything: it has acknowledged nothing yet.
-    Empty,
-}
-
-impl Lag {
-    /// Judges by versions in the words in which they were told.
-    fn new(acknowledged: &str, last_change: Option<&str>) -> Self {
-        let read = |text: &str| text.parse::<ToldVersion>().ok();
-        match (read(acknowledged), last_change.and_then(read)) {
-            (None, _) => Self::Empty,
-            (Some(acknowledged), Some(last_change)) if acknowledged >= last_change => Self::Current,
-            (Some(_), _) => Self::Behind,
-        }
-    }
-}
-
 impl From<v1::AdminStatusResponse> for Answer {
     fn from(wire: v1::AdminStatusResponse) -> Self {
         let list = |list: v1::ListSummary| List {
@@ -151,8 +135,14 @@ impl Status {
     }
 
     async fn of_cluster(&self, cluster: &Cluster, context: &mut Context<'_>) -> Result<Exit, Failure> {
-        let status = cluster.status(self.all_namespaces, &self.controllers, context.now()).await?;
-        if let Some(warning) = &status.warning {
+        let status = match self.output {
+            // They need no more than the lists.
+            Some(Format::Name) => cluster.declared_lists(self.all_namespaces).await?,
+            Some(Format::Json | Format::Yaml | Format::Wide) | None => {
+                cluster.status(self.all_namespaces, &self.controllers, context.now()).await?
+            }
+        };
+        for warning in &status.warnings {
             context.console.remark(Tone::Doubtful, "warning", warning);
         }
         let describe = |width, console: &Console| status.describe(width, console);
@@ -232,12 +222,7 @@ fn sidecars(sidecars: &[Sidecar]) -> String {
             sidecar.list.clone(),
             sidecar.acknowledged_version.clone(),
             format!("{} ago", elapsed(sidecar.last_ping_age_milliseconds)),
-            match sidecar.lag {
-                Lag::Current => "none",
-                Lag::Behind => "behind",
-                Lag::Empty => "everything",
-            }
-            .to_owned(),
+            sidecar.lag.text().to_owned(),
             if sidecar.connected { "yes" } else { "no" }.to_owned(),
             sidecar.replica.clone(),
         ]
@@ -254,21 +239,4 @@ fn conditions(lists: &[List], console: &Console) -> String {
     let lines: String =
         lists.iter().flat_map(|list| list.conditions.iter().map(move |text| line(list, text))).collect();
     if lines.is_empty() { lines } else { format!("Conditions\n{lines}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sidecar_lags_by_what_it_has_not_acknowledged() {
-        let check = |acknowledged, last_change, expected| {
-            assert_eq!(Lag::new(acknowledged, last_change), expected, "{acknowledged} {last_change:?}");
-        };
-        check("1/7", Some("1/7"), Lag::Current);
-        check("2/1", Some("1/7"), Lag::Current);
-        check("1/6", Some("1/7"), Lag::Behind);
-        check("1/6", None, Lag::Behind);
-        check("", Some("1/7"), Lag::Empty);
-    }
 }

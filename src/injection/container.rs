@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::annotations::Asked;
 use super::settings::{Amounts, Settings};
-use super::{CONTAINER, DATA, PROBE_PORT, SOCKET, TRUST, TRUST_CONFIG_MAP, Volume};
+use super::{CONTAINER, DATA, PROBE_PORT, PROBE_PORT_NAME, SOCKET, TRUST, TRUST_CONFIG_MAP, Volume};
 
 /// The user and group of the image.
 const USER: u32 = 65532;
@@ -38,7 +38,7 @@ pub(super) fn sidecar(asked: &Asked, settings: &Settings, before: Option<&Value>
             of_pod("POD_NAMESPACE", "metadata.namespace"),
             of_pod("POD_NAME", "metadata.name"),
         ],
-        "ports": [{"name": "rescind-probes", "containerPort": PROBE_PORT, "protocol": "TCP"}],
+        "ports": [{"name": PROBE_PORT_NAME, "containerPort": PROBE_PORT, "protocol": "TCP"}],
         "resources": resources(asked, before),
         "volumeMounts": [mount(SOCKET, Access::Write), mount(DATA, Access::Write), mount(TRUST, Access::Read)],
         "securityContext": {

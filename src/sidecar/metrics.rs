@@ -184,12 +184,14 @@ impl Collector for Knowledge {
             view.list.as_ref().map(|list| count(list.retained_len() + kept))
         };
         let version = |view: &ListView| view.proven.map(|version| version.revisions.revocations as f64);
+        let epoch = |view: &ListView| view.proven.map(|version| version.epoch.counter as f64);
         let mut per_list = |name, help, unit: Option<&Unit>, value: &dyn Fn(&ListView) -> Option<f64>| {
             gauges(&mut encoder, name, help, unit, &views, value)
         };
         per_list("list_age", "Age of the proof; absent without one", Some(&Unit::Seconds), &age)?;
         per_list("list_fresh", "Whether the list is FRESH", None, &is_fresh)?;
         per_list("list_version", "Revision up to which the list is proven complete", None, &version)?;
+        per_list("list_epoch", "History of the store that the revision belongs to", None, &epoch)?;
         per_list("list_entries", "Live keys", None, &entries)?;
         per_list("list_memory", "Memory of the list, approximately", Some(&Unit::Bytes), &bytes)?;
         per_list(

@@ -139,7 +139,9 @@ impl Cluster {
         for name in ["rescind", "kubectl-rescind"] {
             link(Path::new(RESCIND), name);
         }
-        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let mut path = folder.path().as_os_str().to_owned();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap());
         let mut command = self.command(Path::new("sh"));
         command.args(["-euc", script]).env("PATH", path).current_dir(env!("CARGO_MANIFEST_DIR"));
         command.output().unwrap()

@@ -1,13 +1,14 @@
 //! What it costs on a real cluster. Nothing is demanded of the figures, but that there are some: how fast a machine is
 //! today is no property of the program. docs/benchmarks.md says what was measured.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::api::{DynamicObject, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::support::PATIENCE;

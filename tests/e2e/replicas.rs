@@ -52,7 +52,7 @@ impl Scene {
 
     /// Waits until every sidecar rests on a proof that is much younger than its bound, and revocations are enforced
     /// again; all answers until then were right.
-    async fn settle(&self, after: &str) {
+    async fn settle(&mut self, after: &str) {
         for pod in pods(&self.turn, NAMESPACE, "app=shop") {
             let envoy = Forward::to(&self.turn, NAMESPACE, &format!("pod/{pod}"), shop::PORT);
             wait_for(&format!("{pod} is fresh after {after}"), BOUND, async || {
@@ -75,7 +75,7 @@ async fn nobody_notices_that_controllers_are_deleted_and_upgraded() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
     release::upgrade(cluster, &[]);
-    let scene = Scene::begin(turn).await;
+    let mut scene = Scene::begin(turn).await;
 
     let leader = release::leader(cluster);
     let other = controllers(cluster).into_iter().find(|pod| *pod != leader).unwrap();
@@ -98,7 +98,7 @@ async fn of_three_controllers_one_may_freeze_and_another_die_at_any_time() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
     release::upgrade(cluster, &["controller.replicas=3"]);
-    let scene = Scene::begin(turn).await;
+    let mut scene = Scene::begin(turn).await;
 
     let leader = release::leader(cluster);
     let other = controllers(cluster).into_iter().find(|pod| *pod != leader).unwrap();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
 use crate::cluster::{Cluster, text};
@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_mins(10);
 /// A stream of requests, each over a connection of its own. It ends when it is dropped.
 pub(crate) struct Traffic {
     seen: Arc<Seen>,
-    task: JoinHandle<()>,
+    tasks: JoinSet<()>,
 }
 
 #[derive(Default)]
@@ -37,8 +37,9 @@ impl Traffic {
     pub(crate) fn start(address: String, good: String, revoked: String) -> Self {
         let seen = Arc::new(Seen::default());
         seen.revoked.lock().unwrap().push(revoked);
-        let task = tokio::spawn(flow(address, good, seen.clone()));
-        Self { seen, task }
+        let mut tasks = JoinSet::new();
+        tasks.spawn(flow(address, good, seen.clone()));
+        Self { seen, tasks }
     }
 
     /// Returns how many answers there were.
@@ -46,24 +47,18 @@ impl Traffic {
     /// # Panics
     /// With those that were wrong, and how many seconds after the start, if there were any.
     #[track_caller]
-    pub(crate) fn assert_right(&self, during: &str) -> usize {
+    pub(crate) fn assert_right(&mut self, during: &str) -> usize {
         let wrong = self.seen.wrong.lock().unwrap();
         let answers = self.seen.answers.load(Ordering::Relaxed);
         let first: Vec<&String> = wrong.iter().take(20).collect();
         assert!(wrong.is_empty(), "{during}: {} of {answers} answers were wrong: {first:#?}", wrong.len());
-        assert!(!self.task.is_finished(), "{during}: the stream has ended");
+        assert!(self.tasks.try_join_next().is_none(), "{during}: the stream has ended");
         answers
     }
 
     /// Waits until there were so many more answers.
     pub(crate) async fn go_on(&self, more: usize) {
         grow("answers", &self.seen.answers, more).await;
-    }
-}
-
-impl Drop for Traffic {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -111,7 +106,7 @@ async fn ask(address: &str, token: &str) -> Result<Reply, String> {
 /// from then on.
 pub(crate) struct Revocations {
     enforced: Arc<AtomicUsize>,
-    task: JoinHandle<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Revocations {
@@ -124,7 +119,8 @@ impl Revocations {
     ) -> Self {
         let enforced = Arc::new(AtomicUsize::new(0));
         let (seen, counted) = (traffic.seen.clone(), enforced.clone());
-        let task = tokio::spawn(async move {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
             for number in 0.. {
                 let user = format!("user-{number}");
                 let token = keys.token(&serde_json::json!({"sub": user, "sid": user}));
@@ -140,18 +136,12 @@ impl Revocations {
                 }
             }
         });
-        Self { enforced, task }
+        Self { enforced, _tasks: tasks }
     }
 
     /// Waits until so many more are enforced.
     pub(crate) async fn go_on(&self, more: usize) {
         grow("enforced revocations", &self.enforced, more).await;
-    }
-}
-
-impl Drop for Revocations {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

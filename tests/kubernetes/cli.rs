@@ -19,6 +19,7 @@ mod doctor;
 mod objects;
 mod plugin;
 mod refusals;
+mod sidecars;
 mod transcript;
 mod transcripts;
 mod waiting;

@@ -253,8 +253,10 @@ impl Lab {
             format!("--list={list}"),
             format!("--socket={}", self.path(&check).display()),
             format!("--http={}", socket.display()),
-            "--health=127.0.0.1:0".to_owned(),
         ]);
+        if !arguments.iter().any(|argument| argument.starts_with("--health=")) {
+            arguments.push("--health=127.0.0.1:0".to_owned());
+        }
         let name = format!("sidecar {number}");
         let mut node = Node { name, program: SIDECAR, arguments, process: None, socket };
         node.start().await;

@@ -10,7 +10,7 @@ use kube::client::AuthError;
 use kube::core::Status;
 
 use super::super::time;
-use super::{LISTS, REVOCATIONS};
+use super::{LISTS, PROXY, REVOCATIONS};
 use crate::api::API_VERSION;
 
 /// Says why a cluster did not do what was asked.
@@ -168,19 +168,24 @@ impl Wanted {
     }
 
     /// Says which role gives it, and how.
-    fn advice(&self) -> String {
-        let is_ours =
-            matches!((self.resource, self.verb), (REVOCATIONS, _) | (LISTS, "get" | "list" | "watch"));
-        let role = if is_ours { "rescind-revoker" } else { "ROLE" };
+    pub(super) fn advice(&self) -> String {
+        let ours = match (self.resource, self.verb) {
+            (REVOCATIONS, _) | (LISTS, "get" | "list" | "watch") => Some("rescind-revoker"),
+            (PROXY, "get") => Some("rescind-sidecar-reader"),
+            _ => None,
+        };
+        let role = ours.unwrap_or("ROLE");
         let command = match &self.namespace {
             Some(namespace) => {
                 format!("kubectl create rolebinding NAME --clusterrole={role} --user=YOU -n {namespace}")
             }
             None => format!("kubectl create clusterrolebinding NAME --clusterrole={role} --user=YOU"),
         };
-        match is_ours {
-            true => format!(", which the ClusterRole {role} gives; an administrator grants it: {command}"),
-            false => format!(", which a role gives; an administrator grants it: {command}"),
+        match ours {
+            Some(role) => {
+                format!(", which the ClusterRole {role} gives; an administrator grants it: {command}")
+            }
+            None => format!(", which a role gives; an administrator grants it: {command}"),
         }
     }
 }

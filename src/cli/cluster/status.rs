@@ -1,7 +1,7 @@
-//! What the objects of a cluster tell of lists and replicas.
+//! What a cluster tells of lists, replicas and sidecars.
 //!
 //! Sidecars are known to the replicas that serve them. What every replica tells of them is its report: how many
-//! follow a list, and what all of them have in use at least.
+//! follow a list, and what all of them have in use at least. What a single one knows, it is asked itself.
 
 use std::collections::BTreeMap;
 
@@ -22,19 +22,31 @@ use super::super::console::{Console, Tone, printable};
 use super::super::table::table;
 use super::super::time::age;
 use super::error::Wanted;
+use super::pods::Asked;
+use super::sidecar::{Sidecar, count, problems, sidecar_table};
 use super::{Cluster, ClusterError, LISTS, REVOCATIONS, page};
 
 /// A replica that has sidecars proves something every second. One whose pulse is older lags.
 const LATE_AFTER_SECONDS: u64 = 5;
 
 /// The answer of `status`.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(in super::super) struct Status {
     lists: Vec<List>,
     replicas: Vec<Replica>,
+    sidecars: Vec<Sidecar>,
     /// What could not be read.
     #[serde(skip)]
-    pub(in super::super) warning: Option<String>,
+    pub(in super::super) warnings: Vec<String>,
+    #[serde(skip)]
+    missing: Missing,
+}
+
+/// What could not be read at all, and is shown as nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Missing {
+    replicas: bool,
+    sidecars: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -102,7 +114,7 @@ impl Replica {
 }
 
 impl Cluster {
-    /// Reads the lists of the namespace, or of all, and the reports of the controllers' namespace.
+    /// Reads the lists of the namespace, or of all, and the reports of the controllers' namespace, and asks the sidecars.
     pub(in super::super) async fn status(
         &self,
         is_everywhere: bool,
@@ -112,32 +124,65 @@ impl Cluster {
         // What is written last is told by its clock. Without that, ours may do.
         let now = self.server().await?.time.unwrap_or(now);
         let namespace = if is_everywhere { None } else { Some(self.namespace.as_str()) };
+        let lists = self.declared(namespace).await?;
+        let versions = lists.iter().filter_map(|list| Some((list.list.clone(), list.version.clone()?)));
+        let (mut missing, mut warnings) = (Missing::default(), Vec::new());
+        let replicas = match self.beating(namespace, controllers, now).await {
+            Ok(replicas) => replicas,
+            // Who may see the lists need not see what is beside the controllers.
+            Err(error @ ClusterError::Forbidden { .. }) => {
+                missing.replicas = true;
+                warnings.push(format!("the replicas can't be shown: {error}"));
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        let sidecars = match self.sidecars(namespace, versions.collect()).await {
+            Ok(Asked { sidecars, warning }) => {
+                warnings.extend(warning);
+                sidecars
+            }
+            Err(error) => {
+                missing.sidecars = true;
+                warnings.push(format!("the sidecars can't be shown: {error}"));
+                Vec::new()
+            }
+        };
+        Ok(Status { lists, replicas, sidecars, warnings, missing })
+    }
+
+    /// Reads the names of the lists alone.
+    pub(in super::super) async fn declared_lists(&self, is_everywhere: bool) -> Result<Status, ClusterError> {
+        let namespace = if is_everywhere { None } else { Some(self.namespace.as_str()) };
+        Ok(Status { lists: self.declared(namespace).await?, ..Status::default() })
+    }
+
+    async fn declared(&self, namespace: Option<&str>) -> Result<Vec<List>, ClusterError> {
         let lists: Api<TokenRevocationList> = match namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
         let wanted = Wanted::new("list", LISTS, namespace);
-        let lists: Vec<List> = page::all(self, wanted, &lists, None).await?.iter().map(list).collect();
+        Ok(page::all(self, wanted, &lists, None).await?.iter().map(list).collect())
+    }
+
+    /// Reads what the replicas have written, as far as it is about a namespace.
+    async fn beating(
+        &self,
+        namespace: Option<&str>,
+        controllers: &str,
+        now: UnixSeconds,
+    ) -> Result<Vec<Replica>, ClusterError> {
         let beats: Api<DeserializeGuard<api::Revocation>> = Api::namespaced(self.client.clone(), controllers);
         let wanted = Wanted::new("list", REVOCATIONS, Some(controllers));
-        match page::all(self, wanted, &beats, Some("spec.listName=")).await {
-            Ok(beats) => {
-                let known = beats.into_iter().filter_map(|DeserializeGuard(beat)| beat.ok());
-                let mut replicas = replicas(known);
-                // What a replica tells of other namespaces was not asked for.
-                for replica in &mut replicas {
-                    replica.judge(now);
-                    replica.lists.retain(|list| namespace.is_none_or(|only| list.namespace == only));
-                }
-                Ok(Status { lists, replicas, warning: None })
-            }
-            // Who may see the lists need not see what is beside the controllers.
-            Err(error @ ClusterError::Forbidden { .. }) => {
-                let warning = Some(format!("the replicas can't be shown: {error}"));
-                Ok(Status { lists, replicas: Vec::new(), warning })
-            }
-            Err(error) => Err(error),
+        let beats = page::all(self, wanted, &beats, Some("spec.listName=")).await?;
+        let mut replicas = replicas(beats.into_iter().filter_map(|DeserializeGuard(beat)| beat.ok()));
+        for replica in &mut replicas {
+            replica.judge(now);
+            // What a replica tells of other namespaces was not asked for.
+            replica.lists.retain(|list| namespace.is_none_or(|only| list.namespace == only));
         }
+        Ok(replicas)
     }
 }
 
@@ -189,8 +234,15 @@ fn written(metadata: &ObjectMeta) -> Option<UnixSeconds> {
 impl Status {
     /// Writes it for people.
     pub(in super::super) fn describe(&self, width: Width, console: &Console) -> String {
-        let sections =
-            [lists(&self.lists, width), replica_table(self), conditions(&self.lists, console), self.hint()];
+        let sidecars = if self.missing.sidecars { String::new() } else { sidecar_table(&self.sidecars) };
+        let sections = [
+            lists(&self.lists, width),
+            replica_table(self),
+            sidecars,
+            problems(&self.sidecars, console),
+            conditions(&self.lists, console),
+            self.hint(),
+        ];
         sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
@@ -202,9 +254,15 @@ impl Status {
 
     /// Says where more is known.
     fn hint(&self) -> String {
-        let is_served = self.replicas.iter().any(|replica| !replica.lists.is_empty());
-        let text = "Objects tell how many sidecars there are. Single ones are known to a controller: ask it with --server (see --help).\n";
-        if is_served { text.to_owned() } else { String::new() }
+        let shown = |list: &List| i64::try_from(count(&self.sidecars, &list.list)).unwrap_or(i64::MAX);
+        let knows_more = |list: &List| list.subscribers.is_some_and(|known| known > shown(list));
+        let text = "Controllers know more sidecars of these lists than are shown here: in other namespaces (-A), or in no pod of\n\
+            this cluster. Ask a controller, with --server (see --help).\n";
+        if !self.missing.sidecars && self.lists.iter().any(knows_more) {
+            text.to_owned()
+        } else {
+            String::new()
+        }
     }
 }
 
@@ -272,7 +330,11 @@ fn ready(list: &List) -> &'static str {
 
 fn replica_table(status: &Status) -> String {
     if status.replicas.is_empty() {
-        let text = if status.warning.is_some() { "" } else { "No controllers.\n" };
+        let text = if status.missing.replicas {
+            ""
+        } else {
+            "No controller has told of itself: none runs, or no sidecar has asked one for a proof yet.\n"
+        };
         return text.to_owned();
     }
     let row = |replica: &Replica, list: Option<&ListReport>| {
@@ -378,7 +440,7 @@ mod tests {
         // 2026-11-21T10:00:10Z.
         let now = UnixSeconds::new(1_795_255_210).unwrap();
         replicas.iter_mut().for_each(|replica| replica.judge(now));
-        let status = Status { lists: vec![list(&declared())], replicas, warning: None };
+        let status = Status { lists: vec![list(&declared())], replicas, ..Status::default() };
         let console = Console::new(
             (Surface::Plain, Box::new(std::io::sink())),
             (Surface::Plain, Box::new(std::io::sink())),
@@ -393,11 +455,14 @@ mod tests {
              a0        Proving   2s ago   shop/shop   2          1           1/5\n\
              b0        Idle      1s ago   -           -          -           -\n\
              \n\
+             No sidecars.\n\
+             \n\
              Conditions\n\
              shop/shop: Ready is not fulfilled (Undeclared): Two revocations name nothing.\n\
              shop/shop: StoreWentBack (OlderCopy): Revoke again.\n\
              \n\
-             Objects tell how many sidecars there are. Single ones are known to a controller: ask it with --server (see --help).\n"
+             Controllers know more sidecars of these lists than are shown here: in other namespaces (-A), or in no pod of\n\
+             this cluster. Ask a controller, with --server (see --help).\n"
         );
         let wide = status.describe(Width::Wide, &console);
         assert!(wide.starts_with(

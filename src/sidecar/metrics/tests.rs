@@ -80,6 +80,7 @@ fn what_is_known_of_each_list_is_told_as_it_is_when_somebody_asks() {
     let fresh = [("fresh", "1.0"), ("stale", "0.0"), ("never", "0.0"), ("nothing", "0.0")];
     check("rescind_list_fresh", &fresh);
     check("rescind_list_version", &[("fresh", "9.0"), ("stale", "9.0")]);
+    check("rescind_list_epoch", &[("fresh", "1.0"), ("stale", "1.0")]);
     check("rescind_list_entries", &[("fresh", "2.0"), ("stale", "1.0"), ("never", "0.0")]);
     check("rescind_list_retained", &[("fresh", "0.0"), ("stale", "0.0"), ("never", "0.0")]);
     let bytes = |view: &ListView| format!("{:?}", view.list.as_ref().unwrap().approximate_bytes() as f64);

@@ -176,8 +176,8 @@ fn status_tells_of_lists_and_of_what_replicas_report() {
     place.kubectl("create rolebinding lists --role=lists --user=viewer");
     let seen = finish(place.command(&place.plane.kubeconfig_as("viewer", &[]), "status"), "");
     assert_eq!(seen.code, 0, "{seen:?}");
-    assert!(
-        seen.out.contains(&list) && seen.err.starts_with("warning: the replicas can't be shown: "),
-        "{seen:?}"
-    );
+    assert!(seen.out.contains(&list) && !seen.out.contains("No sidecars"), "{seen:?}");
+    let warnings = ["the replicas can't be shown: ", "the sidecars can't be shown: "];
+    assert!(seen.err.lines().zip(warnings).all(|(line, text)| line.contains(text)), "{seen:?}");
+    assert_eq!(seen.err.lines().count(), 2, "{seen:?}");
 }

@@ -44,7 +44,9 @@ impl Injector {
             format!("--injection={}", settings.display()),
             format!("--tls-cert={}", path("server.pem")),
             format!("--tls-key={}", path("server-key.pem")),
+            format!("--tls-publish-ca={}", path("authority.pem")),
         ];
+        std::fs::write(path("authority.pem"), &authority).unwrap();
         let controller = Process::start("controller", CONTROLLER, &arguments).await.unwrap();
         let injector = Self { lab, settings, controller: None };
         injector.configure(controller.address("webhook"), &authority);
@@ -193,6 +195,25 @@ async fn pods_are_injected_by_label_and_what_the_api_server_stores_is_what_the_c
         .unwrap()
         .retain(|mount| !mount["mountPath"].as_str().unwrap().contains("secrets"));
     assert_eq!(own, sidecar);
+}
+
+/// Of a namespace without the label only the webhook knows that a pod there mounts the ConfigMap. Namespaces go and come
+/// again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_whose_pods_ask_for_sidecars_has_the_authorities_each_time() {
+    let injector = Injector::start().await;
+    injector.namespace("plain", &[]);
+    let config_map = ["configmap", "rescind-ca", "--namespace=plain"];
+    for name in ["first", "second"] {
+        injector.until_injected(&labelled(pod(name, "plain"), "enabled"));
+        block_in_place(|| {
+            crate::cluster::wait_until("the authorities are there", || {
+                let get = [&["get"], &config_map[..]].concat();
+                injector.lab.plane.kubectl(&get).status.success()
+            });
+            injector.lab.kubectl(&[&["delete"], &config_map[..]].concat());
+        });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,6 +39,6 @@ fn every_table_is_whole() {
 #[test]
 fn a_row_without_a_header_is_found_and_a_fence_is_not_looked_into() {
     let whole = "| a | b |\n|---|:-:|\n| 1 | 2 |\n\n```\n| no | table |\n```\n";
-    assert_eq!(torn(whole), [String::new(); 0]);
+    assert!(torn(whole).is_empty());
     assert_eq!(torn(&format!("{whole}\n| 3 | 4 |\n| 5 | 6 |")), ["| 3 | 4 |"]);
 }

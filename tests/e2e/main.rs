@@ -7,7 +7,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "what tests share fails by panicking, as the tests do"
+    clippy::print_stdout,
+    reason = "what tests share fails by panicking, as the tests do, and long ones say how far they are"
 )]
 
 mod cluster;

@@ -10,12 +10,12 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::listen::places::{Place, Places};
 use super::listen::{Listener, Peer, Stream};
 use super::tls::{self, ALPN_HTTP2};
 
@@ -30,7 +30,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Room for the head of a request, per connection; at least 8 KiB.
     pub max_header_bytes: usize,
-    /// Connections at one time; others wait in the queue of the kernel.
+    /// Connections at one time, and an eighth of them of one machine; others wait in the queue of the kernel.
     pub max_connections: usize,
 }
 
@@ -82,14 +82,14 @@ pub async fn serve_tls(
 
 async fn serve_over(mut listener: Listener, server: Server, drain: Duration) -> Drained {
     let limits = server.limits;
-    let places = Arc::new(Semaphore::new(limits.max_connections));
+    let places = Places::new(limits.max_connections);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
             () = server.shutdown.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
-            Some((stream, place)) = next(&mut listener, &places) => {
+            Some((stream, place)) = places.accept(&mut listener) => {
                 connections.spawn(server.clone().connection(stream, place));
             }
         }
@@ -109,12 +109,6 @@ async fn serve_over(mut listener: Listener, server: Server, drain: Duration) -> 
 }
 
 /// Waits for a place first: a connection that can't be served is left to the queue of the kernel.
-async fn next(listener: &mut Listener, places: &Arc<Semaphore>) -> Option<(Stream, OwnedSemaphorePermit)> {
-    // Fails only if the semaphore is closed, which nobody does.
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    Some((listener.accept().await, place))
-}
-
 fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a connection ended by a panic");
@@ -130,7 +124,7 @@ struct Server {
 }
 
 impl Server {
-    async fn connection(self, stream: Stream, _place: OwnedSemaphorePermit) {
+    async fn connection(self, stream: Stream, _place: Place) {
         let peer = stream.peer();
         let Some(acceptor) = self.tls.clone() else {
             return self.speak(Version::HTTP_11, stream, peer).await;
@@ -213,6 +207,8 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::super::listen::{Address, Peer, bind};
+    use tokio::sync::Semaphore;
+
     use super::*;
 
     const DRAIN: Duration = Duration::from_secs(5);

@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
-use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 
 pub use self::address::{Address, BadAddress};
+use self::places::Places;
 use self::socket_file::SocketFile;
 pub use self::stream::{Peer, Placed, Stream};
 
 mod address;
+pub(in crate::runtime) mod places;
 mod socket_file;
 mod stream;
 
@@ -192,19 +193,17 @@ impl Listener {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    /// Accepts no more than so many connections at one time: others wait in the queue of the kernel.
+    /// Accepts no more than so many connections at one time, and of one machine no more than its share: others wait in
+    /// the queue of the kernel.
     pub fn bounded(
         self,
         connections: usize,
     ) -> impl futures::Stream<Item = io::Result<Placed>> + Send + Unpin + use<> {
-        let places = Arc::new(Semaphore::new(connections));
+        let places = Places::new(connections);
         Box::pin(futures::stream::unfold(self, move |mut listener| {
-            let places = Arc::clone(&places);
+            let places = places.clone();
             async move {
-                // Fails only if the semaphore is closed, which nobody does. The order matters: a connection that can't
-                // be served is not taken from the queue.
-                let place = places.acquire_owned().await.ok()?;
-                let stream = listener.accept().await;
+                let (stream, place) = places.accept(&mut listener).await?;
                 Some((Ok(Placed::new(stream, place)), listener))
             }
         }))

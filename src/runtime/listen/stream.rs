@@ -8,8 +8,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::transport::server::Connected;
+
+use super::places::Place;
 
 /// An accepted connection.
 #[derive(Debug)]
@@ -120,11 +121,11 @@ impl AsyncWrite for Stream {
 #[derive(Debug)]
 pub struct Placed {
     stream: Stream,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Placed {
-    pub(super) const fn new(stream: Stream, place: OwnedSemaphorePermit) -> Self {
+    pub(super) const fn new(stream: Stream, place: Place) -> Self {
         Self { stream, _place: place }
     }
 }

@@ -16,6 +16,7 @@ mod copies;
 mod dashboard;
 mod helm;
 mod installed;
+mod prometheus;
 mod rendered;
 mod smoke;
 mod values;

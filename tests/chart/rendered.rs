@@ -84,6 +84,32 @@ fn the_rights_are_those_of_the_examples() {
 fn the_policies_are_those_of_the_examples() {
     let rendered = objects(&render("rescind", &[]));
     for example in objects(&read("examples/kubernetes/policies.yaml")) {
+/// Whoever reviews a role asks of each line what it is for.
+#[test]
+fn each_right_has_its_reason_above_it() {
+    let mut files = vec!["examples/kubernetes/rbac.yaml".to_owned()];
+    for entry in std::fs::read_dir(crate::helm::in_project("charts/rescind/templates/tests")).unwrap() {
+        files.push(format!("charts/rescind/templates/tests/{}", entry.unwrap().file_name().display()));
+    }
+    let (mut rights, mut without) = (0, Vec::new());
+    for file in files {
+        let text = read(&file);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (number, pair) in (2..).zip(lines.windows(2)) {
+            if pair[1].starts_with("- apiGroups:") {
+                rights += 1;
+                if !pair[0].starts_with("# ") {
+                    without.push(format!("{file}:{number}"));
+                }
+            }
+        }
+    }
+    assert!(
+        rights > 15 && without.is_empty(),
+        "{rights} rights; without a comment directly above: {without:#?}"
+    );
+}
+
         let (kind, name) = (example["kind"].as_str().unwrap(), example["metadata"]["name"].as_str().unwrap());
         assert_eq!(one(&rendered, kind, name)["spec"], example["spec"], "{kind} {name}");
     }

@@ -21,8 +21,8 @@ use crate::runtime::tls::ServerCertificate;
 use crate::store::kubernetes::KubernetesStore;
 
 use super::access::Access;
+use super::domain::Domain;
 use authority::keeper::Keeper;
-use authority::service_names;
 pub(super) use enforced::OverReports;
 use events::Events;
 use issuer_keys::NewestKeys;
@@ -142,13 +142,13 @@ async fn config(cluster: &Cluster) -> anyhow::Result<kube::Config> {
 pub(super) fn certify(
     supervisor: &mut Supervisor,
     store: &KubernetesStore,
-    domain: &str,
+    domain: &Domain,
     certificate: Arc<ServerCertificate>,
     clock: &Arc<dyn Clock>,
 ) -> Publication {
     let (bundle, published) = watch::channel(None);
     let api = Api::namespaced(store.client(), store.namespace());
-    let keeper = Keeper::new(api, service_names(domain), Arc::clone(clock), certificate, bundle);
+    let keeper = Keeper::new(api, domain.names(), Arc::clone(clock), certificate, bundle);
     supervisor.spawn("authority", keeper.run(supervisor.shutdown()));
     Publication::new(store.client(), store.namespace().to_owned(), published)
 }

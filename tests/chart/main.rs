@@ -14,6 +14,7 @@ mod support;
 mod alerts;
 mod copies;
 mod dashboard;
+mod effects;
 mod helm;
 mod installed;
 mod prometheus;

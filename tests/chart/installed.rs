@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::helm::{done, helm, objects, refused, render};
+use crate::helm::{done, helm, objects, read_chart, refused, render, yaml};
 use crate::rendered::{VALUES, pods};
 use crate::support::PATIENCE;
 use crate::support::control_plane::ControlPlane;
@@ -106,6 +106,10 @@ fn pod(name: &str, namespace: &str, labels: &Value) -> Value {
 #[test]
 fn it_is_installed_upgraded_uninstalled_and_taken_over() {
     let cluster = Cluster::start();
+    // A mistake leaves nothing behind that would be in the way.
+    let refusal = refused(&cluster.install("rescind", &["--set=controller.replica=3"]));
+    assert!(refusal.contains("additional properties 'replica' not allowed"), "{refusal}");
+    assert_eq!(done(&cluster.helm(&["list", "--all-namespaces", "--short"])), "");
     let installed = cluster.install("rescind", &[]);
     assert_eq!(String::from_utf8_lossy(&installed.stderr), "", "Helm or the API server warns");
     assert!(
@@ -113,6 +117,13 @@ fn it_is_installed_upgraded_uninstalled_and_taken_over() {
     );
     cluster.wait_until_served();
     cluster.make(&revocation("rescind-system"));
+    // What a catalogue shows as examples is accepted.
+    cluster.make_namespace("shop", &json!({}));
+    let chart = yaml(&read_chart("Chart.yaml"));
+    let examples = yaml(chart["annotations"]["artifacthub.io/crdsExamples"].as_str().unwrap());
+    for example in examples.as_array().unwrap() {
+        done(&cluster.create(cluster.0.kubeconfig(), example, &["--dry-run=server", "--validate=strict"]));
+    }
 
     // What a controller writes into the webhook stays over an upgrade, and other values arrive.
     let bundle = "LS0tLS1CRUdJTi0tLS0t";

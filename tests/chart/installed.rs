@@ -1,8 +1,7 @@
 //! The chart on a real API server: it is accepted, does what it says there, and is upgraded and uninstalled as documented.
 //!
 //! Each test has a control plane of its own, for much of the chart belongs to the cluster and not to a namespace. Kinds of
-//! cert-manager and of Prometheus' operator are stand-ins there, which take any field (`stand-ins.yaml`): what is tested is
-//! that the objects reach them, and not what those operators think of them.
+//! cert-manager and of Prometheus' operator are defined there as in a cluster that has those, which do not run.
 
 use std::path::Path;
 use std::process::Output;
@@ -14,9 +13,19 @@ use crate::helm::{done, helm, objects, read_chart, refused, render, yaml};
 use crate::rendered::{VALUES, pods};
 use crate::support::PATIENCE;
 use crate::support::control_plane::ControlPlane;
+use crate::support::foreign_kinds::definitions;
 
 const NAMESPACE: &str = "--namespace=rescind-system";
 const DEFINITIONS: [&str; 2] = ["revocations.rescind.dev", "tokenrevocationlists.rescind.dev"];
+
+/// Those of operators that the chart can serve.
+const FOREIGN: [&str; 5] = [
+    "certificates.cert-manager.io",
+    "issuers.cert-manager.io",
+    "podmonitors.monitoring.coreos.com",
+    "prometheusrules.monitoring.coreos.com",
+    "servicemonitors.monitoring.coreos.com",
+];
 
 /// A cluster, and Helm as its administrator.
 struct Cluster(ControlPlane);
@@ -202,8 +211,8 @@ fn whatever_it_renders_is_accepted_and_fits_a_restricted_namespace() {
     let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     cluster.make_namespace("rescind-system", &restricted);
     cluster.make_namespace("shop", &json!({}));
-    let stand_ins = crate::helm::in_project("tests/chart/stand-ins.yaml").display().to_string();
-    done(&cluster.kubectl(&["apply", "--filename", &stand_ins]));
+    let apply = ["apply", "--server-side", "--filename=-"];
+    done(&cluster.0.kubectl_with(cluster.0.kubeconfig(), &apply, &definitions(&FOREIGN)));
     done(&cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]));
     let priority = json!({
         "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000,

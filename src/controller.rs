@@ -50,6 +50,7 @@ pub mod admin;
 pub mod args;
 pub mod audit;
 mod bearer;
+pub mod domain;
 pub mod expiry;
 pub mod kubernetes;
 pub mod metrics;

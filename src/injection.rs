@@ -7,6 +7,7 @@
 
 pub mod annotations;
 mod container;
+pub mod extra;
 pub mod patch;
 pub mod pod;
 pub mod quantity;

@@ -14,6 +14,7 @@ use crate::runtime::tls::{Clients, Identity};
 use crate::store::embedded::DEFAULT_LIMIT;
 use crate::store::kubernetes::DEFAULT_NAMESPACE;
 
+use super::domain::Domain;
 use super::kubernetes::{Audience, Cluster};
 use super::transport::Certificates;
 use super::{AdminListen, Config, Embedded, Past, StoreConfig, WebhookListen};
@@ -83,6 +84,15 @@ pub struct ControllerArgs {
     /// rescind-admin.NAME and rescind-webhook.NAME. Given, it certifies them on loopback, too [default: NAMESPACE.svc]
     #[arg(long, value_name = "NAME", requires = "kubernetes", conflicts_with = "tls_cert")]
     pub service_domain: Option<String>,
+    /// Domain of the cluster's names: the certificates are also for rescind-controller.NAMESPACE.svc.NAME and so on
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "cluster.local",
+        requires = "kubernetes",
+        conflicts_with = "tls_cert"
+    )]
+    pub cluster_domain: String,
     /// Certificate chain for --listen, --admin and --webhook, PEM; read anew when it changes. Without it, only this machine
     /// is served, unless on Kubernetes
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -167,29 +177,13 @@ impl ControllerArgs {
         }
         let mut addresses = self.listen.iter().chain(&self.admin).chain(&self.webhook);
         let is_remote = addresses.any(|address| !address.is_local());
-        match &self.service_domain {
-            Some(domain) => Ok(Certificates::Authority { domain: checked_domain(domain)? }),
-            None if self.kubernetes && is_remote => {
-                Ok(Certificates::Authority { domain: format!("{}.svc", self.namespace) })
-            }
-            None => Ok(Certificates::None),
-        }
+        let domain = match &self.service_domain {
+            Some(domain) => domain.clone(),
+            None if self.kubernetes && is_remote => format!("{}.svc", self.namespace),
+            None => return Ok(Certificates::None),
+        };
+        Ok(Certificates::Authority { domain: Domain::new(&domain, &self.cluster_domain)? })
     }
-}
-
-/// Certificates are made for names below it.
-fn checked_domain(domain: &str) -> anyhow::Result<String> {
-    let is_label = |label: &str| {
-        let within =
-            label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        within && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    anyhow::ensure!(
-        domain.len() <= 200 && domain.split('.').all(is_label),
-        "--service-domain {domain} is no domain: write it in lower case and without a dot at the end, such as \
-         rescind-system.svc"
-    );
-    Ok(domain.to_owned())
 }
 
 /// Reads the settings of the injection.

@@ -21,9 +21,9 @@ use crate::runtime::tls::ServerCertificate;
 use crate::store::kubernetes::KubernetesStore;
 
 use super::access::Access;
+use super::domain::Domain;
 use super::metrics::Unpublished;
 use authority::keeper::Keeper;
-use authority::service_names;
 pub(super) use enforced::OverReports;
 use events::Events;
 use issuer_keys::NewestKeys;
@@ -144,7 +144,7 @@ async fn config(cluster: &Cluster) -> anyhow::Result<kube::Config> {
 pub(super) fn certify(
     supervisor: &mut Supervisor,
     store: &KubernetesStore,
-    domain: &str,
+    domain: &Domain,
     certificate: Arc<ServerCertificate>,
     clock: &Arc<dyn Clock>,
     unpublished: Unpublished,
@@ -152,7 +152,7 @@ pub(super) fn certify(
     let (trusted, to_publish) = watch::channel(None);
     let (published, known) = watch::channel(None);
     let api = Api::namespaced(store.client(), store.namespace());
-    let keeper = Keeper::new(api, service_names(domain), Arc::clone(clock), certificate, trusted, known);
+    let keeper = Keeper::new(api, domain.names(), Arc::clone(clock), certificate, trusted, known);
     supervisor.spawn("authority", keeper.run(supervisor.shutdown()));
     let source = Source::Own { trusted: to_publish, published };
     Publication::new(store.client(), store.namespace().to_owned(), source, unpublished)

@@ -16,6 +16,8 @@ use crate::runtime::tls::{
     self, AuthorityFile, Clients, Identity, Protocols, ServerCertificate, ServerFiles,
 };
 
+use super::domain::Domain;
+
 /// Where the certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Certificates {
@@ -32,8 +34,8 @@ pub enum Certificates {
     },
     /// From the controllers' own authority, for their services in this domain.
     Authority {
-        /// Such as `rescind-system.svc`.
-        domain: String,
+        /// Where they are.
+        domain: Domain,
     },
 }
 
@@ -141,7 +143,7 @@ mod tests {
         assert_eq!(of(&clear, "127.0.0.1:1"), Ok(false));
         assert_eq!(of(&clear, "unix:/run/a.sock"), Ok(false));
         assert!(of(&clear, "0.0.0.0:1").unwrap_err().contains("give a certificate"));
-        let domain = "rescind-system.svc".to_owned();
+        let domain = Domain::new("rescind-system.svc", "cluster.local").unwrap();
         let certified = Transports::new(&Certificates::Authority { domain }).unwrap();
         assert_eq!(of(&certified, "127.0.0.1:1"), Ok(true));
         assert_eq!(of(&certified, "0.0.0.0:1"), Ok(true));
@@ -150,7 +152,8 @@ mod tests {
 
     #[test]
     fn http1_is_offered_only_where_it_is_asked_for() {
-        let certified = Transports::new(&Certificates::Authority { domain: String::new() }).unwrap();
+        let domain = Domain::new("rescind-system.svc", "cluster.local").unwrap();
+        let certified = Transports::new(&Certificates::Authority { domain }).unwrap();
         let offered = |protocols| match certified.of(&"0.0.0.0:1".parse().unwrap(), protocols) {
             Ok(Transport::Tls(config)) => config.alpn_protocols.clone(),
             other => panic!("{}", other.is_ok()),

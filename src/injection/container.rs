@@ -33,11 +33,7 @@ pub(super) fn sidecar(asked: &Asked, settings: &Settings, before: Option<&Value>
         // With this, an init container is a sidecar: it goes on while the others run, and ends after them.
         "restartPolicy": "Always",
         "args": arguments(asked, settings),
-        "env": [
-            {"name": "RUST_LOG", "value": asked.log_level.name()},
-            of_pod("POD_NAMESPACE", "metadata.namespace"),
-            of_pod("POD_NAME", "metadata.name"),
-        ],
+        "env": environment(asked, settings),
         "ports": [{"name": PROBE_PORT_NAME, "containerPort": PROBE_PORT, "protocol": "TCP"}],
         "resources": resources(asked, before),
         "volumeMounts": [mount(SOCKET, Access::Write), mount(DATA, Access::Write), mount(TRUST, Access::Read)],
@@ -60,6 +56,16 @@ pub(super) fn sidecar(asked: &Asked, settings: &Settings, before: Option<&Value>
     })
 }
 
+fn environment(asked: &Asked, settings: &Settings) -> Vec<Value> {
+    let mut variables = vec![
+        json!({"name": "RUST_LOG", "value": asked.log_level.name()}),
+        of_pod("POD_NAMESPACE", "metadata.namespace"),
+        of_pod("POD_NAME", "metadata.name"),
+    ];
+    variables.extend(settings.extra_env.iter().map(|variable| json!(variable)));
+    variables
+}
+
 fn of_pod(name: &str, field: &str) -> Value {
     json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": field}}})
 }
@@ -80,6 +86,7 @@ fn arguments(asked: &Asked, settings: &Settings) -> Vec<String> {
     ]);
     arguments.extend(asked.forward_auth_port.map(|port| format!("--http=127.0.0.1:{port}")));
     arguments.extend(asked.bound_seconds.map(|seconds| format!("--bound={seconds}")));
+    arguments.extend(settings.extra_args.iter().cloned());
     arguments
 }
 

@@ -7,6 +7,7 @@ use crate::api::manifest::{self, ManifestError, lines};
 use crate::revocation::names::ListName;
 
 use super::MAX_LISTS;
+use super::extra::{Variable, check_arguments, check_environment};
 use super::quantity::Quantity;
 
 /// The settings, as the file has them.
@@ -38,6 +39,12 @@ pub struct Settings {
     /// The address at which sidecars answer probes: `0.0.0.0`, or `[::]` where pods have no IPv4.
     #[serde(default)]
     pub probe_address: ProbeAddress,
+    /// More arguments of sidecars.
+    #[serde(default)]
+    pub extra_args: Vec<String>,
+    /// More environment of sidecars.
+    #[serde(default)]
+    pub extra_env: Vec<Variable>,
 }
 
 /// When an image is pulled.
@@ -166,6 +173,8 @@ impl Settings {
             audience: audience(),
             token_expiration_seconds: one_hour(),
             probe_address: ProbeAddress::default(),
+            extra_args: Vec::new(),
+            extra_env: Vec::new(),
         }
     }
 
@@ -203,6 +212,8 @@ impl Settings {
         }
         text("audience", &self.audience, MAX_TEXT)?;
         range("tokenExpirationSeconds", self.token_expiration_seconds, 600..=86_400)?;
+        check_arguments(&self.extra_args)?;
+        check_environment(&self.extra_env)?;
         let Resources { requests, limits } = &self.resources;
         for (name, request, limit) in
             [("cpu", &requests.cpu, &limits.cpu), ("memory", &requests.memory, &limits.memory)]

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::annotations;
+use super::extra::{OWN_FLAGS, OWN_VARIABLES, TELLING_FLAGS};
 use super::patch::patch;
 use super::pod::{Asks, Outcome, Place, Why, inject};
 use super::refusal::Refusal;
@@ -159,6 +160,53 @@ fn the_sidecar_accepts_its_arguments() {
     assert_eq!(super::MAX_LISTS, crate::distribution::MAX_LISTS);
 }
 
+const EXTRA: &str = "\
+extraArgs: [--max-concurrent-checks=4096, --threads=2]
+extraEnv:
+  - {name: NODE, valueFrom: {fieldRef: {fieldPath: status.hostIP}}}
+  - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: 'http://$(NODE):4317'}
+  - {name: OTEL_EXPORTER_OTLP_HEADERS, valueFrom: {secretKeyRef: {name: otel, key: headers, optional: true}}}
+  - {name: CLUSTER, valueFrom: {configMapKeyRef: {name: cluster, key: name}}}
+  - {name: EMPTY, value: ''}
+";
+
+#[test]
+fn sidecars_get_the_arguments_and_the_environment_that_the_operator_adds() {
+    let settings = Settings::parse("injection.yaml", &format!("{SETTINGS}{EXTRA}")).unwrap();
+    let pod = pod();
+    let Ok(Outcome::Injected(injected)) = inject(&pod, ENABLED, &settings) else { panic!("refused") };
+    insta::assert_snapshot!("extra", serde_json::to_string_pretty(sidecar(&injected)).unwrap());
+    let command = SidecarArgs::augment_args(Command::new("rescind-sidecar"));
+    let matches = command.no_binary_name(true).try_get_matches_from(arguments(&injected));
+    let read = SidecarArgs::from_arg_matches(&matches.unwrap()).unwrap();
+    assert_eq!((read.max_concurrent_checks, read.threads), (4096, Some(2)));
+    // What the settings say is read back as it was: `rescind inject` and the webhook do the same.
+    assert_eq!(inject(&injected, ENABLED, &settings), Ok(Outcome::Injected(injected.clone())));
+}
+
+#[test]
+fn what_injection_sets_itself_and_what_tells_who_is_revoked_is_no_extra() {
+    let mut pod = annotated(annotations::BOUND, "1m");
+    pod["metadata"]["annotations"][annotations::FORWARD_AUTH_PORT] = json!("8181");
+    let pod = injected(&pod);
+    for argument in arguments(&pod) {
+        assert!(OWN_FLAGS.contains(&argument.split('=').next().unwrap()), "{argument}");
+    }
+    let variables = sidecar(&pod)["env"].as_array().unwrap().iter();
+    let names: Vec<_> = variables.map(|variable| variable["name"].as_str().unwrap()).collect();
+    assert_eq!(names, OWN_VARIABLES.map(|(name, _)| name));
+    let command = SidecarArgs::augment_args(Command::new("rescind-sidecar"));
+    for flag in OWN_FLAGS.iter().chain(&TELLING_FLAGS) {
+        let name = flag.trim_start_matches("--");
+        assert!(command.get_arguments().any(|argument| argument.get_long() == Some(name)), "no flag {flag}");
+        for given in [(*flag).to_owned(), format!("{flag}=x")] {
+            let text = format!("{SETTINGS}extraArgs: ['{given}']\n");
+            let said = Settings::parse("f.yaml", &text).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("f.yaml:3: extraArgs[0]: is {flag}, which ")), "{said}");
+        }
+    }
+}
+
 #[test]
 fn the_other_containers_never_have_the_sockets_writable_nor_what_is_the_sidecars_alone() {
     // Marked, so that it is put right and not refused.
@@ -300,6 +348,26 @@ fn what_the_settings_can_get_wrong_is_refused_with_file_and_line() {
         "f.yaml:3: tokenExpirationSeconds: is 60: between 600",
     );
     check(&format!("{SETTINGS}resources:\n  requests:\n    cpu: much\n"), "f.yaml:5: ");
+    for argument in ["-v", "4096", "--", "--=x"] {
+        let said = format!("f.yaml:3: extraArgs[0]: is {argument:?}: write --FLAG=VALUE, or --FLAG");
+        check(&format!("{SETTINGS}extraArgs: ['{argument}']\n"), &said);
+    }
+    check(&format!("{SETTINGS}extraEnv: [{{name: A, valu: b}}]\n"), "f.yaml:3: unknown field `valu`");
+    for (variable, expected) in [
+        ("name: A", ": A needs value or valueFrom, one of them"),
+        ("name: A, value: a, valueFrom: {fieldRef: {fieldPath: b}}", ": A needs value or valueFrom"),
+        ("name: RUST_LOG, value: a", ".name: is RUST_LOG, which injection itself sets: set logLevel"),
+        ("name: A=B, value: a", ".name: is \"A=B\": use letters"),
+        ("name: '', value: a", ".name: is empty"),
+        ("name: A, valueFrom: {secretKeyRef: {name: a, key: ''}}", ".valueFrom.secretKeyRef.key: is empty"),
+    ] {
+        check(
+            &format!("{SETTINGS}extraEnv: [{{{variable}}}]\n"),
+            &format!("f.yaml:3: extraEnv[0]{expected}"),
+        );
+    }
+    let twice = "extraEnv: [{name: A, value: a}, {name: A, value: b}]\n";
+    check(&format!("{SETTINGS}{twice}"), "f.yaml:3: extraEnv[1].name: is A, which is there before");
     let more = "resources:\n  requests: {memory: 2Gi}\n  limits: {memory: 1Gi}\n";
     check(&format!("{SETTINGS}{more}"), "f.yaml:4: resources.requests.memory: is 2Gi, and the limit is 1Gi");
 }

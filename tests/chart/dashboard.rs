@@ -6,16 +6,12 @@ use rescind::proto::v1::target::Target;
 use serde_json::{Value, json};
 
 use crate::helm::{objects, one, read_chart, render};
+use crate::prometheus::Prometheus;
 use crate::support::PATIENCE;
-use crate::support::http1::{Ask, ask_tcp};
 use crate::support::lab::Lab;
-use crate::support::metrics::get;
-use crate::support::program::Program;
-use crate::support::tools::tool;
-use crate::support::wait::wait_for;
 
 /// Queries without a series while all is well, by a part of their text, and why.
-const EMPTY: [(&str, &str); 4] = [
+pub(crate) const EMPTY: [(&str, &str); 4] = [
     ("rescind_refused_updates_total", "nothing was refused, and a counter is told once it has counted"),
     ("rescind_snapshot_write_failures_total", "every snapshot was written"),
     (
@@ -38,55 +34,12 @@ fn queries() -> Vec<String> {
     texts.map(|text| text.replace("$__rate_interval", "30s").replace("$list", ".*")).collect()
 }
 
-/// Starts Prometheus on loopback, and returns its address.
-async fn prometheus(lab: &Lab, targets: &[&str]) -> (Program, String) {
-    let jobs: Vec<Value> = targets
-        .iter()
-        .enumerate()
-        .map(|(number, target)| json!({"job_name": number.to_string(), "static_configs": [{"targets": [target]}]}))
-        .collect();
-    let settings =
-        json!({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs});
-    std::fs::write(lab.path("prometheus.yaml"), settings.to_string()).unwrap();
-    let folder = lab.path("");
-    for _ in 0..10 {
-        // It does not say which port it got, so it is told one that was free a moment ago.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let arguments = [
-            "--config.file=prometheus.yaml".to_owned(),
-            "--storage.tsdb.path=prometheus".to_owned(),
-            format!("--web.listen-address={free}"),
-        ];
-        let mut program = Program::start("prometheus", &tool("prometheus"), arguments, &folder);
-        // It listens before it answers queries.
-        let ready = wait_for("Prometheus is ready or has ended", PATIENCE, async || {
-            let ready = ask_tcp(&free, &Ask::get("/-/ready")).await.is_ok_and(|reply| reply.status == 200);
-            if ready || program.has_ended() { Ok(ready) } else { Err(program.log()) }
-        });
-        if ready.await && !program.has_ended() {
-            return (program, free);
-        }
-    }
-    panic!("Prometheus finds no port");
-}
-
-/// Returns the number of series that a query has found, or what was wrong with it.
-async fn series(prometheus: &str, query: &str) -> Result<usize, String> {
-    let encoded = percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
-    let (status, text) = get(prometheus, &format!("/api/v1/query?query={encoded}"), &[]).await;
-    let answer: Value = serde_json::from_str(&text).map_err(|error| format!("{status}: {error}: {text}"))?;
-    match answer["data"]["result"].as_array() {
-        Some(found) => Ok(found.len()),
-        None => Err(answer["error"].to_string()),
-    }
-}
-
 #[tokio::test]
 async fn every_query_of_the_dashboard_finds_what_the_processes_tell() {
     let mut lab = Lab::start().await;
     let addresses =
         [lab.controller().address("health").to_owned(), lab.sidecar().address("health").to_owned()];
-    let (program, prometheus) = prometheus(&lab, &addresses.each_ref().map(String::as_str)).await;
+    let prometheus = Prometheus::start(&lab, &addresses.each_ref().map(String::as_str)).await;
     let token = lab.keys.token(&json!({"sub": "mallory"}));
     let mut queries = queries();
     assert!(queries.len() > 20);
@@ -96,7 +49,7 @@ async fn every_query_of_the_dashboard_finds_what_the_processes_tell() {
     let deadline = tokio::time::Instant::now() + 2 * PATIENCE;
     while !missing.is_empty() {
         let late = tokio::time::Instant::now() > deadline;
-        assert!(!late, "no series for {missing:#?}\n{}\n{}", program.log(), lab.logs());
+        assert!(!late, "no series for {missing:#?}\n{}\n{}", prometheus.log(), lab.logs());
         number += 1;
         lab.revoke(Target::Subject(format!("mallory-{number}"))).await;
         for token in [&token, "x"] {
@@ -104,7 +57,7 @@ async fn every_query_of_the_dashboard_finds_what_the_processes_tell() {
         }
         let mut left = Vec::new();
         for query in missing {
-            let found = series(&prometheus, &query).await;
+            let found = prometheus.series(&query).await;
             let found = found.unwrap_or_else(|problem| panic!("{query}: {problem}"));
             left.extend((found == 0).then_some(query));
         }
@@ -114,7 +67,7 @@ async fn every_query_of_the_dashboard_finds_what_the_processes_tell() {
     // Those can be asked, too; and they do tell nothing, or they belong above.
     for (part, why) in EMPTY {
         for query in self::queries().iter().filter(|query| query.contains(part)) {
-            assert_eq!(series(&prometheus, query).await, Ok(0), "{query}: not so: {why}");
+            assert_eq!(prometheus.series(query).await, Ok(0), "{query}: not so: {why}");
         }
     }
 }

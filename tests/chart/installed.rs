@@ -1,8 +1,7 @@
 //! The chart on a real API server: it is accepted, does what it says there, and is upgraded and uninstalled as documented.
 //!
 //! Each test has a control plane of its own, for much of the chart belongs to the cluster and not to a namespace. Kinds of
-//! cert-manager and of Prometheus' operator are stand-ins there, which take any field (`stand-ins.yaml`): what is tested is
-//! that the objects reach them, and not what those operators think of them.
+//! cert-manager and of Prometheus' operator are defined there as in a cluster that has those, which do not run.
 
 use std::path::Path;
 use std::process::Output;
@@ -10,13 +9,23 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::helm::{done, helm, objects, refused, render};
+use crate::helm::{done, helm, objects, read_chart, refused, render, yaml};
 use crate::rendered::{VALUES, pods};
 use crate::support::PATIENCE;
 use crate::support::control_plane::ControlPlane;
+use crate::support::foreign_kinds::definitions;
 
 const NAMESPACE: &str = "--namespace=rescind-system";
 const DEFINITIONS: [&str; 2] = ["revocations.rescind.dev", "tokenrevocationlists.rescind.dev"];
+
+/// Those of operators that the chart can serve.
+const FOREIGN: [&str; 5] = [
+    "certificates.cert-manager.io",
+    "issuers.cert-manager.io",
+    "podmonitors.monitoring.coreos.com",
+    "prometheusrules.monitoring.coreos.com",
+    "servicemonitors.monitoring.coreos.com",
+];
 
 /// A cluster, and Helm as its administrator.
 struct Cluster(ControlPlane);
@@ -106,6 +115,10 @@ fn pod(name: &str, namespace: &str, labels: &Value) -> Value {
 #[test]
 fn it_is_installed_upgraded_uninstalled_and_taken_over() {
     let cluster = Cluster::start();
+    // A mistake leaves nothing behind that would be in the way.
+    let refusal = refused(&cluster.install("rescind", &["--set=controller.replica=3"]));
+    assert!(refusal.contains("additional properties 'replica' not allowed"), "{refusal}");
+    assert_eq!(done(&cluster.helm(&["list", "--all-namespaces", "--short"])), "");
     let installed = cluster.install("rescind", &[]);
     assert_eq!(String::from_utf8_lossy(&installed.stderr), "", "Helm or the API server warns");
     assert!(
@@ -113,6 +126,13 @@ fn it_is_installed_upgraded_uninstalled_and_taken_over() {
     );
     cluster.wait_until_served();
     cluster.make(&revocation("rescind-system"));
+    // What a catalogue shows as examples is accepted.
+    cluster.make_namespace("shop", &json!({}));
+    let chart = yaml(&read_chart("Chart.yaml"));
+    let examples = yaml(chart["annotations"]["artifacthub.io/crdsExamples"].as_str().unwrap());
+    for example in examples.as_array().unwrap() {
+        done(&cluster.create(cluster.0.kubeconfig(), example, &["--dry-run=server", "--validate=strict"]));
+    }
 
     // What a controller writes into the webhook stays over an upgrade, and other values arrive.
     let bundle = "LS0tLS1CRUdJTi0tLS0t";
@@ -191,8 +211,8 @@ fn whatever_it_renders_is_accepted_and_fits_a_restricted_namespace() {
     let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     cluster.make_namespace("rescind-system", &restricted);
     cluster.make_namespace("shop", &json!({}));
-    let stand_ins = crate::helm::in_project("tests/chart/stand-ins.yaml").display().to_string();
-    done(&cluster.kubectl(&["apply", "--filename", &stand_ins]));
+    let apply = ["apply", "--server-side", "--filename=-"];
+    done(&cluster.0.kubectl_with(cluster.0.kubeconfig(), &apply, &definitions(&FOREIGN)));
     done(&cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]));
     let priority = json!({
         "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000,

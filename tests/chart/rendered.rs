@@ -1,8 +1,16 @@
 //! What the chart renders, as text that is kept, and what must hold for whatever it renders.
 
+use std::collections::BTreeSet;
+
+use clap::{Args, Command, FromArgMatches};
+use rescind::controller::args::ControllerArgs;
+use rescind::injection::pod::{Asks, Outcome, Place, inject};
+use rescind::injection::settings::Settings;
+use rescind::process::LogArgs;
+use rescind::sidecar::args::SidecarArgs;
 use serde_json::{Value, json};
 
-use crate::helm::{done, helm, objects, one, read, render};
+use crate::helm::{done, helm, objects, one, read, refused, render};
 
 /// The files of values that the tests go through, with what they are called.
 pub(crate) const VALUES: [(&str, &[&str]); 4] = [
@@ -115,6 +123,32 @@ fn the_rights_are_those_of_the_examples() {
     assert_eq!(ours.count(), roles, "the chart has a role that no example has");
 }
 
+/// Whoever reviews a role asks of each line what it is for.
+#[test]
+fn each_right_has_its_reason_above_it() {
+    let mut files = vec!["examples/kubernetes/rbac.yaml".to_owned()];
+    for entry in std::fs::read_dir(crate::helm::in_project("charts/rescind/templates/tests")).unwrap() {
+        files.push(format!("charts/rescind/templates/tests/{}", entry.unwrap().file_name().display()));
+    }
+    let (mut rights, mut without) = (0, Vec::new());
+    for file in files {
+        let text = read(&file);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (number, pair) in (2..).zip(lines.windows(2)) {
+            if pair[1].starts_with("- apiGroups:") {
+                rights += 1;
+                if !pair[0].starts_with("# ") {
+                    without.push(format!("{file}:{number}"));
+                }
+            }
+        }
+    }
+    assert!(
+        rights > 15 && without.is_empty(),
+        "{rights} rights; without a comment directly above: {without:#?}"
+    );
+}
+
 #[test]
 fn the_policies_are_those_of_the_examples() {
     let rendered = objects(&render("rescind", &[]));
@@ -190,7 +224,7 @@ fn other_settings_of_the_injection_start_the_controllers_anew() {
 fn a_digest_takes_the_place_of_the_version() {
     let digest = format!("sha256:{}", "0".repeat(64));
     let arguments = [
-        &format!("--set=image.sidecar.digest={digest}")[..],
+        &format!("--set=image.sidecar.digest={digest},image.cli.digest={digest}")[..],
         "--set=image.registry=registry.example.com/security/",
     ];
     let objects = objects(&render("rescind", &arguments));
@@ -198,6 +232,8 @@ fn a_digest_takes_the_place_of_the_version() {
         one(&objects, "ConfigMap", "rescind-injection")["data"]["injection.yaml"].as_str().unwrap();
     let sidecar = format!("registry.example.com/security/rescind-sidecar@{digest}");
     assert_eq!(crate::helm::yaml(settings)["image"], json!(sidecar));
+    let command_line = &one(&objects, "Pod", "rescind-test")["spec"]["containers"][0]["image"];
+    assert_eq!(*command_line, format!("registry.example.com/security/rescind-cli@{digest}"));
     let controller =
         &one(&objects, "Deployment", "rescind-controller")["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(controller["image"], "registry.example.com/security/rescind-controller:0.1.0");
@@ -215,17 +251,178 @@ pub(crate) fn pods(objects: &[Value]) -> Vec<Value> {
     vec![controller, one(objects, "Pod", "rescind-test").clone()]
 }
 
+/// On nodes with taints, `helm test` would wait for ever.
+#[test]
+fn every_pod_has_what_the_values_say_of_pods() {
+    let values = crate::helm::yaml(&read("tests/chart/all-on.yaml"));
+    let objects = objects(&render("rescind", &["--values=tests/chart/all-on.yaml"]));
+    let (controller, pods) = (&values["controller"], pods(&objects));
+    assert_eq!(
+        pods.len(),
+        objects.iter().filter(|object| object["spec"].to_string().contains("\"containers\":")).count()
+    );
+    for pod in pods {
+        let (metadata, spec) = (&pod["metadata"], &pod["spec"]);
+        let name = &metadata["name"];
+        for (ours, theirs) in [
+            (&values["labels"], "labels"),
+            (&controller["podLabels"], "labels"),
+            (&values["annotations"], "annotations"),
+            (&controller["podAnnotations"], "annotations"),
+        ] {
+            for (key, value) in ours.as_object().unwrap() {
+                assert_eq!(metadata[theirs][key], *value, "{theirs} of {name}");
+            }
+        }
+        for part in ["priorityClassName", "nodeSelector", "tolerations"] {
+            assert_eq!(spec[part], controller[part], "{part} of {name}");
+        }
+        assert_eq!(spec["affinity"]["nodeAffinity"], controller["affinity"]["nodeAffinity"], "{name}");
+        assert_eq!(spec["imagePullSecrets"], json!([{"name": "registry"}]), "{name}");
+        let containers = ["initContainers", "containers"].map(|member| spec[member].as_array());
+        for container in containers.into_iter().flatten().flatten() {
+            let image = container["image"].as_str().unwrap();
+            let registry = values["image"]["registry"].as_str().unwrap();
+            assert!(image.starts_with(registry) && image.contains("@sha256:"), "{name}: {image}");
+        }
+    }
+}
+
+/// The chart and the programs are of one version.
+#[test]
+fn the_programs_know_the_arguments_that_their_containers_have() {
+    let arguments = |container: &Value| -> Vec<String> {
+        let all = container["args"].as_array().unwrap().iter();
+        all.map(|argument| argument.as_str().unwrap().to_owned()).collect()
+    };
+    for (_, values) in VALUES {
+        let pods =
+            pods(&objects(&render("rescind", &[values, &["--set=clusterDomain=example.internal"]].concat())));
+        let controller = LogArgs::augment_args(ControllerArgs::augment_args(
+            Command::new("rescind-controller").no_binary_name(true),
+        ));
+        let told = arguments(&pods[0]["spec"]["containers"][0]);
+        let read = controller.try_get_matches_from(&told).unwrap_or_else(|error| panic!("{told:?}: {error}"));
+        let read = ControllerArgs::from_arg_matches(&read).unwrap();
+        let domain = if read.tls_cert.is_none() { "example.internal" } else { "cluster.local" };
+        assert_eq!(read.cluster_domain, domain);
+        let sidecar = LogArgs::augment_args(SidecarArgs::augment_args(
+            Command::new("rescind-sidecar").no_binary_name(true),
+        ));
+        let told = arguments(&pods[1]["spec"]["initContainers"][0]);
+        sidecar.try_get_matches_from(&told).unwrap_or_else(|error| panic!("{told:?}: {error}"));
+    }
+}
+
+/// Three controllers on three nodes: a pod that keeps away from them has none.
+#[test]
+fn the_pod_of_the_test_does_not_keep_away_from_controllers() {
+    let objects = objects(&render("rescind", &["--values=charts/rescind/values-ha.yaml"]));
+    assert_eq!(one(&objects, "Pod", "rescind-test")["spec"].get("affinity"), None);
+}
+
+/// Ports by name, and by number, are those of containers.
+#[test]
+fn whoever_names_a_port_names_one_that_a_container_has() {
+    let objects = objects(&render("rescind", &["--values=tests/chart/all-on.yaml"]));
+    let ports = |container: &Value| -> BTreeSet<String> {
+        let ports = container["ports"].as_array().unwrap().iter();
+        ports.map(|port| port["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let texts = |value: &Value, path: &str, member: &str| -> BTreeSet<String> {
+        let items = value.pointer(path).unwrap().as_array().unwrap().iter();
+        items.map(|item| item[member].as_str().unwrap().to_owned()).collect()
+    };
+    let deployment = one(&objects, "Deployment", "rescind-controller");
+    let controller = ports(&deployment["spec"]["template"]["spec"]["containers"][0]);
+    // Those of the Services are names, and each is of the name that it leads to.
+    let mut served = BTreeSet::new();
+    for service in objects.iter().filter(|object| object["kind"] == "Service") {
+        for port in service["spec"]["ports"].as_array().unwrap() {
+            assert_eq!(port["name"], port["targetPort"], "{}", service["metadata"]["name"]);
+        }
+        served.extend(texts(service, "/spec/ports", "targetPort"));
+    }
+    assert_eq!(served, controller, "left: the Services; right: the controllers");
+    let policy = one(&objects, "NetworkPolicy", "rescind-controller");
+    let ingress = policy["spec"]["ingress"].as_array().unwrap().iter();
+    let let_in: BTreeSet<String> = ingress.flat_map(|rule| texts(rule, "/ports", "port")).collect();
+    assert_eq!(let_in, controller, "left: the NetworkPolicy; right: the controllers");
+    // A ServiceMonitor names a port of the Service.
+    let service = texts(one(&objects, "Service", "rescind-controller"), "/spec/ports", "name");
+    let monitored = texts(one(&objects, "ServiceMonitor", "rescind-controller"), "/spec/endpoints", "port");
+    assert!(monitored.is_subset(&service), "{monitored:?} {service:?}");
+
+    let settings =
+        one(&objects, "ConfigMap", "rescind-injection")["data"]["injection.yaml"].as_str().unwrap();
+    let settings = Settings::parse("injection.yaml", settings).unwrap();
+    let place = Place { namespace: "shop", asks: Asks::ForAll, controllers: "rescind-system" };
+    let pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app"}]}});
+    let Ok(Outcome::Injected(pod)) = inject(&pod, place, &settings) else { panic!("not injected") };
+    let sidecar = ports(&pod["spec"]["initContainers"][0]);
+    let monitored =
+        texts(one(&objects, "PodMonitor", "rescind-sidecar"), "/spec/podMetricsEndpoints", "port");
+    assert_eq!(monitored, sidecar, "left: the PodMonitor; right: the sidecar that is injected");
+    // And its controllers are where the Service is.
+    let streams = &one(&objects, "Service", "rescind-controller")["spec"]["ports"][0]["port"];
+    let expected = format!("https://rescind-controller.rescind-system.svc:{streams}");
+    assert_eq!(settings.controllers, [expected]);
+}
+
 #[test]
 fn the_notes_say_what_comes_next_and_what_uninstalling_does() {
-    let arguments =
-        ["install", "rescind", "charts/rescind", "--namespace=rescind-system", "--dry-run=client"];
-    let notes = |values: &[&str]| {
-        let text = done(&helm(None, &[&arguments[..], values].concat()));
-        text.split("NOTES:\n").nth(1).unwrap().to_owned()
+    let cases: [(&str, &[&str]); 5] = [
+        ("notes", &[]),
+        ("notes_without_injection", &["--set=injection.enabled=false"]),
+        ("notes_where_the_definitions_go", &["--set=crds.keep=false"]),
+        ("notes_with_a_given_certificate", &["--set=tls.source=secret,tls.secretName=given"]),
+        ("notes_with_alerts", &["--set=prometheusRule.enabled=true"]),
+    ];
+    let command = ["install", "rescind", "charts/rescind", "--namespace=rescind-system", "--dry-run=client"];
+    for (name, values) in cases {
+        let text = done(&helm(None, &[&command, values].concat()));
+        insta::assert_snapshot!(name, text.split("NOTES:\n").nth(1).unwrap());
+    }
+    let alone = ["--set=tls.source=secret,tls.secretName=given,tls.publishAuthority=false"];
+    let text = done(&helm(None, &[&command[..], &alone].concat()));
+    assert!(text.contains("WARNING: with tls.source=secret and neither"), "{text}");
+    let readable =
+        ["--set=prometheusRule.enabled=true,prometheusRule.runbook=https://runbooks.example.com/rescind"];
+    let text = done(&helm(None, &[&command[..], &readable].concat()));
+    assert!(!text.contains("prometheusRule.runbook"), "{text}");
+}
+
+#[test]
+fn an_older_kubernetes_is_refused() {
+    let render = |version: &str| {
+        let version = format!("--kube-version={version}");
+        helm(None, &["template", "rescind", "charts/rescind", "--namespace=rescind-system", &version])
     };
-    insta::assert_snapshot!("notes", notes(&[]));
-    let given = ["--set=tls.source=secret", "--set=tls.secretName=given"];
-    assert!(notes(&given).contains("Secret given needs the authorities of its certificate as ca.crt"));
-    let alone = [&given[..], &["--set=tls.publishAuthority=false"]].concat();
-    assert!(notes(&alone).contains("WARNING: with tls.source=secret and neither"));
+    let said = refused(&render("1.32.9"));
+    assert!(said.contains("requires kubeVersion: >=1.33.0-0"), "{said}");
+    // Clouds add to the version.
+    done(&render("1.33.0-eks-1234"));
+}
+
+/// What a catalogue shows of the definitions.
+#[test]
+fn the_catalogue_knows_the_definitions_and_an_example_of_each() {
+    let chart = crate::helm::yaml(&crate::helm::read_chart("Chart.yaml"));
+    let told = |name: &str| crate::helm::yaml(chart["annotations"][name].as_str().unwrap());
+    let texts = |items: &Value, members: [&str; 3]| -> BTreeSet<[String; 3]> {
+        let items = items.as_array().unwrap().iter();
+        items.map(|item| members.map(|member| item[member].as_str().unwrap_or_default().to_owned())).collect()
+    };
+    let definitions = ["crds/revocations.yaml", "crds/tokenrevocationlists.yaml"].map(|file| {
+        let definition = crate::helm::yaml(&read(file));
+        let (spec, name) = (&definition["spec"], &definition["metadata"]["name"]);
+        json!({"kind": spec["names"]["kind"], "version": spec["versions"][0]["name"], "name": name})
+    });
+    let members = ["kind", "version", "name"];
+    assert_eq!(texts(&told("artifacthub.io/crds"), members), texts(&json!(definitions), members));
+    // Whether they are accepted is asked of an API server.
+    let examples = told("artifacthub.io/crdsExamples");
+    let shown: BTreeSet<&str> =
+        examples.as_array().unwrap().iter().map(|example| example["kind"].as_str().unwrap()).collect();
+    assert_eq!(shown, definitions.iter().map(|definition| definition["kind"].as_str().unwrap()).collect());
 }

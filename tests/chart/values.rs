@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use serde_json::Value;
+use rescind::injection::extra::{OWN_FLAGS, OWN_VARIABLES, TELLING_FLAGS};
+use serde_json::{Value, json};
 
 use crate::helm::{helm, in_project, read_chart, refused, yaml};
 
@@ -29,6 +30,11 @@ fn a_mistake_in_the_values_is_refused_with_its_name() {
         "injection.resources.requests.gpu=1",
         "injection.tokenExpirationSeconds=60",
         "injection.defaultLists[0]=a/b/c",
+        "injection.extraArgs[0]=--reveal",
+        "injection.extraArgs[0]=--tls-ca=/ca.crt",
+        "injection.extraArgs[0]=4096",
+        "injection.extraEnv[0].name=A",
+        "injection.extraEnv[0].name=RUST_LOG,injection.extraEnv[0].value=debug",
         "injection.excludedNamespaces[0]=Legacy",
         "labels.app\\.kubernetes\\.io/name=x",
         "tls.source=vault",
@@ -39,6 +45,7 @@ fn a_mistake_in_the_values_is_refused_with_its_name() {
         "policies.statuses=false",
         "quota.namespaces[0]=rescind-system",
         "networkPolicy.adminFrom[0].podSelektor.x=y",
+        "networkPolicy.extraEgress[0].port=4317",
         "serviceMonitor.interval=often",
         "dashboard.labels.a=b/c",
         "test.timeout=1",
@@ -56,6 +63,19 @@ fn a_mistake_in_the_values_is_refused_with_its_name() {
         writeln!(text, "## {mistake}\n{}\n", [head, causes].concat().join("\n")).unwrap();
     }
     insta::assert_snapshot!("refusals", text);
+}
+
+/// The controllers would refuse it, too, when they start; that is late.
+#[test]
+fn what_injection_sets_itself_is_refused_where_it_is_added() {
+    let flags = OWN_FLAGS.iter().chain(&TELLING_FLAGS);
+    let variables = OWN_VARIABLES.iter().map(|(name, _)| ("extraEnv", *name));
+    for (member, name) in flags.map(|flag| ("extraArgs", *flag)).chain(variables) {
+        let value = if member == "extraArgs" { json!(name) } else { json!({"name": name, "value": "x"}) };
+        let set = format!("--set-json=injection.{member}=[{value}]");
+        let said = refused(&helm(None, &["template", "rescind", "charts/rescind", &set]));
+        assert!(said.contains(&format!("injection.{member}[0]: is {name}, which ")), "{said}");
+    }
 }
 
 /// A key of the schema and where it leads.
@@ -81,7 +101,7 @@ fn schema() -> Value {
 }
 
 /// The values that have a comment, in their order: path, default, and what the comment says.
-fn documented() -> Vec<(String, String, String)> {
+pub(crate) fn documented() -> Vec<(String, String, String)> {
     let text = read_chart("values.yaml");
     let values = yaml(&text);
     let (mut parents, mut said, mut found) = (BTreeMap::new(), None, Vec::new());

@@ -1,13 +1,11 @@
 //! The examples for what does not run here are held against the schemas of those whose kinds they use.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use crate::cluster::{cluster, done, in_project, namespace, refused};
+use crate::support::foreign_kinds::definitions;
 
 /// The definitions that the examples need, of all that are there.
 const NEEDED: [&str; 9] = [
@@ -22,43 +20,17 @@ const NEEDED: [&str; 9] = [
     "middlewares.traefik.io",
 ];
 
-/// Returns the folder of the definitions.
-///
-/// # Panics
-/// With what the script says if they are not there: a test that can't run has not passed.
-fn definitions() -> PathBuf {
-    let output = Command::new(in_project("scripts/setup-foreign-kinds")).arg("--print").output().unwrap();
-    PathBuf::from(done(&output).trim().strip_prefix("foreign-kinds=").unwrap())
-}
-
 /// Defines the kinds of others, once.
 fn defined() {
     static DEFINED: OnceLock<()> = OnceLock::new();
     DEFINED.get_or_init(|| {
-        let mut wanted = String::new();
-        let mut found = BTreeSet::new();
-        for file in std::fs::read_dir(definitions()).unwrap() {
-            let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
-            for document in text.split("\n---") {
-                if let Some(name) = NEEDED.into_iter().find(|name| is_named(document, name)) {
-                    found.insert(name);
-                    wanted.push_str("\n---\n");
-                    wanted.push_str(document.trim_start_matches('-'));
-                }
-            }
-        }
-        assert_eq!(found.len(), NEEDED.len(), "only these are there: {found:?}");
         let plane = cluster();
         let arguments = ["apply", "--server-side", "--filename", "-"];
-        done(&plane.kubectl_with(plane.kubeconfig(), &arguments, &wanted));
-        for name in found {
+        done(&plane.kubectl_with(plane.kubeconfig(), &arguments, &definitions(&NEEDED)));
+        for name in NEEDED {
             done(&plane.kubectl(&["wait", "--for=condition=Established", "customresourcedefinition", name]));
         }
     });
-}
-
-fn is_named(document: &str, name: &str) -> bool {
-    document.lines().any(|line| line.trim() == format!("name: {name}"))
 }
 
 /// Puts an example to the API server, which checks everything and stores nothing.

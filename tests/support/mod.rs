@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test binary has its own copy and uses a part of it")]
 
 pub(crate) mod control_plane;
+pub(crate) mod foreign_kinds;
 pub(crate) mod held;
 pub(crate) mod http1;
 pub(crate) mod issue;

@@ -225,13 +225,5 @@ pub(super) fn is_renewal_due(issued: Option<&Issued>, signing: &Authority, now: 
     })
 }
 
-/// Returns the names of the controllers' services in a domain, as sidecars, people and the API server call them.
-pub(super) fn service_names(domain: &str) -> Vec<String> {
-    let services = ["rescind-controller", "rescind-admin", "rescind-webhook"];
-    let short = services.map(|service| format!("{service}.{domain}"));
-    let long = short.iter().map(|name| format!("{name}.cluster.local")).collect::<Vec<_>>();
-    short.into_iter().chain(long).collect()
-}
-
 #[cfg(test)]
 mod tests;

@@ -78,8 +78,9 @@ mod tests {
     use rustls_pki_types::pem::PemObject;
     use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-    use super::super::{Authorities, service_names};
+    use super::super::Authorities;
     use super::*;
+    use crate::controller::domain::Domain;
 
     /// Whether a peer that trusts a bundle takes a certificate for a name so long after 1970.
     fn is_taken(bundle: &str, certified: &Certified, name: &str, seconds: i64) -> Result<(), String> {
@@ -104,7 +105,7 @@ mod tests {
         let now: Timestamp = "2026-11-27T00:00:00Z".parse().unwrap();
         let [own, other] = [now, now + Duration::from_secs(1)].map(|at| authority(at).unwrap());
         let bundle = Authorities::first(own.clone()).bundle();
-        let names = service_names("rescind-system.svc");
+        let names = Domain::new("rescind-system.svc", "cluster.local").unwrap().names();
         let certified = serving(&own, &names, now).unwrap();
         assert_eq!(certified.not_after(), Some(now.as_second() + 86_400));
         for name in &names {

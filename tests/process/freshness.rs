@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::relay::{Mode, Relay};
 use crate::support::PATIENCE;
+use crate::support::http1::{Ask, ask_unix};
 use crate::support::lab::{BOUND, Lab};
 use crate::support::wait::wait_for;
 
@@ -78,6 +79,27 @@ async fn with_a_frozen_controller_good_tokens_get_a_doubt_within_the_bound_and_r
     until_stale(&lab, &bob).await;
     assert!(frozen.elapsed() < BOUND + SLACK, "{:?}", frozen.elapsed());
     assert_eq!(lab.check(&alice).await.unwrap().verdict(), v1::VerdictKind::Revoked);
+    lab.controller().child.signal(Signal::CONT).unwrap();
+    lab.until_fresh().await;
+}
+
+/// A sidecar that accepts less than its list offers is stale when its own bound is over.
+#[tokio::test]
+async fn a_sidecar_with_a_bound_of_its_own_stops_vouching_long_before_its_list_would() {
+    let mut lab = Lab::declaring(|spec| spec["freshness"]["boundSeconds"] = 15.into());
+    let bound = Duration::from_secs(2);
+    lab.start_controller(&[]).await;
+    lab.start_sidecar(&["--bound=2"]).await;
+    lab.until_fresh().await;
+    let alice = lab.keys.token(&json!({"sub": "alice"}));
+    lab.controller().child.signal(Signal::STOP).unwrap();
+    let frozen = Instant::now();
+    let last_allowed = until_stale(&lab, &alice).await;
+    // The clock of the test may not run faster than that of the sidecar by more than its allowance.
+    assert!(last_allowed < frozen + bound + bound / 1000, "allowed {:?} later", last_allowed - frozen);
+    assert!(frozen.elapsed() < bound + SLACK, "{:?}", frozen.elapsed());
+    let ask = Ask::get("/auth").bearer(&alice);
+    assert_eq!(ask_unix(&lab.path("auth.sock"), &ask).await.unwrap().status, 503);
     lab.controller().child.signal(Signal::CONT).unwrap();
     lab.until_fresh().await;
 }

@@ -121,13 +121,22 @@ async fn a_sidecar_that_was_frozen_vouches_for_nobody_until_it_has_a_new_proof()
     lab.until_fresh().await;
 }
 
-/// Failure 18: a sidecar that has never had a proof refuses.
+/// Failure 18: a sidecar that has never had a proof refuses; its log says what it can't reach, and why.
 #[tokio::test]
 async fn without_a_controller_a_sidecar_vouches_for_nobody() {
     let mut lab = Lab::new();
     lab.start_sidecar(&[]).await;
     let answer = lab.check(&lab.keys.token(&json!({}))).await.unwrap();
     assert_eq!((answer.decision(), answer.reason.as_str()), (v1::Decision::Deny, "NEVER_FRESH"));
+    wait_for("the log says why", PATIENCE, async || {
+        let log = lab.logs();
+        let told = log.lines().find(|line| line.contains("the stream was lost; trying another controller"));
+        match told {
+            Some(line) if line.contains("WARN") && line.contains("No such file or directory") => Ok(()),
+            _ => Err(log),
+        }
+    })
+    .await;
 }
 
 /// Invariant 21: after a fault ends, the sidecar is fresh again within seconds, without a restart.

@@ -1,5 +1,7 @@
 //! What to do about a reason that a sidecar gives.
 
+use crate::token::rejection::Rejection;
+
 /// Returns the next step for a reason code; none where there is nothing to do, or the code is of a newer sidecar.
 pub(super) fn advice(reason: &str) -> Option<&'static str> {
     of_answer(reason).or_else(|| of_token(reason))
@@ -14,7 +16,8 @@ fn of_answer(reason: &str) -> Option<&'static str> {
         }
         "STALE" | "EXPIRED_LIST" | "NEVER_FRESH" => {
             "the token may be good, but the sidecar has no proof that is young enough: see whether it reaches a \
-             controller (its log), and whether controllers prove (`rescind status`, `rescind doctor`)"
+             controller (its log, which also tells of a clock that has jumped), and whether controllers prove \
+             (`rescind status`, `rescind doctor`)"
         }
         "CORRUPT" => {
             "wait for the next snapshot, which the sidecar has asked for; if it stays so, look at its log"
@@ -42,51 +45,13 @@ fn of_answer(reason: &str) -> Option<&'static str> {
 
 /// What is said of the token itself.
 fn of_token(reason: &str) -> Option<&'static str> {
-    Some(match reason {
-        "MALFORMED" | "TOO_LARGE" | "FORBIDDEN_HEADER" => {
-            "this is no signed token as the list takes them (a compact JWS of at most 16 KiB, without crit, embedded \
-             keys and encryption): look at how the issuer makes it"
-        }
-        "WRONG_ALGORITHM" | "UNKNOWN_KEY" | "BAD_SIGNATURE" => {
-            "compare the token's kid and alg with spec.issuers[].verification.keys of the list: the issuer may have \
-             changed its keys"
-        }
-        "UNKNOWN_ISSUER" => {
-            "compare the token's iss, as an exact string, with spec.issuers of the lists that the sidecar follows"
-        }
-        "WRONG_TYPE" => "add the token's typ to spec.issuers[].types of the list; many issuers send JWT",
-        "WRONG_AUDIENCE" => {
-            "compare the token's aud with spec.issuers[].audiences of the list, and with --audience"
-        }
-        "MISSING_CLAIM" => "let the issuer set iat and exp, as numbers",
-        "UNREVOCABLE" => {
-            "let the issuer set every claim of spec.issuers[].requiredClaims: without them, revocations would not reach \
-             the token"
-        }
-        "EXPIRED" => "get a new token; if this one is new, compare the clocks of issuer and sidecar",
-        "NOT_YET_VALID" | "ISSUED_IN_FUTURE" => {
-            "compare the clocks of issuer and sidecar: the issuer's may run ahead by clockSkewSeconds of the list"
-        }
-        "TIME_OUT_OF_RANGE" | "EXPIRES_BEFORE_ISSUE" => "look at how the issuer sets iat, exp and nbf",
-        "LIFETIME_TOO_LONG" => {
-            "let the issuer shorten its tokens, or raise maxTokenLifetimeSeconds of the list"
-        }
-        "SESSION_TOO_LONG" => "sign in anew, or raise maxSessionLifetimeSeconds of the list",
-        "INEXACT_NUMBER" => {
-            "let the sidecar verify the token (verification.keys): Envoy hands numbers on as floats"
-        }
-        "NO_UPSTREAM_CLAIMS" => {
-            "see that Envoy's jwt_authn verifies the token, under the payloadKey of the list"
-        }
-        _ => return None,
-    })
+    Rejection::ALL.into_iter().find(|rejection| rejection.code() == reason).map(Rejection::advice)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::revocation::verdict::Doubt;
-    use crate::token::rejection::Rejection;
 
     #[test]
     fn every_rejection_and_every_doubt_has_a_next_step() {

@@ -31,7 +31,7 @@ impl Check {
         let answer = match self.ask(context).await {
             // Whoever acts on the exit code must not take silence for a refusal of the token.
             Err(Failure::Call(error)) if CallError::is_passing(&error) => {
-                context.console.error(&error);
+                context.console.error(&Failure::Call(error));
                 return Ok(Exit::Pending);
             }
             other => other?,

@@ -50,10 +50,10 @@ pub enum Failure {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The call failed.
-    #[error(transparent)]
+    #[error("{}{}", .0, and(.0.next_step()))]
     Call(#[from] CallError),
     /// The cluster did not do it.
-    #[error(transparent)]
+    #[error("{}{}", .0, and(.0.next_step()))]
     Cluster(#[from] ClusterError),
     /// A revocation was sent, and no answer came.
     #[error("{error}; whether the revocation was stored is not known: {next_step}")]
@@ -72,4 +72,8 @@ pub enum Failure {
     /// Anything else, with its causes.
     #[error("{0:#}")]
     Other(#[from] anyhow::Error),
+}
+
+fn and(next_step: Option<&str>) -> String {
+    next_step.map(|step| format!("; {step}")).unwrap_or_default()
 }

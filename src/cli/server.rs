@@ -137,21 +137,13 @@ pub(super) enum Role {
     Sidecar,
 }
 
-impl Role {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Controller => "controller",
-            Self::Sidecar => "sidecar",
-        }
-    }
-}
-
 /// Says why the server was not even called.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// No address.
     #[error(
-        "no server is given: start `rescind dev`, and give its address with --server or in RESCIND_SERVER"
+        "no server is given: name a sidecar with --server or in RESCIND_SERVER (in a pod it listens at \
+         /run/rescind/check.sock, in the containers that mount it); to try things out, start `rescind dev`"
     )]
     NoServer,
     /// The address and the options do not fit.

@@ -17,6 +17,7 @@ use crate::runtime::listen::{Address, bind};
 use self::fake::{Behaviour, Fake, NOW};
 
 mod check;
+mod failures;
 mod fake;
 mod inject;
 mod read;

@@ -62,7 +62,17 @@ pub(super) async fn until_enforced(
     limit: Duration,
     console: &mut Console,
 ) -> Outcome {
-    let mut heard = Heard { progress: Progress::new(console), standing: None, object: None };
+    follow(Progress::new(console), reports, limit, console).await
+}
+
+/// The same, with where progress is shown.
+async fn follow(
+    progress: Progress,
+    reports: impl Stream<Item = Report> + Unpin,
+    limit: Duration,
+    console: &mut Console,
+) -> Outcome {
+    let mut heard = Heard { progress, standing: None, object: None };
     let waited = timeout(limit, heard.follow(reports, console)).await;
     heard.progress.finish();
     let waited = match waited {
@@ -163,11 +173,16 @@ struct Progress {
 
 impl Progress {
     fn new(console: &Console) -> Self {
+        Self::shown(console.err_surface().is_terminal().then(ProgressDrawTarget::stderr))
+    }
+
+    /// With a terminal to draw on, or without one.
+    fn shown(terminal: Option<ProgressDrawTarget>) -> Self {
         let started = Instant::now();
         let mut ticks = interval_at(started + PACE, PACE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let bar = console.err_surface().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let bar = terminal.map(|terminal| {
+            let bar = ProgressBar::with_draw_target(None, terminal);
             let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
             bar.set_message("waiting until it is enforced");
@@ -256,9 +271,87 @@ pub(super) fn enforced(report: &v1::EnforcementProgress) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex, MutexGuard};
+
+    use indicatif::TermLike;
+    use tokio::time::sleep;
+
     use super::super::console::Surface;
     use super::super::tests::Buffer;
     use super::*;
+
+    /// A terminal of one line, and everything that stood there.
+    #[derive(Clone, Debug, Default)]
+    struct Line(Arc<Mutex<(String, Vec<String>)>>);
+
+    impl Line {
+        fn lock(&self) -> MutexGuard<'_, (String, Vec<String>)> {
+            self.0.lock().unwrap()
+        }
+
+        /// Returns what stood there, without the spinner and the time.
+        fn texts(&self) -> Vec<String> {
+            let shown = self.lock().1.clone();
+            let text =
+                |line: &String| line.split_once(' ')?.1.rsplit_once(" (").map(|(text, _)| text.to_owned());
+            let mut texts: Vec<String> = shown.iter().filter_map(text).collect();
+            texts.dedup();
+            texts
+        }
+    }
+
+    impl TermLike for Line {
+        fn width(&self) -> u16 {
+            100
+        }
+
+        fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
+            assert_eq!(lines, 0, "there is one line");
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
+            self.move_cursor_up(lines)
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            panic!("there is one line, and not {text}");
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            let mut line = self.lock();
+            match text {
+                "\r" => line.0.clear(),
+                text => line.0.push_str(text),
+            }
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.lock().0.clear();
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            let mut line = self.lock();
+            let shown = line.0.trim_end().to_owned();
+            line.1.push(shown);
+            Ok(())
+        }
+    }
+
+    fn standing(applied: u32) -> Standing {
+        Standing::Counted(v1::EnforcementProgress { subscribers: 12, applied, ..Default::default() })
+    }
 
     #[test]
     fn counts_read_like_a_sentence() {
@@ -288,6 +381,41 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn on_a_terminal_one_line_says_how_far_it_is_and_goes_at_the_end() {
+        let (line, err) = (Line::default(), Buffer::default());
+        let mut console = Console::new(
+            (Surface::Plain, Box::new(std::io::sink())),
+            (Surface::Coloured, Box::new(err.clone())),
+            Box::new(std::io::empty()),
+        );
+        let done =
+            v1::EnforcementProgress { subscribers: 12, applied: 12, enforced: true, ..Default::default() };
+        let reports = stream::iter([
+            Report::Standing(standing(3), None),
+            Report::Trouble("gone\u{7}".to_owned()),
+            Report::Standing(standing(9), None),
+            Report::End(Waited::Enforced(done), None),
+        ]);
+        let reports = reports.then(async |report| {
+            sleep(3 * PACE).await;
+            report
+        });
+        let terminal = ProgressDrawTarget::term_like(Box::new(line.clone()));
+        let progress = Progress::shown(Some(terminal));
+        let outcome = follow(progress, Box::pin(reports), 60 * PACE, &mut console).await;
+        assert!(matches!(outcome.waited, Waited::Enforced(_)), "{:?}", outcome.waited);
+        let expected = [
+            "waiting until it is enforced",
+            "3 of 12 sidecars have applied it",
+            "gone\\u{7}",
+            "9 of 12 sidecars have applied it",
+        ];
+        assert_eq!(line.texts(), expected);
+        assert_eq!(line.lock().1.last().unwrap(), "", "it is still there");
+        assert_eq!(err.text(), "", "a line of its own as well");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn where_nobody_watches_there_is_a_line_per_second() {
         let out = Buffer::default();
         let mut console = Console::new(
@@ -297,8 +425,7 @@ mod tests {
         );
         let mut progress = Progress::new(&console);
         progress.tick(None, &mut console).await;
-        let report = v1::EnforcementProgress { subscribers: 12, applied: 3, ..Default::default() };
-        let report = Standing::Counted(report);
+        let report = standing(3);
         progress.report(&report);
         progress.tick(Some(&report), &mut console).await;
         progress.trouble("gone\u{7}".to_owned(), &console);

@@ -1,6 +1,8 @@
 //! Freshness: what the age of a proof allows to be said.
 
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -146,16 +148,10 @@ pub fn freshness(knowledge: Knowledge, now: Moment, bounds: &Bounds, asked_nanos
         Knowledge::Corrupt => return Freshness::Corrupt,
         Knowledge::FreshAsOf(moment) => moment,
     };
+    let jumped = ClockJump::between(fresh_as_of, now).is_some();
     // A clock that went back says nothing about the age: it counts as a jump.
     let boot = now.boot_nanos.checked_sub(fresh_as_of.boot_nanos);
     let wall = now.wall_nanos.checked_sub(fresh_as_of.wall_nanos);
-    let jumped = match (boot, wall) {
-        (Some(boot), Some(wall)) => boot.abs_diff(wall) > MAX_CLOCK_JUMP_NANOS,
-        (Some(boot), None) => {
-            fresh_as_of.wall_nanos.saturating_sub(now.wall_nanos).saturating_add(boot) > MAX_CLOCK_JUMP_NANOS
-        }
-        (None, _) => true,
-    };
     let age_nanos = boot.unwrap_or(u64::MAX).max(wall.unwrap_or(0));
     let bound = nanos(bounds.bound_seconds).min(asked_nanos.map_or(u128::MAX, u128::from));
     if !within(age_nanos, nanos(bounds.maximum_seconds.max(bounds.bound_seconds))) {
@@ -165,6 +161,46 @@ pub fn freshness(knowledge: Knowledge, now: Moment, bounds: &Bounds, asked_nanos
         return Freshness::Stale { age_nanos };
     }
     Freshness::Fresh { age_nanos }
+}
+
+/// A clock has jumped since a proof, by more than what needs a new one. Its text says which, and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockJump {
+    /// When the list was proven.
+    pub since: Moment,
+    /// When the jump was seen.
+    pub seen: Moment,
+}
+
+impl ClockJump {
+    /// Compares how much time has passed on both clocks since a proof. The boot clock is not set by anybody: if it goes
+    /// back, that is a jump, and if the two differ, it was the wall clock that did.
+    #[must_use]
+    pub fn between(since: Moment, now: Moment) -> Option<Self> {
+        let jump = Self { since, seen: now };
+        let differs = jump.ahead_nanos().unsigned_abs() > u128::from(MAX_CLOCK_JUMP_NANOS);
+        (differs || now.boot_nanos < since.boot_nanos).then_some(jump)
+    }
+
+    /// How much more time has passed on the wall clock than on the boot clock.
+    fn ahead_nanos(&self) -> i128 {
+        let passed = |now: u64, since: u64| i128::from(now) - i128::from(since);
+        passed(self.seen.wall_nanos, self.since.wall_nanos)
+            - passed(self.seen.boot_nanos, self.since.boot_nanos)
+    }
+}
+
+impl fmt::Display for ClockJump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let back = self.since.boot_nanos.saturating_sub(self.seen.boot_nanos);
+        let (clock, way, nanos) = match self.ahead_nanos() {
+            _ if back > 0 => ("boot clock", "back", u128::from(back)),
+            ahead @ 0.. => ("wall clock", "ahead", ahead.unsigned_abs()),
+            behind => ("wall clock", "back", behind.unsigned_abs()),
+        };
+        let jump = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        write!(f, "the {clock} has jumped {way} by {:.1} s", jump.as_secs_f64())
+    }
 }
 
 fn nanos(seconds: u32) -> u128 {
@@ -221,6 +257,22 @@ mod tests {
         check(back, Freshness::Stale { age_nanos: SECOND });
         let boot_back = Moment { boot_nanos: START.boot_nanos - 1, ..START };
         check(boot_back, Freshness::Expired { age_nanos: u64::MAX });
+    }
+
+    #[test]
+    fn a_jump_says_which_clock_and_how_far_and_a_second_is_none() {
+        let check = |now, expected: Option<&str>| {
+            let jump = ClockJump::between(START, now).map(|jump| jump.to_string());
+            assert_eq!(jump.as_deref(), expected);
+        };
+        check(after(5 * SECOND, 6 * SECOND), None);
+        check(after(6 * SECOND, 5 * SECOND), None);
+        check(after(SECOND, 3 * SECOND), Some("the wall clock has jumped ahead by 2.0 s"));
+        check(after(3 * SECOND, SECOND), Some("the wall clock has jumped back by 2.0 s"));
+        let back = Moment { wall_nanos: START.wall_nanos - 5 * SECOND, ..after(SECOND, 0) };
+        check(back, Some("the wall clock has jumped back by 6.0 s"));
+        let boot_back = Moment { boot_nanos: START.boot_nanos - SECOND / 2, ..START };
+        check(boot_back, Some("the boot clock has jumped back by 0.5 s"));
     }
 
     #[test]

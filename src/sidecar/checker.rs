@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tracing::field;
 
 use crate::distribution::view::{ListView, Views};
+use crate::revocation::freshness::ClockJump;
 use crate::revocation::time::Moment;
 use crate::revocation::verdict::Assurance;
 use crate::runtime::clock::Clock;
@@ -88,7 +89,7 @@ fn run(views: &[Arc<ListView>], request: &Request<'_>, now: Moment, steps: &mut 
     }
     let time = token_time(views, now);
     let (findings, effort) = (Findings::default(), Effort::default());
-    Check { panel, request, time, findings, effort, contradiction: None, steps }.run()
+    Check { panel, request, time, findings, effort, contradiction: None, clock_jump: None, steps }.run()
 }
 
 /// A preflight carries no credentials; what carries some all the same loses them.
@@ -109,6 +110,7 @@ struct Check<'c> {
     findings: Findings,
     effort: Effort,
     contradiction: Option<Box<Contradiction>>,
+    clock_jump: Option<ClockJump>,
     steps: &'c mut Steps,
 }
 
@@ -154,6 +156,7 @@ impl Check<'_> {
             strip: if anonymous { strip } else { Strip::Nothing },
             clear_cookies: if refused { clear_cookies } else { Vec::new() },
             contradiction: self.contradiction,
+            clock_jump: self.clock_jump,
             effort: self.effort,
         }
     }
@@ -174,15 +177,19 @@ impl Check<'_> {
                 Ok(assurance) => best_effort |= assurance == Assurance::BestEffort,
                 Err(why) => self.findings.doubt(asked.force, why),
             }
+            self.clock_jump = self.clock_jump.or(asked.clock_jump);
             self.steps.note_of("freshness", &asked.view.name, asked.standing.is_ok(), || {
                 let age = asked.freshness.age_nanos().map(|nanos| nanos.div_ceil(1_000_000));
                 let age = age.map_or_else(String::new, |age| format!(", proven complete as of {age} ms ago"));
+                let jump = asked.clock_jump;
+                let jump =
+                    jump.map_or_else(String::new, |jump| format!("; {jump}, so a new proof is needed"));
                 let end = match asked.standing {
                     Ok(Assurance::Fresh) => String::new(),
                     Ok(Assurance::BestEffort) => "; decided all the same, as its policy allows".to_owned(),
                     Err(why) => format!("; it can't vouch ({})", why.code()),
                 };
-                format!("{}{age}{end}", asked.freshness.name())
+                format!("{}{age}{jump}{end}", asked.freshness.name())
             });
         }
         best_effort
@@ -420,6 +427,9 @@ impl Checker {
         }
         if let Some(contradiction) = &outcome.contradiction {
             self.complaints.contradiction(contradiction);
+        }
+        if let Some(jump) = &outcome.clock_jump {
+            self.complaints.clock_jump(jump);
         }
         self.observer.checked(transport, &outcome);
         outcome

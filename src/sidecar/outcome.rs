@@ -1,5 +1,6 @@
 //! What a check concludes, as a value: every transport says the same thing in its own words.
 
+use crate::revocation::freshness::ClockJump;
 use crate::revocation::names::ListName;
 use crate::revocation::row::RowKind;
 use crate::revocation::verdict::Doubt;
@@ -192,6 +193,8 @@ pub struct Outcome {
     pub clear_cookies: Vec<String>,
     /// Lists that contradict each other, for people.
     pub contradiction: Option<Box<Contradiction>>,
+    /// A clock has jumped, and a list is not fresh until its next proof, for people.
+    pub clock_jump: Option<ClockJump>,
     /// What it cost.
     pub effort: Effort,
 }
@@ -217,6 +220,7 @@ impl Outcome {
             strip: Strip::Nothing,
             clear_cookies: Vec::new(),
             contradiction: None,
+            clock_jump: None,
             effort: Effort::default(),
         }
     }

@@ -14,6 +14,7 @@ use crate::runtime::gate::Admission;
 use crate::token::hash::sha256;
 use crate::token::list_config::{DeclaredSelector, ListConfig};
 
+mod clock;
 mod paths;
 
 /// What is presented.

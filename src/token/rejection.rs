@@ -96,4 +96,50 @@ impl Rejection {
             Self::NoUpstreamClaims => "NO_UPSTREAM_CLAIMS",
         }
     }
+
+    /// Returns what to do about it, for whoever issues or sends the token, or declares the list.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Malformed | Self::TooLarge | Self::ForbiddenHeader => {
+                "this is no signed token as the list takes them (a compact JWS of at most 16 KiB, without crit, \
+                 embedded keys and encryption): look at how the issuer makes it"
+            }
+            Self::WrongAlgorithm | Self::UnknownKey | Self::BadSignature => {
+                "compare the token's kid and alg with spec.issuers[].verification.keys of the list: the issuer may have \
+                 changed its keys"
+            }
+            Self::UnknownIssuer => {
+                "compare the token's iss, as an exact string, with spec.issuers of the lists that are asked"
+            }
+            Self::WrongType => {
+                "add the token's typ to spec.issuers[].types of the list; many issuers send JWT"
+            }
+            Self::WrongAudience => {
+                "compare the token's aud with spec.issuers[].audiences of the list, and with --audience"
+            }
+            Self::MissingClaim => "let the issuer set iat and exp, as numbers",
+            Self::Unrevocable => {
+                "let the issuer set every claim of spec.issuers[].requiredClaims: without them, revocations would not \
+                 reach the token"
+            }
+            Self::Expired => {
+                "get a new token, for nobody accepts this one; if it is new, compare the clocks of issuer and sidecar"
+            }
+            Self::NotYetValid | Self::IssuedInFuture => {
+                "compare the clocks of issuer and sidecar: the issuer's may run ahead by clockSkewSeconds of the list"
+            }
+            Self::TimeOutOfRange | Self::ExpiresBeforeIssue => "look at how the issuer sets iat, exp and nbf",
+            Self::LifetimeTooLong => {
+                "let the issuer shorten its tokens, or raise maxTokenLifetimeSeconds of the list"
+            }
+            Self::SessionTooLong => "sign in anew, or raise maxSessionLifetimeSeconds of the list",
+            Self::InexactNumber => {
+                "let the sidecar verify the token (verification.keys): Envoy hands numbers on as floats"
+            }
+            Self::NoUpstreamClaims => {
+                "see that Envoy's jwt_authn verifies the token, under the payloadKey of the list"
+            }
+        }
+    }
 }

@@ -23,6 +23,7 @@ use tonic::{Code, Request, Status, Streaming};
 use crate::lab::{ACCOUNT, ACCOUNT_GROUPS, LIST, Lab, PATIENCE};
 use crate::support::control_plane::TOKEN;
 use crate::support::issue::now;
+use crate::support::metrics::get;
 use crate::support::wait::wait_for;
 
 /// How often a stream asks for a proof.
@@ -245,6 +246,31 @@ async fn a_stream_gets_the_lists_that_admit_its_account_as_they_change() {
     stranger.refused(1, NotAllowed).await;
 }
 
+/// A name that is misspelt is found in the log and by the probe, and not by waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_of_a_list_that_does_not_exist_says_so_and_is_not_ready() {
+    let mut lab = Lab::guarded().await;
+    lab.add_account("apps", "web");
+    let token = lab.account_token("apps", "web", OURS).await;
+    let sidecar = lab.add_sidecar_that_shows(&token, "apps/none").await;
+    wait_for("the log names the list", PATIENCE, async || {
+        let log = lab.sidecars[sidecar].log();
+        let told = log.lines().find(|line| line.contains("the controller gives nothing of this list"));
+        match told {
+            Some(line) if line.contains("WARN") && line.contains("there is no list apps/none") => Ok(()),
+            _ => Err(lab.logs()),
+        }
+    })
+    .await;
+    let (status, body) = get(&lab.sidecars[sidecar].address("health"), "/readyz", &[]).await;
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains("list apps/none was not proven yet: is it declared"), "{body}");
+    // Once it is declared, nothing has to be started again.
+    lab.declare("none");
+    lab.until_answer(sidecar, &lab.token("alice"), 200).await;
+    assert_eq!(get(&lab.sidecars[sidecar].address("health"), "/readyz", &[]).await.0, 200);
+}
+
 /// Invariant 24: a sidecar that is known goes on, and comes back; who is not known keeps what it holds and waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_api_server_is_silent_known_pairs_of_account_and_list_come_back() {
@@ -253,10 +279,7 @@ async fn while_the_api_server_is_silent_known_pairs_of_account_and_list_come_bac
     lab.add_account("apps", "late");
     let known = lab.account_token("apps", "web", OURS).await;
     let unknown = lab.account_token("apps", "late", OURS).await;
-    let file = lab.path("token");
-    std::fs::write(&file, &known).unwrap();
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
-    let sidecar = lab.add_sidecar_with(&[0], LIST, &[format!("--token-file={}", file.display())]).await;
+    let sidecar = lab.add_sidecar_that_shows(&known, LIST).await;
     lab.until_fresh().await;
     lab.declare("second");
 
@@ -289,6 +312,14 @@ async fn while_the_api_server_is_silent_known_pairs_of_account_and_list_come_bac
 }
 
 impl Lab {
+    /// Starts a sidecar that shows a token; returns its number.
+    async fn add_sidecar_that_shows(&mut self, token: &str, list: &str) -> usize {
+        let file = self.path("token");
+        std::fs::write(&file, token).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+        self.add_sidecar_with(&[0], list, &[format!("--token-file={}", file.display())]).await
+    }
+
     /// Returns a good token with its signature damaged.
     fn forged_at_rest(&self, token: &str) -> String {
         let (signed, signature) = token.rsplit_once('.').unwrap();

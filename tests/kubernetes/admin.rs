@@ -6,11 +6,13 @@ use rescind::proto::v1::cutoff::Cutoff;
 use rescind::proto::v1::revocation_admin_client::RevocationAdminClient;
 use rescind::proto::v1::target::Target;
 use rescind::runtime::dial;
+use serde_json::Value;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use crate::access::OURS;
 use crate::lab::{LIST, Lab, PATIENCE};
+use crate::observability::audited;
 use crate::support::control_plane::TOKEN;
 use crate::support::wait::wait_for;
 
@@ -135,4 +137,31 @@ async fn callers_of_the_admin_api_may_do_what_rbac_says() {
     assert!(last.unwrap().last().unwrap().enforced);
     api.lift(&support, &alice.name).await.unwrap();
     assert!(!lab.logs().contains(&support), "a token is in the logs");
+    check_audited(&lab, &[&support, &nobody, &elsewhere]).await;
+}
+
+/// The audit log says who did what, and who was refused, by their names in the cluster; never by their tokens.
+async fn check_audited(lab: &Lab, tokens: &[&str]) {
+    let (support, nobody) = ("system:serviceaccount:apps:support", "system:serviceaccount:apps:nobody");
+    for expected in [
+        [support, "revoke", "accepted", "", "subject"],
+        [support, "revoke", "refused", "PERMISSION_DENIED", "client"],
+        [support, "lift", "accepted", "", "subject"],
+        [nobody, "revoke", "refused", "PERMISSION_DENIED", "subject"],
+    ] {
+        let shown = |line: &Value| {
+            ["who", "act", "outcome", "cause", "kind"]
+                .map(|field| line[field].as_str().unwrap_or_default().to_owned())
+        };
+        wait_for(&format!("a line of {expected:?}"), PATIENCE, async || {
+            let lines = audited(lab);
+            let found = lines.iter().any(|line| line["via"] == "admin-api" && shown(line) == expected);
+            found.then_some(()).ok_or_else(|| format!("{lines:#?}"))
+        })
+        .await;
+    }
+    let text = std::fs::read_to_string(lab.path("audit-0.log")).unwrap();
+    for token in tokens {
+        assert!(!text.contains(token), "a token is in the audit log:\n{text}");
+    }
 }

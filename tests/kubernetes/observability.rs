@@ -17,7 +17,7 @@ async fn described(lab: &Lab, kind: &str, name: &str, reason: &str) -> String {
 }
 
 /// The lines of the audit logs of all controllers.
-fn audited(lab: &Lab) -> Vec<Value> {
+pub(crate) fn audited(lab: &Lab) -> Vec<Value> {
     let files = (0..lab.controllers.len()).map(|number| lab.path(&format!("audit-{number}.log")));
     let text: String = files.map(|file| std::fs::read_to_string(file).unwrap_or_default()).collect();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

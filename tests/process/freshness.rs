@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::relay::{Mode, Relay};
 use crate::support::PATIENCE;
+use crate::support::http1::{Ask, ask_unix};
 use crate::support::lab::{BOUND, Lab};
 use crate::support::wait::wait_for;
 
@@ -82,6 +83,27 @@ async fn with_a_frozen_controller_good_tokens_get_a_doubt_within_the_bound_and_r
     lab.until_fresh().await;
 }
 
+/// A sidecar that accepts less than its list offers is stale when its own bound is over.
+#[tokio::test]
+async fn a_sidecar_with_a_bound_of_its_own_stops_vouching_long_before_its_list_would() {
+    let mut lab = Lab::declaring(|spec| spec["freshness"]["boundSeconds"] = 15.into());
+    let bound = Duration::from_secs(2);
+    lab.start_controller(&[]).await;
+    lab.start_sidecar(&["--bound=2"]).await;
+    lab.until_fresh().await;
+    let alice = lab.keys.token(&json!({"sub": "alice"}));
+    lab.controller().child.signal(Signal::STOP).unwrap();
+    let frozen = Instant::now();
+    let last_allowed = until_stale(&lab, &alice).await;
+    // The clock of the test may not run faster than that of the sidecar by more than its allowance.
+    assert!(last_allowed < frozen + bound + bound / 1000, "allowed {:?} later", last_allowed - frozen);
+    assert!(frozen.elapsed() < bound + SLACK, "{:?}", frozen.elapsed());
+    let ask = Ask::get("/auth").bearer(&alice);
+    assert_eq!(ask_unix(&lab.path("auth.sock"), &ask).await.unwrap().status, 503);
+    lab.controller().child.signal(Signal::CONT).unwrap();
+    lab.until_fresh().await;
+}
+
 /// A paused sidecar computes its age when it decides: what it answers after the pause is not older than the bound.
 #[tokio::test]
 async fn a_sidecar_that_was_frozen_vouches_for_nobody_until_it_has_a_new_proof() {
@@ -99,13 +121,22 @@ async fn a_sidecar_that_was_frozen_vouches_for_nobody_until_it_has_a_new_proof()
     lab.until_fresh().await;
 }
 
-/// Failure 18: a sidecar that has never had a proof refuses.
+/// Failure 18: a sidecar that has never had a proof refuses; its log says what it can't reach, and why.
 #[tokio::test]
 async fn without_a_controller_a_sidecar_vouches_for_nobody() {
     let mut lab = Lab::new();
     lab.start_sidecar(&[]).await;
     let answer = lab.check(&lab.keys.token(&json!({}))).await.unwrap();
     assert_eq!((answer.decision(), answer.reason.as_str()), (v1::Decision::Deny, "NEVER_FRESH"));
+    wait_for("the log says why", PATIENCE, async || {
+        let log = lab.logs();
+        let told = log.lines().find(|line| line.contains("the stream was lost; trying another controller"));
+        match told {
+            Some(line) if line.contains("WARN") && line.contains("No such file or directory") => Ok(()),
+            _ => Err(log),
+        }
+    })
+    .await;
 }
 
 /// Invariant 21: after a fault ends, the sidecar is fresh again within seconds, without a restart.

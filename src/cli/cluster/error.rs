@@ -23,7 +23,7 @@ pub enum ClusterError {
     )]
     NoKubeconfig,
     /// It can't be read, or makes no sense.
-    #[error("the kubeconfig can't be used: {0}")]
+    #[error("the kubeconfig can't be used: {0}; mend it, or name another with --kubeconfig or in KUBECONFIG")]
     Kubeconfig(String),
     /// It has no such context.
     #[error("{problem}; {}", choices(known))]
@@ -249,6 +249,36 @@ impl ClusterError {
             429 => Self::Busy { url, why },
             500..=599 => Self::Failed { url, why },
             _ => Self::Refused(why),
+        }
+    }
+
+    /// Returns what to do, where the sentence does not say it: it may be a part of another, which says more.
+    pub(in super::super) const fn next_step(&self) -> Option<&'static str> {
+        match self {
+            Self::Login { .. } => Some(
+                "log in again, as for kubectl (`kubectl auth whoami` tries it), or choose another --context",
+            ),
+            Self::Broken { .. } | Self::NoAnswer { .. } | Self::Failed { .. } => Some(
+                "try again; if it stays so, see how the API server is: `kubectl get --raw /readyz?verbose`",
+            ),
+            Self::Busy { .. } => {
+                Some("try again in a moment; if it stays so, see what else asks so much of the API server")
+            }
+            Self::NoKubeconfig
+            | Self::Kubeconfig(_)
+            | Self::NoContext { .. }
+            | Self::Unreachable { .. }
+            | Self::Unsettled { .. }
+            | Self::Unauthenticated { .. }
+            | Self::Forbidden { .. }
+            | Self::Denied(_)
+            | Self::NoKinds { .. }
+            | Self::NotFound(_)
+            | Self::Gone(_)
+            | Self::Conflict(_)
+            | Self::Invalid(_)
+            | Self::Refused(_)
+            | Self::Answer(_) => None,
         }
     }
 

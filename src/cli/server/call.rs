@@ -99,6 +99,19 @@ impl CallError {
         Self::Unreachable { server, why, next_step }
     }
 
+    /// Returns what to do, where the sentence does not say it: it may be a part of another, which says more.
+    pub(in super::super) const fn next_step(&self) -> Option<&'static str> {
+        match self {
+            Self::Broken { .. } | Self::NoAnswer { .. } => Some(
+                "try again; if it stays so, look at the server's log, and whether --server is its address",
+            ),
+            Self::Unavailable { .. } => {
+                Some("try again in a moment; if it stays so, look at the server's log")
+            }
+            Self::Unreachable { .. } | Self::Refused(_) => None,
+        }
+    }
+
     /// Returns `true` if the call may have had an effect although no answer came.
     pub(in super::super) const fn is_unsettled(&self) -> bool {
         matches!(self, Self::Broken { .. } | Self::NoAnswer { .. })
@@ -112,7 +125,14 @@ impl CallError {
 
 /// Returns what happened, and the next step.
 fn advice(server: &ServerAddress, role: Role, kind: Option<ErrorKind>, why: String) -> (String, String) {
-    let start = format!("start `rescind dev`, or give the address of a {} with --server", role.name());
+    let start = match role {
+        Role::Controller => "start `rescind dev`, or give the address of a controller with --server",
+        Role::Sidecar => {
+            "give the address of a sidecar with --server: in a pod it listens at /run/rescind/check.sock, in the \
+             containers that mount it; to try things out, start `rescind dev`"
+        }
+    };
+    let start = start.to_owned();
     match (server, kind) {
         (ServerAddress::Unix(_), Some(ErrorKind::NotFound)) => ("there is no such socket".to_owned(), start),
         (ServerAddress::Unix(_), Some(ErrorKind::ConnectionRefused)) => {

@@ -47,7 +47,7 @@ fn options(server: &str) -> ServerOptions {
 
 #[tokio::test]
 async fn options_that_do_not_fit_the_address_are_errors() {
-    assert!(open(ServerOptions::default()).contains("give its address with --server or in RESCIND_SERVER"));
+    assert!(open(ServerOptions::default()).contains("name a sidecar with --server or in RESCIND_SERVER"));
     assert_eq!(
         open(options("https://a.example")),
         "https://a.example asks for TLS: give the authority to trust with --ca"

@@ -65,8 +65,9 @@ async fn a_sidecar_that_is_not_there_can_not_vouch() {
     let check = async |command: &str, exit| {
         let seen = run_alone(&[command, "--server", &path], &token("j1", "bob")).await;
         let expected = format!(
-            "error: can't reach unix:{path}: there is no such socket; start `rescind dev`, \
-             or give the address of a sidecar with --server\n"
+            "error: can't reach unix:{path}: there is no such socket; give the address of a sidecar with --server: in \
+             a pod it listens at /run/rescind/check.sock, in the containers that mount it; to try things out, start \
+             `rescind dev`\n"
         );
         assert_eq!(seen, Seen::new(exit, "", &expected));
     };

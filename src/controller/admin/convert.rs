@@ -115,7 +115,13 @@ fn issuer(request: &v1::RevokeRequest, wire: &WireTarget, list: &ListConfig) -> 
 }
 
 fn refused(rejection: Rejection) -> Status {
-    Status::invalid_argument(format!("the token is refused: {}", rejection.code()))
+    let next_step = if rejection == Rejection::Expired {
+        // Whoever wants to end it need not.
+        "nobody accepts it any more, so it needs no revocation"
+    } else {
+        rejection.advice()
+    };
+    Status::invalid_argument(format!("the token is refused: {}; {next_step}", rejection.code()))
 }
 
 fn target_of(wire: &WireTarget, list: &ListConfig, now: Moment) -> Result<api::Target, Status> {

@@ -1,9 +1,11 @@
-//! What is wrong with policies and declarations, for the log: each once, for a route that is wrong is wrong for every
-//! request, and so are lists that contradict each other.
+//! What is wrong with policies, declarations and clocks, for the log: each once, for a route that is wrong is wrong for
+//! every request, and so are lists that contradict each other; a clock that has jumped is one until the next proof.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::revocation::freshness::ClockJump;
 use crate::sidecar::outcome::{Contradiction, Transport};
 
 /// How many different ones are logged; callers make them up.
@@ -15,6 +17,8 @@ pub(super) struct Complaints {
     policies: Mutex<HashSet<(Transport, String)>>,
     // Apart, so that callers who make policies up leave room for it.
     contradictions: Mutex<HashSet<Contradiction>>,
+    // Jumps since proofs up to here, by the boot clock, have been logged.
+    jumps_nanos: AtomicU64,
 }
 
 impl Complaints {
@@ -35,6 +39,23 @@ impl Complaints {
         }
     }
 
+    /// Logs that a clock has jumped, unless that was logged since the last proof. Costs one atomic operation per check
+    /// that meets it.
+    pub(super) fn clock_jump(&self, jump: &ClockJump) {
+        if self.is_new_jump(jump) {
+            tracing::warn!(
+                "{jump}: what was proven before counts as stale until the next proof, and strict lists are answered \
+                 with 503; see what sets this machine's clock"
+            );
+        }
+    }
+
+    fn is_new_jump(&self, jump: &ClockJump) -> bool {
+        // All lists were proven before the jump was seen; only a later proof shows that it is over.
+        let seen = jump.seen.boot_nanos.max(jump.since.boot_nanos);
+        self.jumps_nanos.fetch_max(seen, Ordering::Relaxed) < jump.since.boot_nanos
+    }
+
     fn is_new(&self, transport: Transport, why: &str) -> bool {
         note(&self.policies, &(transport, why.to_owned()))
     }
@@ -49,6 +70,7 @@ fn note<T: Clone + Eq + std::hash::Hash>(logged: &Mutex<HashSet<T>>, what: &T) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::revocation::time::Moment;
     use crate::sidecar::outcome::Subject;
 
     #[test]
@@ -63,6 +85,17 @@ mod tests {
         // Policies that callers made up leave room.
         (0..100).for_each(|n| _ = complaints.is_new(Transport::Check, &n.to_string()));
         assert!(new(&a, &a, Subject::Source));
+    }
+
+    #[test]
+    fn a_jump_is_logged_again_only_if_it_came_after_a_later_proof() {
+        let complaints = Complaints::default();
+        let at = |boot_nanos| Moment { boot_nanos, wall_nanos: 0 };
+        let new = |since, seen| complaints.is_new_jump(&ClockJump { since: at(since), seen: at(seen) });
+        assert_eq!([new(5, 9), new(5, 10), new(8, 10), new(9, 12)], [true, false, false, false]);
+        assert_eq!([new(13, 14), new(13, 15)], [true, false]);
+        // The boot clock went back.
+        assert_eq!([new(20, 1), new(20, 2)], [true, false]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::distribution::view::ListView;
-use crate::revocation::freshness::{Freshness, Knowledge, freshness};
+use crate::revocation::freshness::{ClockJump, Freshness, Knowledge, freshness};
 use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;
 use crate::revocation::verdict::{Assurance, Doubt, vouch};
@@ -29,6 +29,8 @@ pub(super) struct Asked<'a> {
     pub(super) view: &'a ListView,
     pub(super) config: Option<&'a ListConfig>,
     pub(super) freshness: Freshness,
+    /// Why it is not fresh, if a clock has jumped since its proof.
+    pub(super) clock_jump: Option<ClockJump>,
     pub(super) standing: Result<Assurance, Why>,
     pub(super) force: Force,
 }
@@ -152,6 +154,11 @@ impl<'a> Asked<'a> {
         let bounds = view.bounds();
         let asked = request.policy.max_age_milliseconds.map(|age| age.saturating_mul(1_000_000));
         let freshness = freshness(knowledge, now, &bounds, asked);
+        let clock_jump = match knowledge {
+            Knowledge::FreshAsOf(_) if matches!(freshness, Freshness::Fresh { .. }) => None,
+            Knowledge::FreshAsOf(proven) => ClockJump::between(proven, now),
+            Knowledge::NeverProven | Knowledge::Corrupt => None,
+        };
         // What was applied counts too: changes come in the order of the log, so with one all before it are there. A
         // caller that was told "enforced" is not sent away until the next proof.
         let reached = view.proven.into_iter().chain(view.list.as_ref().map(|list| list.version()));
@@ -168,7 +175,7 @@ impl<'a> Asked<'a> {
             Some(Enforcement::Shadow) if view.generation > 0 => Force::Shadow,
             Some(Enforcement::Shadow | Enforcement::Enforce) | None => Force::Enforced,
         };
-        Self { view, config, freshness, standing, force }
+        Self { view, config, freshness, clock_jump, standing, force }
     }
 }
 

@@ -56,9 +56,13 @@ async fn agree_on_the_time(shared: &Shared) -> Result<(), StoreError> {
     if difference.is_some_and(|seconds| seconds <= MAX_CLOCK_DIFFERENCE_SECONDS) {
         return Ok(());
     }
-    let why = format!(
-        "this clock and that of the API server differ ({difference:?} s): nothing expires until they agree again"
-    );
+    let why = match difference {
+        Some(seconds) => format!(
+            "this clock and that of the API server differ by {seconds} s: nothing expires until they agree again"
+        ),
+        None => "the API server does not say what time it is (header Date): nothing expires until it does"
+            .to_owned(),
+    };
     Err(StoreError::Unavailable { why })
 }
 

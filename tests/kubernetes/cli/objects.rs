@@ -47,7 +47,10 @@ fn a_presented_token_is_verified_before_its_identifier_is_taken() {
     assert_eq!(object["spec"]["target"], json!({"token": "t1"}));
     assert!(!object.to_string().contains(&token), "{object}");
     let forged = place.keys.stranger.sign(&crate::support::issue::claims(&json!({"jti": "t2"}))).unwrap();
-    place.run_with("token --wait=false", &forged).refused("error: the token is refused: BAD_SIGNATURE\n");
+    place.run_with("token --wait=false", &forged).refused(
+        "error: the token is refused: BAD_SIGNATURE; compare the token's kid and alg with \
+         spec.issuers[].verification.keys of the list: the issuer may have changed its keys\n",
+    );
     assert_eq!(place.names().len(), 1);
 }
 

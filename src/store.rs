@@ -97,8 +97,8 @@ pub enum NewStep {
     },
     /// These revocations can deny no token any more at this time, nor later.
     Expire {
-        /// Which.
-        ids: Vec<RecordId>,
+        /// Which, as they were judged: one that says something else by now stays.
+        judged: Vec<Revocation>,
         /// The time; it never goes back.
         horizon: UnixSeconds,
     },
@@ -126,6 +126,8 @@ pub struct Appended {
     pub version: Version,
     /// The revocation that was added, lifted, or found to be there already; none after an expiry.
     pub revocation: Option<Revocation>,
+    /// The revocations that have expired with this step.
+    pub expired: Vec<RecordId>,
 }
 
 /// Says why a step was not acknowledged.
@@ -264,6 +266,7 @@ pub enum FollowError {
 ///
 /// What an implementation must keep, and `contract` tests:
 /// - what `append` answered is durable, and in every later `fetch` and `follow`;
+/// - an expiry takes only what still says what was judged; a ban that was prolonged meanwhile stays;
 /// - a refused step leaves no trace; at the limit the new step is refused, and nothing live is dropped;
 /// - events come in the order of their versions, none twice and none left out, or following fails;
 /// - the version that `beat` returns is above every version that was acknowledged before it was called, and

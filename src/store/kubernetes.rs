@@ -439,7 +439,7 @@ impl Store for KubernetesStore {
             match step {
                 NewStep::Revoke(new) => append::revoke(&self.shared, *new).await,
                 NewStep::Lift { list, name, id } => append::lift(&self.shared, list, name, id).await,
-                NewStep::Expire { ids, horizon } => expire::expire(&self.shared, ids, horizon).await,
+                NewStep::Expire { judged, horizon } => expire::expire(&self.shared, judged, horizon).await,
             }
         })
     }

@@ -279,8 +279,13 @@ pub trait Store: Send + Sync + 'static {
     /// Follows the log from after a version.
     fn follow(&self, from: Version) -> BoxFuture<'_, Result<Box<dyn Follow>, FollowError>>;
 
-    /// Returns everything live, at one version.
+    /// Returns everything live, at one version, to follow the log from there. For a replica that does not follow it now.
     fn fetch(&self) -> BoxFuture<'_, Result<Fetched, StoreError>>;
+
+    /// Returns everything live, at one version, to whoever only looks: at any time, and nobody who follows notices.
+    fn read(&self) -> BoxFuture<'_, Result<Fetched, StoreError>> {
+        self.fetch()
+    }
 
     /// Returns all lists, as of a moment after the call began.
     fn lists(&self) -> BoxFuture<'_, Result<Vec<StoredList>, StoreError>>;

@@ -301,11 +301,10 @@ impl Stream {
         let hub = Arc::clone(&self.shared.hub);
         let lists: Vec<_> = self.subscriber.lists().cloned().collect();
         for list in lists {
-            let admission = self.door.judge(&hub, &list).unwrap_or(Admission::Admitted);
-            let admission = match admission {
-                Admission::Admitted => self.count(session, &list),
-                judged => judged,
-            };
+            let mut admission = self.door.judge(&hub, &list).unwrap_or(Admission::Admitted);
+            if admission == Admission::Admitted {
+                admission = self.count(session, &list);
+            }
             let Some(before) = self.subscriber.decide(&list, &admission, hub.pings()) else { continue };
             if before == Admission::Admitted {
                 hub.sessions().part(session, &list, self.shared.clock.now());

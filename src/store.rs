@@ -97,8 +97,8 @@ pub enum NewStep {
     },
     /// These revocations can deny no token any more at this time, nor later.
     Expire {
-        /// Which.
-        ids: Vec<RecordId>,
+        /// Which, as they were judged: one that says something else by now stays.
+        judged: Vec<Revocation>,
         /// The time; it never goes back.
         horizon: UnixSeconds,
     },
@@ -126,6 +126,8 @@ pub struct Appended {
     pub version: Version,
     /// The revocation that was added, lifted, or found to be there already; none after an expiry.
     pub revocation: Option<Revocation>,
+    /// The revocations that have expired with this step.
+    pub expired: Vec<RecordId>,
 }
 
 /// Says why a step was not acknowledged.
@@ -264,6 +266,7 @@ pub enum FollowError {
 ///
 /// What an implementation must keep, and `contract` tests:
 /// - what `append` answered is durable, and in every later `fetch` and `follow`;
+/// - an expiry takes only what still says what was judged; a ban that was prolonged meanwhile stays;
 /// - a refused step leaves no trace; at the limit the new step is refused, and nothing live is dropped;
 /// - events come in the order of their versions, none twice and none left out, or following fails;
 /// - the version that `beat` returns is above every version that was acknowledged before it was called, and
@@ -276,8 +279,13 @@ pub trait Store: Send + Sync + 'static {
     /// Follows the log from after a version.
     fn follow(&self, from: Version) -> BoxFuture<'_, Result<Box<dyn Follow>, FollowError>>;
 
-    /// Returns everything live, at one version.
+    /// Returns everything live, at one version, to follow the log from there. For a replica that does not follow it now.
     fn fetch(&self) -> BoxFuture<'_, Result<Fetched, StoreError>>;
+
+    /// Returns everything live, at one version, to whoever only looks: at any time, and nobody who follows notices.
+    fn read(&self) -> BoxFuture<'_, Result<Fetched, StoreError>> {
+        self.fetch()
+    }
 
     /// Returns all lists, as of a moment after the call began.
     fn lists(&self) -> BoxFuture<'_, Result<Vec<StoredList>, StoreError>>;

@@ -15,6 +15,9 @@ use super::condition::ConditionType;
 use super::rule;
 use super::token_revocation_list::Condition;
 
+/// How many lists a report takes: no more are followed at one replica.
+pub const MAX_REPORTED_LISTS: usize = 1024;
+
 /// What is revoked. It can't be changed after creation, except that expiresAt may grow.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
@@ -318,7 +321,7 @@ pub struct HeartbeatStatus {
     pub nonce: Option<String>,
     /// Of a report: the lists that sidecars follow at the replica.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1024))]
+    #[schemars(length(max = MAX_REPORTED_LISTS))]
     pub lists: Vec<ListReport>,
 }
 

@@ -111,7 +111,7 @@ impl Admin {
     async fn fetch(&self) -> Result<Fetched, Status> {
         // Fails only if the semaphore is closed, which nobody does.
         let _turn = self.reading.acquire().await;
-        self.store.fetch().await.map_err(status_of)
+        self.store.read().await.map_err(status_of)
     }
 
     async fn configs(&self) -> Result<Vec<ListConfig>, Status> {

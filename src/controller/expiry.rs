@@ -124,10 +124,14 @@ impl Expiry {
         let configs: Vec<ListConfig> = lists.iter().filter_map(|list| list.document.config().ok()).collect();
         let fetched = self.store.fetch().await?;
         let due = due(&fetched.revocations, &configs, now);
-        for ids in due.now.chunks(MAX_PER_STEP) {
-            self.store.append(NewStep::Expire { ids: ids.to_vec(), horizon: now }).await?;
+        let is_due: HashSet<RecordId> = due.now.iter().copied().collect();
+        let judged = fetched.revocations.iter().filter(|revocation| is_due.contains(&revocation.id));
+        let judged: Vec<Revocation> = judged.cloned().collect();
+        for judged in judged.chunks(MAX_PER_STEP) {
+            let step = NewStep::Expire { judged: judged.to_vec(), horizon: now };
+            let ids = self.store.append(step).await?.expired;
             tracing::info!(count = ids.len(), "forgot revocations whose last token has expired");
-            self.audit.write_all(expired(&self.audit, &fetched.revocations, &lists, ids)).await;
+            self.audit.write_all(expired(&self.audit, judged, &lists, &ids)).await;
         }
         self.known = Some(Known { version: fetched.version, lists, next: due.next });
         Ok(())

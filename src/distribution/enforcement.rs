@@ -5,17 +5,29 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use tokio::sync::watch;
 
+use crate::api::revocation::MAX_REPORTED_LISTS;
 use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;
 use crate::revocation::version::Version;
 
 /// How many sessions are counted, those that have ended lately included.
 const MAX_SESSIONS: usize = 100_000;
+/// How many lists of one namespace are followed where reports are written: nobody takes all places.
+pub const MAX_REPORTED_OF_NAMESPACE: usize = 256;
+
+/// There is no place in the report for another list: what is in none must not make a sidecar fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "sidecars follow as many lists at this controller as it can report, {MAX_REPORTED_LISTS} and of one namespace \
+     {MAX_REPORTED_OF_NAMESPACE}: it is tried again"
+)]
+pub struct TooManyLists;
 
 /// Whether sidecars may live that an earlier process of this controller has told that they are fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +111,8 @@ impl InUse {
 #[derive(Debug)]
 pub struct Sessions {
     predecessor: Predecessor,
+    /// Whether what is followed has to fit into a report.
+    reported: AtomicBool,
     inner: Mutex<Inner>,
     changes: watch::Sender<u64>,
     propagation: Histogram,
@@ -108,6 +122,7 @@ pub struct Sessions {
 struct Inner {
     next: u64,
     sessions: BTreeMap<SessionId, Session>,
+    places: Places,
     windows: HashMap<ListName, u64>,
 }
 
@@ -128,6 +143,7 @@ impl Sessions {
     pub fn new(predecessor: Predecessor) -> Self {
         Self {
             predecessor,
+            reported: AtomicBool::new(false),
             inner: Mutex::default(),
             changes: watch::Sender::new(0),
             propagation: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
@@ -183,11 +199,24 @@ impl Sessions {
         self.lock().sessions.values().filter(|session| session.connected).count()
     }
 
+    /// Says that what is followed has to fit into a report.
+    pub fn are_reported(&self) {
+        self.reported.store(true, Relaxed);
+    }
+
     /// Says that a session follows a list.
-    pub fn follow(&self, id: SessionId, list: &ListName) {
-        if let Some(session) = self.lock().sessions.get_mut(&id) {
-            session.lists.entry(list.clone()).or_insert(None);
+    ///
+    /// # Errors
+    /// [`TooManyLists`] if it can't be counted: it must not be proven anything of the list.
+    pub fn follow(&self, id: SessionId, list: &ListName) -> Result<(), TooManyLists> {
+        let mut inner = self.lock();
+        let Inner { sessions, places, .. } = &mut *inner;
+        let Some(session) = sessions.get_mut(&id) else { return Ok(()) };
+        if !session.lists.contains_key(list) {
+            places.take(list, self.reported.load(Relaxed))?;
+            session.lists.insert(list.clone(), None);
         }
+        Ok(())
     }
 
     /// Says what a session has in use.
@@ -209,12 +238,19 @@ impl Sessions {
     /// list that it proves nothing of, the sidecar may still be as fresh as the session before has made it.
     pub fn proven(&self, id: SessionId, lists: &[ListName]) {
         let mut inner = self.lock();
-        let Some(instance) = inner.sessions.get(&id).and_then(|session| session.instance) else { return };
-        inner.sessions.retain(|other, session| {
+        let Inner { sessions, places, .. } = &mut *inner;
+        let Some(instance) = sessions.get(&id).and_then(|session| session.instance) else { return };
+        sessions.retain(|other, session| {
             if *other >= id || session.connected || session.instance != Some(instance) {
                 return true;
             }
-            session.lists.retain(|list, _| !lists.contains(list));
+            session.lists.retain(|list, _| {
+                let is_over = lists.contains(list);
+                if is_over {
+                    places.release(list);
+                }
+                !is_over
+            });
             !session.lists.is_empty()
         });
     }
@@ -240,8 +276,9 @@ impl Sessions {
     /// Says that the sidecar uses this session for a list no more.
     pub fn bye(&self, id: SessionId, list: &ListName) {
         let mut inner = self.lock();
-        if let Some(session) = inner.sessions.get_mut(&id) {
-            session.lists.remove(list);
+        let Inner { sessions, places, .. } = &mut *inner;
+        if sessions.get_mut(&id).and_then(|session| session.lists.remove(list)).is_some() {
+            places.release(list);
         }
         drop(inner);
         self.changes.send_modify(|changes| *changes += 1);
@@ -327,10 +364,51 @@ impl Inner {
     /// Forgets sessions that have ended so long ago that their sidecars allow nothing any more.
     fn prune(&mut self, now: Moment) {
         let largest = self.windows.values().copied().max();
-        self.sessions.retain(|_, session| {
+        let Self { sessions, places, .. } = self;
+        sessions.retain(|_, session| {
             let over = largest.is_some_and(|window| elapsed(session.last_ping, now) > window);
-            session.connected || !(session.lists.is_empty() || over)
+            let stays = session.connected || !(session.lists.is_empty() || over);
+            if !stays {
+                session.lists.keys().for_each(|list| places.release(list));
+            }
+            stays
         });
+    }
+}
+
+/// By how many sessions each list is followed, and how many lists of each namespace are.
+#[derive(Debug, Default)]
+struct Places {
+    lists: HashMap<ListName, usize>,
+    namespaces: HashMap<String, usize>,
+}
+
+impl Places {
+    fn take(&mut self, list: &ListName, reported: bool) -> Result<(), TooManyLists> {
+        if let Some(sessions) = self.lists.get_mut(list) {
+            *sessions += 1;
+            return Ok(());
+        }
+        let of_namespace = self.namespaces.get(list.namespace()).copied().unwrap_or_default();
+        if reported && (self.lists.len() >= MAX_REPORTED_LISTS || of_namespace >= MAX_REPORTED_OF_NAMESPACE) {
+            return Err(TooManyLists);
+        }
+        self.lists.insert(list.clone(), 1);
+        self.namespaces.insert(list.namespace().to_owned(), of_namespace + 1);
+        Ok(())
+    }
+
+    fn release(&mut self, list: &ListName) {
+        let Some(sessions) = self.lists.get_mut(list) else { return };
+        *sessions -= 1;
+        if *sessions > 0 {
+            return;
+        }
+        self.lists.remove(list);
+        if let Some(of_namespace) = self.namespaces.get_mut(list.namespace()) {
+            *of_namespace -= 1;
+        }
+        self.namespaces.retain(|_, lists| *lists > 0);
     }
 }
 

@@ -63,6 +63,9 @@ impl Replica {
     #[must_use]
     pub fn new(hub: Arc<Hub>, store: Arc<dyn Store>, environment: Environment) -> Self {
         let id = u64::from_le_bytes(bytes(&*environment.random));
+        if store.keeps_reports() {
+            hub.sessions().are_reported();
+        }
         Self { hub, store, environment, id, withheld: Mutex::default() }
     }
 

@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tower::Service;
 
 use crate::proto::v1;
+use crate::revocation::names::ListName;
 use crate::runtime::clock::Clock;
 
 use super::MAX_SUBSCRIBER_MESSAGE_BYTES;
@@ -199,6 +200,8 @@ struct Stream {
     told_to_move: bool,
     /// Whether a list has to be judged before anything is sent.
     to_judge: bool,
+    /// Whether a list waits for a place in the report.
+    waits_for_place: bool,
 }
 
 impl Stream {
@@ -219,6 +222,7 @@ impl Stream {
             door: Door::new(guest),
             told_to_move: false,
             to_judge: false,
+            waits_for_place: false,
         }
     }
 
@@ -263,6 +267,7 @@ impl Stream {
                 }
                 changed = news.changed(), if self.outbox.is_empty() => {
                     changed.map_err(|_| Status::unavailable("this replica has ended"))?;
+                    self.to_judge = true;
                 }
                 () = shared.draining.cancelled(), if !self.told_to_move => self.ask_to_move(DRAIN_WITHIN),
                 Ok(()) = moves.changed(), if !self.told_to_move => self.ask_to_move(DRAIN_WITHIN),
@@ -290,12 +295,15 @@ impl Stream {
     /// Judges anew which lists the sidecar may have. It is counted before it gets one, and as long as it may be fresh.
     fn judge(&mut self) {
         let (true, Some(session)) = (std::mem::take(&mut self.to_judge), self.session) else { return };
+        if !self.door.is_guarded() && !std::mem::take(&mut self.waits_for_place) {
+            return;
+        }
         let hub = Arc::clone(&self.shared.hub);
         let lists: Vec<_> = self.subscriber.lists().cloned().collect();
         for list in lists {
-            let Some(admission) = self.door.judge(&hub, &list) else { return };
+            let mut admission = self.door.judge(&hub, &list).unwrap_or(Admission::Admitted);
             if admission == Admission::Admitted {
-                hub.sessions().follow(session, &list);
+                admission = self.count(session, &list);
             }
             let Some(before) = self.subscriber.decide(&list, &admission, hub.pings()) else { continue };
             if before == Admission::Admitted {
@@ -306,6 +314,17 @@ impl Stream {
             }
         }
         self.door.look_up();
+    }
+
+    /// Counts the sidecar for a list, if there is a place for that.
+    fn count(&mut self, session: SessionId, list: &ListName) -> Admission {
+        match self.shared.hub.sessions().follow(session, list) {
+            Ok(()) => Admission::Admitted,
+            Err(full) => {
+                self.waits_for_place = true;
+                Admission::Unknown { why: full.to_string() }
+            }
+        }
     }
 
     /// Only an empty outbox is filled: a slow sidecar makes nobody wait, and skips over what it missed.
@@ -340,7 +359,10 @@ impl Stream {
         match reaction {
             Reaction::Hello { .. } => {}
             Reaction::Subscribed(_) if self.door.is_guarded() => self.to_judge = true,
-            Reaction::Subscribed(list) => sessions.follow(session, &list),
+            Reaction::Subscribed(list) => {
+                let admission = self.count(session, &list);
+                self.subscriber.decide(&list, &admission, serial);
+            }
             Reaction::Acknowledged(versions) => {
                 let now = self.shared.clock.now();
                 versions.iter().for_each(|(_, in_use)| hub.acknowledged(in_use.version, now));

@@ -138,12 +138,23 @@ pub(crate) async fn an_expiry_is_a_step_and_the_horizon_comes_before_it_and_neve
     let bob = revoke(&*store, "bob").await;
     let mut follow = store.follow(bob.version).await.unwrap();
     let at = |seconds| UnixSeconds::new(seconds).unwrap();
-    store.append(NewStep::Expire { ids: vec![alice.id], horizon: at(2000) }).await.unwrap();
+    let expire = |at| NewStep::Expire { judged: vec![alice.clone()], horizon: at };
+    assert_eq!(store.append(expire(at(2000))).await.unwrap().expired, [alice.id]);
     assert_eq!(next(&mut follow).await.what, What::Horizon(at(2000)));
     assert_eq!(next(&mut follow).await.what, What::Removed { id: alice.id, list: list() });
-    store.append(NewStep::Expire { ids: vec![alice.id], horizon: at(1000) }).await.unwrap();
+    assert_eq!(store.append(expire(at(1000))).await.unwrap().expired, []);
     let fetched = fetched(&*store).await;
     assert_eq!((fetched.revocations, fetched.horizon), (vec![bob], at(2000)));
+}
+
+/// Invariant 7: whoever judges may be behind, and what was acknowledged since counts.
+pub(crate) async fn what_says_something_else_than_was_judged_does_not_expire(store: Arc<dyn Store>) {
+    let alice = revoke(&*store, "alice").await;
+    let mut judged = alice.clone();
+    judged.spec.expires_at = Some(UnixSeconds::MIN);
+    let horizon = UnixSeconds::new(2000).unwrap();
+    let done = store.append(NewStep::Expire { judged: vec![judged], horizon }).await.unwrap();
+    assert_eq!((done.expired, fetched(&*store).await.revocations), (vec![], vec![alice]));
 }
 
 pub(crate) async fn what_a_revocation_says_is_kept_to_the_letter(store: Arc<dyn Store>) {
@@ -214,6 +225,7 @@ macro_rules! store_contract {
             a_named_call_can_be_repeated_and_a_name_is_not_reused_for_something_else,
             what_makes_no_sense_is_refused_and_leaves_no_trace,
             an_expiry_is_a_step_and_the_horizon_comes_before_it_and_never_goes_back,
+            what_says_something_else_than_was_judged_does_not_expire,
             what_a_revocation_says_is_kept_to_the_letter,
             following_from_what_never_was_is_refused,
             another_history_is_above_what_was_seen_and_keeps_what_is_live,

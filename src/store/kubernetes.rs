@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Preconditions};
 use kube::{Client, Config};
@@ -30,13 +31,13 @@ use heartbeat::{Heartbeats, PulseError};
 use keys::HashKeys;
 use lists::{Declared, Seen};
 use mirror::Mirror;
-use object::Says;
 
 mod append;
 mod call;
 mod deletion;
 mod epoch;
 mod expire;
+mod fetch;
 mod follower;
 mod heartbeat;
 mod keys;
@@ -51,8 +52,6 @@ pub const DEFAULT_NAMESPACE: &str = "rescind-system";
 /// Each round of proof writes an object; more than one a second push out the history that watches resume from. Where a
 /// list has a small bound, that is the price.
 const ROUND_INTERVAL: Duration = Duration::from_secs(1);
-/// How often everything is listed again because it changed while it was put together.
-const MAX_FETCH_ATTEMPTS: u32 = 5;
 
 /// Says why the store can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -170,110 +169,39 @@ impl Shared {
         Ok(begun)
     }
 
-    async fn fetch(&self) -> Result<Fetched, StoreError> {
-        self.client.store(Arc::new(call::connect(&self.config)?));
-        let client = self.client();
-        let Some(definition) = deletion::definition(&client).await? else {
-            let why =
-                "the CustomResourceDefinition revocations.rescind.dev is not there: apply it".to_owned();
-            return Err(StoreError::Unavailable { why });
-        };
-        for _ in 0..MAX_FETCH_ATTEMPTS {
-            let (revision, objects) = call::list_all(&self.api()).await?;
-            let Some(epoch) = epoch_of(&objects, &self.own) else {
-                let above = self.mirror().epoch.map(|epoch| epoch.counter);
-                self.begin_epoch(above, Reason::First).await?;
-                continue;
-            };
-            *self.known_epoch() = Some(epoch);
-            if self.is_below_what_was_seen(epoch, revision) {
-                // Who asked sees that, and begins another history; what is known of this one is still needed.
-                return Ok(self.assemble(epoch, revision, &objects));
-            }
-            if self.restore_lost(&client, epoch, &definition, &objects).await? > 0 {
-                continue;
-            }
-            self.look_at_namespaces(&client).await?;
-            self.observe(|mirror, now| {
-                mirror.replace(epoch, revision, &objects, &self.own, now);
-                mirror.definition.clone_from(&definition);
-            });
-            return Ok(self.assemble(epoch, revision, &objects));
-        }
-        Err(StoreError::Unavailable { why: "the store changed again and again while it was read".to_owned() })
-    }
-
-    fn is_below_what_was_seen(&self, epoch: Epoch, revision: u64) -> bool {
-        let mirror = self.mirror();
-        mirror.epoch == Some(epoch) && revision < mirror.revision
-    }
-
-    fn assemble(&self, epoch: Epoch, revision: u64, objects: &[Object]) -> Fetched {
-        let mut fetched = Fetched {
-            version: object::version(epoch, revision),
-            revocations: Vec::new(),
-            unreadable: Vec::new(),
-            horizon: UnixSeconds::MIN,
-        };
-        for object in objects {
-            match object::read(object, epoch, &self.own) {
-                Says::Live(revocation) => fetched.revocations.push(*revocation),
-                Says::Unreadable(unreadable) => fetched.unreadable.push(unreadable),
-                Says::Horizon(Some(horizon)) => fetched.horizon = horizon,
-                Says::Expired { .. }
-                | Says::Pulse(_)
-                | Says::Report { .. }
-                | Says::Epoch(_)
-                | Says::Horizon(None)
-                | Says::Nothing => {}
-            }
-        }
-        fetched.revocations.sort_by_key(|revocation| revocation.version.revisions.revocations);
-        fetched
-    }
-
-    /// A list whose namespace is about to go may have lost revocations already that nobody has lifted.
-    async fn look_at_namespaces(&self, client: &Client) -> Result<(), StoreError> {
-        let declared = lists::fetch(client, &self.seen_lists, self.wall()).await?;
-        let namespaces: HashSet<String> =
-            declared.iter().map(|list| list.name.namespace().to_owned()).collect();
-        let explained = deletion::look(client, namespaces.clone()).await?;
-        let mut mirror = self.mirror();
-        for namespace in namespaces {
-            match explained.alive.get(&namespace) {
-                Some(uid) if mirror.gone.get(&namespace) != Some(uid) => {
-                    mirror.gone.remove(&namespace);
-                    mirror.namespaces.insert(namespace, uid.clone());
-                }
-                _ => {
-                    let before = mirror.namespaces.get(&namespace).cloned().unwrap_or_default();
-                    mirror.gone.insert(namespace, before);
-                }
-            }
-        }
-        Ok(())
-    }
-
     async fn lists(&self) -> Result<Vec<StoredList>, StoreError> {
         let client = self.client();
         let declared = lists::fetch(&client, &self.seen_lists, self.wall()).await?;
         self.look_at_new_namespaces(&client, &declared).await?;
-        let mut stored = Vec::new();
-        for list in &declared {
-            let document = match &list.document {
-                Ok(document) if !self.is_gone(list.name.namespace()) => document.clone(),
-                Ok(_) => continue,
-                Err(why) => {
-                    tracing::debug!(list = %list.name, why, "a declaration can't be used");
-                    continue;
-                }
-            };
-            let random = &*self.environment.random;
-            let hash_key = self.hash_keys.of(&client, &self.own, &list.name, &list.uid, random).await?;
-            stored.push(StoredList { document, hash_key });
-        }
+        let stored = self.with_hash_keys(&client, &declared).await?;
         *self.declared.lock().unwrap_or_else(PoisonError::into_inner) = declared;
         self.changes.send_modify(|changes| *changes += 1);
+        Ok(stored)
+    }
+
+    /// Adds the keys of the hashes to the declarations that can be used.
+    async fn with_hash_keys(
+        &self,
+        client: &Client,
+        declared: &[Declared],
+    ) -> Result<Vec<StoredList>, StoreError> {
+        let mut usable = Vec::new();
+        for list in declared {
+            match &list.document {
+                Ok(document) if !self.is_gone(list.name.namespace()) => {
+                    usable.push((list.name.clone(), list.uid.clone(), document.clone()));
+                }
+                Ok(_) => {}
+                Err(why) => tracing::debug!(list = %list.name, why, "a declaration can't be used"),
+            }
+        }
+        let stored = stream::iter(usable).map(|(name, uid, document)| async move {
+            let random = &*self.environment.random;
+            let hash_key = self.hash_keys.of(client, &self.own, &name, &uid, random).await?;
+            Ok::<_, CallError>(StoredList { document, hash_key })
+        });
+        let stored = stored.buffered(lists::PARALLEL_CALLS).try_collect().await?;
+        self.hash_keys.keep_only(declared);
         Ok(stored)
     }
 
@@ -333,10 +261,6 @@ impl Shared {
         self.begin_epoch(Some(above.epoch.counter), Reason::WentBack).await?;
         Ok(())
     }
-}
-
-fn epoch_of(objects: &[Object], own: &str) -> Option<Epoch> {
-    objects.iter().find_map(|object| epoch::read(object, own))
 }
 
 impl KubernetesStore {
@@ -439,7 +363,7 @@ impl Store for KubernetesStore {
             match step {
                 NewStep::Revoke(new) => append::revoke(&self.shared, *new).await,
                 NewStep::Lift { list, name, id } => append::lift(&self.shared, list, name, id).await,
-                NewStep::Expire { ids, horizon } => expire::expire(&self.shared, ids, horizon).await,
+                NewStep::Expire { judged, horizon } => expire::expire(&self.shared, judged, horizon).await,
             }
         })
     }
@@ -453,6 +377,10 @@ impl Store for KubernetesStore {
 
     fn fetch(&self) -> BoxFuture<'_, Result<Fetched, StoreError>> {
         Box::pin(self.shared.fetch())
+    }
+
+    fn read(&self) -> BoxFuture<'_, Result<Fetched, StoreError>> {
+        Box::pin(self.shared.read())
     }
 
     fn lists(&self) -> BoxFuture<'_, Result<Vec<StoredList>, StoreError>> {

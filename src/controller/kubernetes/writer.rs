@@ -338,10 +338,14 @@ impl StatusWriter {
             let read = mirror.revocations.values().filter_map(|mirrored| mirrored.read.as_ref().ok());
             read.map(|revocation| Revocation::clone(revocation)).collect()
         });
-        for ids in expiry::due(&live, &configs, now).now.chunks(MAX_EXPIRIES) {
-            self.store.append(NewStep::Expire { ids: ids.to_vec(), horizon: now }).await?;
-            tracing::info!(count = ids.len(), "forgot revocations whose last token has expired");
-            let gone = live.iter().filter(|revocation| ids.contains(&revocation.id));
+        let due: HashSet<RecordId> = expiry::due(&live, &configs, now).now.into_iter().collect();
+        let judged: Vec<Revocation> =
+            live.into_iter().filter(|revocation| due.contains(&revocation.id)).collect();
+        for judged in judged.chunks(MAX_EXPIRIES) {
+            let step = NewStep::Expire { judged: judged.to_vec(), horizon: now };
+            let expired = self.store.append(step).await?.expired;
+            tracing::info!(count = expired.len(), "forgot revocations whose last token has expired");
+            let gone = judged.iter().filter(|revocation| expired.contains(&revocation.id));
             gone.for_each(|revocation| self.acts.expired(revocation, &|list| hash_key(&self.hub, list)));
             self.acts.write().await;
         }

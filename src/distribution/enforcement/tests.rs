@@ -18,7 +18,7 @@ fn sessions(predecessor: Predecessor) -> Sessions {
 /// A sidecar that follows the list since a second.
 fn follower(sessions: &Sessions, instance: u128, since: u64) -> SessionId {
     let id = sessions.open("sidecar", instance, "one", moment(since));
-    sessions.follow(id, &list());
+    sessions.follow(id, &list()).unwrap();
     id
 }
 
@@ -65,9 +65,9 @@ fn what_a_session_does_not_follow_it_does_not_acknowledge() {
     let id = sessions.open("sidecar", 1, "one", moment(0));
     sessions.acknowledge(id, &list(), in_use(version(4)));
     check(&sessions, 1, progress(true, 0, 0, 0));
-    sessions.follow(id, &list());
+    sessions.follow(id, &list()).unwrap();
     sessions.acknowledge(id, &list(), in_use(version(5)));
-    sessions.follow(id, &list());
+    sessions.follow(id, &list()).unwrap();
     check(&sessions, 1, progress(true, 1, 1, 0));
 }
 
@@ -187,7 +187,7 @@ fn sessions_of_all_replicas_count_and_are_reported() {
     let sessions = sessions(Predecessor::None);
     let one = follower(&sessions, 1, 0);
     let two = sessions.open("a-sidecar", 2, "two", moment(1));
-    sessions.follow(two, &list());
+    sessions.follow(two, &list()).unwrap();
     sessions.acknowledge(one, &list(), in_use(version(5)));
     check(&sessions, 2, progress(false, 2, 1, 0));
     sessions.close(two, moment(2));

@@ -276,7 +276,7 @@ async fn a_report_of_whoever_has_pinged_is_written_before_the_heartbeat() {
             assert_eq!(bench.store.written(), [Write::Report(vec![]), Write::Beat]);
             let sessions = bench.hub.sessions();
             let id = sessions.open("sidecar", 1, "one", bench.clock.now());
-            sessions.follow(id, &list());
+            sessions.follow(id, &list()).unwrap();
             bench.proof().await;
             let report = bench.hub.report(bench.clock.now());
             assert_eq!(report[0].subscribers, 1);
@@ -303,7 +303,7 @@ async fn what_a_sidecar_has_acknowledged_is_reported_between_the_rounds() {
             bench.proof().await;
             let sessions = bench.hub.sessions();
             let id = sessions.open("sidecar", 1, "one", bench.clock.now());
-            sessions.follow(id, &list());
+            sessions.follow(id, &list()).unwrap();
             bench.store.written();
             let version = bench.hub.news().borrow().complete.unwrap();
             sessions.acknowledge(id, &list(), InUse { version, generation: 1 });

@@ -4,10 +4,9 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::api::allowed_subscribers::AllowedSubscribers;
-use crate::distribution::enforcement::{Predecessor, Sessions};
+use crate::distribution::enforcement::{MAX_REPORTED_OF_NAMESPACE, Predecessor, Sessions};
 use crate::proto::v1::distribution_client::DistributionClient;
 use crate::proto::v1::subscriber_message::Message;
-use crate::revocation::names::ListName;
 use crate::runtime::clock::SystemClock;
 use crate::store::SealKey;
 
@@ -169,4 +168,39 @@ async fn a_sidecar_whose_token_has_ended_is_asked_to_come_again_and_cut_if_it_do
 #[tokio::test(start_paused = true)]
 async fn nobody_is_cut_while_no_new_token_could_be_looked_at() {
     assert_eq!(outlives_its_token(false).await, (true, None));
+}
+
+/// Invariant 1: whoever can't be reported is given nothing of the list, and told why, until there is a place.
+#[tokio::test(start_paused = true)]
+async fn a_list_without_a_place_in_the_report_is_not_given_until_there_is_one() {
+    let server = server(1);
+    let hub = Arc::clone(&server.shared.hub);
+    hub.sessions().are_reported();
+    let now = server.shared.clock.now();
+    let crowd = hub.sessions().open("crowd", 1, "one", now);
+    let list = |n: usize| format!("default/list-{n}").parse::<ListName>().unwrap();
+    (0..MAX_REPORTED_OF_NAMESPACE).for_each(|n| hub.sessions().follow(crowd, &list(n)).unwrap());
+    let (outbound, mut inbound) = follow(&server).await.unwrap();
+    say(&outbound, hello()).await;
+    for (r#ref, name) in [(1, "shop"), (2, "list-0")] {
+        let (namespace, name, mode) = ("default".to_owned(), name.to_owned(), v1::Mode::Exact.into());
+        let subscribe = v1::Subscribe { r#ref, namespace, name, mode, ..v1::Subscribe::default() };
+        say(&outbound, Message::Subscribe(subscribe)).await;
+    }
+    let told = inbound.message().await.unwrap().unwrap().message.unwrap();
+    let v1::publisher_message::Message::NotAdmitted(told) = told else { panic!("{told:?}") };
+    assert_eq!((told.r#ref, told.reason), (1, v1::NotAdmittedReason::Unavailable.into()));
+    assert!(told.detail.contains("as it can report"), "{}", told.detail);
+    hub.sessions().bye(crowd, &list(1));
+    let shop: ListName = "default/shop".parse().unwrap();
+    let counts = |list: &ListName| hub.sessions().summary(now).get(list).map(|summary| summary.subscribers);
+    assert_eq!((counts(&shop), counts(&list(0))), (None, Some(2)));
+    hub.tell(|_| {});
+    let counted = async {
+        while counts(&shop).is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(4), counted).await.expect("it was never counted");
+    assert_eq!(counts(&shop), Some(1));
 }

@@ -269,7 +269,7 @@ async fn a_heartbeat_waits_for_a_place_where_other_calls_are_told_to_try_again()
     // The writer takes some before it hangs in its commit.
     let busy = async {
         loop {
-            let mut call = store.append(NewStep::Expire { ids: Vec::new(), horizon: UnixSeconds::MIN });
+            let mut call = store.append(NewStep::Expire { judged: Vec::new(), horizon: UnixSeconds::MIN });
             match futures::poll!(&mut call) {
                 Poll::Ready(refused) => return refused,
                 Poll::Pending => taken.push(call),

@@ -123,6 +123,7 @@ impl Writer {
         writing: &mut Writing<'_>,
         step: NewStep,
     ) -> Result<Result<Appended, StoreError>, TableError> {
+        let mut expired = Vec::new();
         let revocation = match step {
             NewStep::Revoke(new) => match self.revoke(writing, *new)? {
                 Ok(revocation) => Some(revocation),
@@ -136,17 +137,19 @@ impl Writer {
                 writing.remove(&found)?;
                 Some(found)
             }
-            NewStep::Expire { ids, horizon } => {
+            NewStep::Expire { judged, horizon } => {
                 writing.raise_horizon(horizon)?;
-                for id in ids {
-                    if let Some(found) = writing.record(id)? {
+                for judged in judged {
+                    let found = writing.record(judged.id)?;
+                    if let Some(found) = found.filter(|found| found.spec == judged.spec) {
                         writing.remove(&found)?;
+                        expired.push(found.id);
                     }
                 }
                 None
             }
         };
-        Ok(Ok(Appended { version: writing.version(), revocation }))
+        Ok(Ok(Appended { version: writing.version(), revocation, expired }))
     }
 
     fn revoke(

@@ -44,7 +44,7 @@ pub(super) async fn revoke(shared: &Shared, new: NewRevocation) -> Result<Append
         Err(error) if error.is_undecided() => settle(shared, &api, &new, &name, error).await?,
         created => revocation(shared, &created?, &new.list).await?,
     };
-    Ok(Appended { version: created.version, revocation: Some(created) })
+    Ok(Appended { version: created.version, revocation: Some(created), expired: Vec::new() })
 }
 
 /// Creates the object of a revocation.
@@ -125,7 +125,7 @@ pub(super) async fn lift(
         if error.is_not_found() || error.is_conflict() { not_found() } else { error.into() }
     })?;
     let version = version(shared.epoch().await?, at);
-    Ok(Appended { version, revocation: Some(lifted) })
+    Ok(Appended { version, revocation: Some(lifted), expired: Vec::new() })
 }
 
 /// The answer to a delete does not name its revision; the event does.

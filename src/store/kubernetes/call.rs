@@ -2,22 +2,25 @@
 //!
 //! A write that the client repeats by itself may be done twice, and one without a limit hides a dead connection.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, DynamicObject, Status};
+use kube::core::{ApiResource, DynamicObject, Status, WatchEvent};
 use kube::{Client, Config};
 use serde_json::Value;
 
+use crate::api::MANAGED_BY;
 use crate::api::revocation::Revocation;
 use crate::store::StoreError;
 
 /// How long one call may take.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How many objects one page of a list has; all pages show one revision.
-const PAGE: u32 = 500;
+/// How many objects one page of a list has; all pages show one revision. An object may have more than a MiB, and a page
+/// is in memory as a whole before it is stripped.
+const PAGE: u32 = 200;
 /// How often a list is tried whose pages were gone before all were read, or that the server is not ready for.
 const MAX_LIST_ATTEMPTS: u32 = 20;
 /// "Storage is (re)initializing" lasts a fraction of a second; the next try must not wait much longer.
@@ -133,11 +136,15 @@ pub(super) fn resource() -> ApiResource {
     ApiResource::erase::<Revocation>(&())
 }
 
-/// Lists everything, at one revision that is not older than the call.
-pub(super) async fn list_all(api: &Api<Object>) -> Result<(u64, Vec<Object>), CallError> {
+/// Lists everything, at one revision that is not older than the call. Of the metadata only what is used is kept; of the
+/// annotations, those named.
+pub(super) async fn list_all(
+    api: &Api<Object>,
+    annotations: &[&str],
+) -> Result<(u64, Vec<Object>), CallError> {
     let mut attempts = 0;
     loop {
-        match list_pages(api).await {
+        match list_pages(api, annotations).await {
             Err(error) if (error.is_gone() || error.is_busy()) && attempts < MAX_LIST_ATTEMPTS => {
                 attempts += 1;
                 tokio::time::sleep(REINITIALIZING_PAUSE).await;
@@ -147,17 +154,61 @@ pub(super) async fn list_all(api: &Api<Object>) -> Result<(u64, Vec<Object>), Ca
     }
 }
 
-async fn list_pages(api: &Api<Object>) -> Result<(u64, Vec<Object>), CallError> {
+async fn list_pages(api: &Api<Object>, annotations: &[&str]) -> Result<(u64, Vec<Object>), CallError> {
     let mut objects = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
         let listed = timed(api.list(&page)).await?;
         let revision = revision_of(listed.metadata.resource_version.as_deref())?;
-        objects.extend(listed.items);
+        objects.extend(listed.items.into_iter().map(|object| stripped(object, annotations)));
         match listed.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
             None => return Ok((revision, objects)),
         }
+    }
+}
+
+/// Leaves out the metadata that nobody uses here: whoever may create objects decides how much of it there is, and what is
+/// read is kept for as long as the object is there.
+pub(super) fn stripped(mut object: Object, annotations: &[&str]) -> Object {
+    let found = std::mem::take(&mut object.metadata);
+    let kept = |map: BTreeMap<String, String>, keys: &[&str]| {
+        let kept: BTreeMap<_, _> = map.into_iter().filter(|(key, _)| keys.contains(&key.as_str())).collect();
+        (!kept.is_empty()).then_some(kept)
+    };
+    object.metadata = ObjectMeta {
+        name: found.name,
+        namespace: found.namespace,
+        uid: found.uid,
+        resource_version: found.resource_version,
+        generation: found.generation,
+        creation_timestamp: found.creation_timestamp,
+        deletion_timestamp: found.deletion_timestamp,
+        labels: found.labels.and_then(|labels| kept(labels, &[MANAGED_BY.0])),
+        annotations: found.annotations.and_then(|found| kept(found, annotations)),
+        managed_fields: found.managed_fields.and_then(first_writer),
+        ..ObjectMeta::default()
+    };
+    object
+}
+
+/// Returns who has written the object as a whole first, without the fields: the audit log tells it.
+fn first_writer(entries: Vec<ManagedFieldsEntry>) -> Option<Vec<ManagedFieldsEntry>> {
+    let whole =
+        entries.into_iter().filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty());
+    let first = whole.min_by_key(|entry| entry.time.clone())?;
+    let entry =
+        ManagedFieldsEntry { manager: first.manager, time: first.time, ..ManagedFieldsEntry::default() };
+    Some(vec![entry])
+}
+
+/// Strips what a watch delivers.
+pub(super) fn stripped_event(event: WatchEvent<Object>) -> WatchEvent<Object> {
+    match event {
+        WatchEvent::Added(object) => WatchEvent::Added(stripped(object, &[])),
+        WatchEvent::Modified(object) => WatchEvent::Modified(stripped(object, &[])),
+        WatchEvent::Deleted(object) => WatchEvent::Deleted(stripped(object, &[])),
+        other @ (WatchEvent::Bookmark(_) | WatchEvent::Error(_)) => other,
     }
 }
 
@@ -198,3 +249,6 @@ pub(super) async fn patch_status(
     });
     timed(api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch))).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,16 @@
 //! Expiry: a write of the status, and so a step of the log like any other.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 use crate::api::condition::{ConditionReason, ConditionType};
 use crate::api::token_revocation_list::{Condition, ConditionStatus};
-use crate::revocation::names::RecordId;
 use crate::revocation::time::UnixSeconds;
-use crate::store::{Appended, StoreError};
+use crate::revocation::version::Epoch;
+use crate::store::{Appended, Revocation, StoreError};
 
 use super::Shared;
-use super::call::{CallError, create, list_all, patch_status, revision, timed};
+use super::call::{CallError, create, patch_status, revision, timed};
 use super::object::{self, HORIZON, Says, version};
 
 /// How far this clock may be from that of the API server; beyond, nothing expires: who is right is not known.
@@ -20,28 +19,26 @@ const MAX_CLOCK_DIFFERENCE_SECONDS: u64 = 30;
 /// Carries out expiries: the horizon first, so that nobody sees a revocation gone before the time has come.
 pub(super) async fn expire(
     shared: &Shared,
-    ids: Vec<RecordId>,
+    judged: Vec<Revocation>,
     horizon: UnixSeconds,
 ) -> Result<Appended, StoreError> {
     agree_on_the_time(shared).await?;
     let epoch = shared.epoch().await?;
     let mut newest = raise_horizon(shared, horizon).await?;
-    let known: Vec<_> = {
-        let mirror = shared.mirror();
-        let found = ids.iter().filter_map(|id| Some((*id, mirror.revocations.get(id)?.metadata.clone())));
-        found.collect()
-    };
-    let known = if known.len() == ids.len() { known } else { locate(shared, &ids).await? };
-    for (id, metadata) in known {
-        match mark(shared, id, &metadata).await {
-            Ok(Some(at)) => newest = newest.max(at),
+    let mut expired = Vec::new();
+    for judged in judged {
+        match mark(shared, epoch, &judged).await {
+            Ok(Some(at)) => {
+                newest = newest.max(at);
+                expired.push(judged.id);
+            }
             // It changed meanwhile: what it is now is judged next time.
             Ok(None) => {}
             Err(error) if error.is_conflict() || error.is_not_found() => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Appended { version: version(epoch, newest), revocation: None })
+    Ok(Appended { version: version(epoch, newest), revocation: None, expired })
 }
 
 /// Compares the clocks by the header Date of an answer.
@@ -88,18 +85,13 @@ async fn raise_horizon(shared: &Shared, horizon: UnixSeconds) -> Result<u64, Sto
     Ok(revision(&patch_status(&api, &found.metadata, status).await?.metadata)?)
 }
 
-async fn locate(shared: &Shared, ids: &[RecordId]) -> Result<Vec<(RecordId, ObjectMeta)>, CallError> {
-    let (_, objects) = list_all(&shared.api()).await?;
-    let found = objects.into_iter().filter_map(|object| Some((object::id(&object)?, object.metadata)));
-    Ok(found.filter(|(id, _)| ids.contains(id)).collect())
-}
-
-async fn mark(shared: &Shared, id: RecordId, metadata: &ObjectMeta) -> Result<Option<u64>, CallError> {
-    let api = shared.api_in(metadata.namespace.as_deref().unwrap_or_default());
-    let found = timed(api.get(metadata.name.as_deref().unwrap_or_default())).await?;
-    let epoch = shared.epoch().await?;
-    let same = object::id(&found) == Some(id);
-    if !same || !matches!(object::read(&found, epoch, &shared.own), Says::Live(_)) {
+/// Marks an object that is still what was judged. The watch may be behind: what it has not shown yet, such as a later
+/// end, was acknowledged all the same.
+async fn mark(shared: &Shared, epoch: Epoch, judged: &Revocation) -> Result<Option<u64>, CallError> {
+    let api = shared.api_in(judged.list.namespace());
+    let found = timed(api.get(&judged.name)).await?;
+    let Says::Live(says) = object::read(&found, epoch, &shared.own) else { return Ok(None) };
+    if says.id != judged.id || says.list != judged.list || says.spec != judged.spec {
         return Ok(None);
     }
     let mut conditions = object::status(&found).conditions;

@@ -23,7 +23,7 @@ use crate::revocation::version::{Epoch, Version};
 use crate::store::{Event, Follow, FollowError, What};
 
 use super::Shared;
-use super::call::{CallError, Object, newest_revision, revision, revision_of, timed};
+use super::call::{CallError, Object, newest_revision, revision, revision_of, stripped_event, timed};
 use super::deletion::{self, Explained};
 use super::epoch;
 use super::object::{self, Says, version};
@@ -210,7 +210,7 @@ impl Place {
         let parameters = WatchParams::default().timeout(WATCH_SECONDS);
         let watch = timed(self.api.watch(&parameters, &self.reached.to_string())).await;
         match watch {
-            Ok(watch) => self.watch = Some(Box::pin(watch)),
+            Ok(watch) => self.watch = Some(Box::pin(watch.map(|event| event.map(stripped_event)))),
             Err(error) if error.is_gone() => return Err(Broken::Over(FollowError::Compacted { from })),
             Err(error) => return Err(error.into()),
         }

@@ -1,7 +1,7 @@
 //! The keys that all replicas share: one for each list's hashes, and one for the seals of versions. Each is a Secret
 //! in the namespace of the controllers, made by whoever needs it first, and never changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use k8s_openapi::ByteString;
@@ -15,6 +15,7 @@ use crate::revocation::names::ListName;
 use crate::runtime::random::{Random, bytes};
 
 use super::call::{CallError, timed};
+use super::lists::Declared;
 
 const SEAL_KEY: &str = "rescind-seal-key";
 const FIELD: &str = "key";
@@ -45,6 +46,13 @@ impl HashKeys {
         let key = HashKey::new(key);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), key);
         Ok(key)
+    }
+
+    /// Forgets the keys of lists that are gone; their Secrets stay.
+    pub(super) fn keep_only(&self, declared: &[Declared]) {
+        let uids: HashSet<&str> = declared.iter().map(|list| list.uid.as_str()).collect();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|uid, _| uids.contains(uid.as_str()));
     }
 }
 

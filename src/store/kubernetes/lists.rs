@@ -3,9 +3,10 @@
 //! A declaration is used only once the annotations say what was in force before it: others change it, and what they
 //! changed has effects that outlast it.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures::{StreamExt, TryStreamExt, stream};
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::ApiResource;
@@ -21,6 +22,8 @@ use super::call::{CallError, Object, list_all, timed};
 
 /// The annotations that are the controllers' own.
 const OWN: [&str; 3] = [maxima::ANNOTATION, window::ANNOTATION, recorded::ANNOTATION];
+
+const NOT_YET: &str = "it is not its turn yet: many lists were declared or changed at once";
 
 /// A list's object, as far as a declaration could be read from it.
 #[derive(Clone, Debug)]
@@ -41,25 +44,72 @@ pub struct Declared {
 
 /// How often a declaration that changes meanwhile is looked at again.
 const MAX_ATTEMPTS: u32 = 5;
+/// How many declarations are recorded in one look: whoever declares many lists, or changes them all the time, must not
+/// make the others wait. The rest has its turn in the next looks.
+const MAX_RECORDED: usize = 64;
+/// How many calls about lists are under way at a time.
+pub(super) const PARALLEL_CALLS: usize = 8;
+/// How long a document is kept whose list is not listed: another look, under way at the same time, may have seen it.
+const KEPT_SECONDS: u64 = 60;
 
-/// The documents that this process has seen, by the UID of their object.
+/// The documents that this process has seen, and who waits to be recorded, by the UID of their object.
 #[derive(Debug, Default)]
-pub(super) struct Seen(Mutex<HashMap<String, ListDocument>>);
+pub(super) struct Seen(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    documents: HashMap<String, (ListDocument, UnixSeconds)>,
+    /// The look in which they were first put off.
+    waiting: HashMap<String, u64>,
+    looks: u64,
+}
 
 impl Seen {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns what was seen of an object whose annotations are gone: `kubectl replace` drops them.
     fn restore(&self, uid: &str, document: &mut ListDocument) {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if document.metadata.annotations.contains_key(recorded::ANNOTATION) {
             return;
         }
-        if let Some(seen) = seen.get(uid) {
+        if let Some((seen, _)) = self.known().documents.get(uid) {
             document.metadata.annotations = seen.metadata.annotations.clone();
         }
     }
 
-    fn keep(&self, uid: &str, document: &ListDocument) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), document.clone());
+    fn keep(&self, uid: &str, document: &ListDocument, now: UnixSeconds) {
+        self.known().documents.insert(uid.to_owned(), (document.clone(), now));
+    }
+
+    /// Forgets the documents of objects that are gone: a UID never comes back.
+    fn keep_only(&self, listed: &HashSet<&str>, now: UnixSeconds) {
+        let is_fresh = |seen: UnixSeconds| now < seen.saturating_add(KEPT_SECONDS);
+        let mut known = self.known();
+        known.documents.retain(|uid, (_, seen)| listed.contains(uid.as_str()) || is_fresh(*seen));
+    }
+
+    /// Chooses whose turn it is of those that have to be recorded: first who has waited longest, then each namespace
+    /// in turn.
+    fn choose(&self, due: &[(&str, &str)]) -> HashSet<String> {
+        let mut known = self.known();
+        known.looks += 1;
+        let look = known.looks;
+        let uids: HashSet<&str> = due.iter().map(|(uid, _)| *uid).collect();
+        known.waiting.retain(|uid, _| uids.contains(uid.as_str()));
+        let mut of_namespace: HashMap<&str, usize> = HashMap::new();
+        let mut ranked: Vec<(u64, usize, &str)> = Vec::new();
+        for (uid, namespace) in due {
+            let before = of_namespace.entry(namespace).or_default();
+            ranked.push((known.waiting.get(*uid).copied().unwrap_or(look), *before, uid));
+            *before += 1;
+        }
+        ranked.sort_unstable();
+        let put_off = ranked.split_off(ranked.len().min(MAX_RECORDED));
+        ranked.iter().for_each(|(_, _, uid)| _ = known.waiting.remove(*uid));
+        put_off.iter().for_each(|(_, _, uid)| _ = known.waiting.entry((*uid).to_owned()).or_insert(look));
+        ranked.into_iter().map(|(_, _, uid)| uid.to_owned()).collect()
     }
 }
 
@@ -74,32 +124,27 @@ pub(super) async fn fetch(
     seen: &Seen,
     now: UnixSeconds,
 ) -> Result<Vec<Declared>, CallError> {
-    let mut attempts = 0;
-    loop {
-        match fetch_once(client, seen, now).await {
-            // Another replica was recording the same: what it wrote is read.
-            Err(error) if error.is_conflict() && attempts < MAX_ATTEMPTS => attempts += 1,
-            fetched => return fetched,
-        }
-    }
-}
-
-async fn fetch_once(client: &Client, seen: &Seen, now: UnixSeconds) -> Result<Vec<Declared>, CallError> {
     let api: Api<Object> = Api::all_with(client.clone(), &resource());
-    let (_, objects) = list_all(&api).await?;
-    let mut lists = Vec::new();
-    for object in objects.iter().filter(|object| object.metadata.deletion_timestamp.is_none()) {
-        let Some(mut list) = read(object) else { continue };
-        if let Ok(document) = &list.document {
-            list.document = record(client, seen, &list, document.clone(), now).await?;
-        }
-        lists.push(list);
-    }
-    Ok(lists)
+    let (_, objects) = list_all(&api, &OWN).await?;
+    let uids = objects.iter().filter_map(|object| object.metadata.uid.as_deref());
+    seen.keep_only(&uids.collect(), now);
+    let lists: Vec<Declared> = objects.iter().filter_map(read).collect();
+    let due = lists.iter().filter(|list| matches!(brought_up_to_date(seen, list, now), Ok((_, true))));
+    let due: Vec<_> = due.map(|list| (list.uid.as_str(), list.name.namespace())).collect();
+    let chosen = seen.choose(&due);
+    let settled = stream::iter(lists).map(|list| {
+        let may_record = chosen.contains(&list.uid);
+        settle(client, seen, list, now, may_record)
+    });
+    let settled: Vec<Option<Declared>> = settled.buffered(PARALLEL_CALLS).try_collect().await?;
+    Ok(settled.into_iter().flatten().collect())
 }
 
 fn read(object: &Object) -> Option<Declared> {
     let metadata = &object.metadata;
+    if metadata.deletion_timestamp.is_some() {
+        return None;
+    }
     let name = ListName::new(metadata.namespace.as_deref()?, metadata.name.as_deref()?).ok()?;
     let spec = object.data.get("spec").unwrap_or(&serde_json::Value::Null);
     let generation = metadata.generation.unwrap_or_default();
@@ -128,31 +173,73 @@ fn read(object: &Object) -> Option<Declared> {
     })
 }
 
-/// Brings the annotations up to what is declared, before anybody uses it. What can't be recorded is this list's
-/// problem; what failed on the way is everybody's.
-async fn record(
-    client: &Client,
+/// Returns a declaration with the annotations that it should have, and whether they have to be written.
+fn brought_up_to_date(
     seen: &Seen,
     list: &Declared,
-    mut document: ListDocument,
     now: UnixSeconds,
-) -> Result<Result<ListDocument, String>, CallError> {
+) -> Result<(ListDocument, bool), String> {
+    let mut document = list.document.clone()?;
     let found = document.metadata.annotations.clone();
     seen.restore(&list.uid, &mut document);
-    let document = match document.recorded(now) {
-        Ok(recorded) => recorded.unwrap_or(document),
-        Err(error) => return Ok(Err(error.to_string())),
-    };
-    if document.metadata.annotations != found {
-        match annotate(client, list, &document).await {
-            Err(error) if error.is_refusal() => {
-                return Ok(Err(format!("its history can't be kept in its annotations: {error}")));
+    let recorded = document.recorded(now).map_err(|error| error.to_string())?;
+    let document = recorded.unwrap_or(document);
+    let has_changed = document.metadata.annotations != found;
+    Ok((document, has_changed))
+}
+
+/// Brings the annotations up to what is declared, before anybody uses it. What can't be recorded is this list's
+/// problem, also if others change it all the time; what failed on the way is everybody's.
+async fn settle(
+    client: &Client,
+    seen: &Seen,
+    mut list: Declared,
+    now: UnixSeconds,
+    may_record: bool,
+) -> Result<Option<Declared>, CallError> {
+    let mut attempts = 0;
+    list.document = loop {
+        let document = match brought_up_to_date(seen, &list, now) {
+            Ok((_, true)) if !may_record => break Err(NOT_YET.to_owned()),
+            Ok((document, true)) => document,
+            Ok((document, false)) => break Ok(document),
+            Err(why) => break Err(why),
+        };
+        match annotate(client, &list, &document).await {
+            Ok(()) => break Ok(document),
+            // Another replica was recording the same, or somebody changes it: what it is now is read.
+            Err(error) if error.is_conflict() && attempts < MAX_ATTEMPTS => {
+                attempts += 1;
+                match get(client, &list.name).await? {
+                    Some(found) => list = found,
+                    None => return Ok(None),
+                }
             }
-            annotated => annotated?,
+            Err(error) if error.is_conflict() => {
+                break Err(format!(
+                    "it changes all the time: its history can't be kept in its annotations: {error}"
+                ));
+            }
+            Err(error) if error.is_refusal() => {
+                break Err(format!("its history can't be kept in its annotations: {error}"));
+            }
+            Err(error) => return Err(error),
         }
+    };
+    if let Ok(document) = &list.document {
+        seen.keep(&list.uid, document, now);
     }
-    seen.keep(&list.uid, &document);
-    Ok(Ok(document))
+    Ok(Some(list))
+}
+
+/// Reads one list anew; none if it is gone.
+async fn get(client: &Client, name: &ListName) -> Result<Option<Declared>, CallError> {
+    let api: Api<Object> = Api::namespaced_with(client.clone(), name.namespace(), &resource());
+    match timed(api.get(name.name())).await {
+        Ok(object) => Ok(read(&object)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Under the revision that was read: another replica may be writing the same.
@@ -165,3 +252,6 @@ async fn annotate(client: &Client, list: &Declared, document: &ListDocument) -> 
     });
     timed(api.patch(list.name.name(), &PatchParams::default(), &Patch::Merge(patch))).await.map(drop)
 }
+
+#[cfg(test)]
+mod tests;

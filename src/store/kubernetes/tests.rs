@@ -8,6 +8,7 @@ use crate::api::compile::tests::document;
 use crate::store::contract::store_contract;
 use control_plane::ControlPlane;
 
+mod crowds;
 mod expiring;
 mod following;
 mod heartbeats;

@@ -4,6 +4,7 @@ use http::header::{DATE, HeaderValue};
 use kube::client::Body;
 
 use super::*;
+use crate::revocation::record::{Cutoff, RevocationSpec};
 use crate::revocation::time::Moment;
 use crate::runtime::clock::{Clock, ManualClock, SystemClock};
 use crate::store::contract::{new, revoke, subject};
@@ -47,7 +48,7 @@ async fn check(date_of: impl FnOnce(Moment) -> Option<String>, waits: Option<&st
     let date = date_of(now);
     let store = store_where_it_is(clock, date.clone()).await;
     let horizon = now.wall().floor();
-    let done = Store::append(&store, NewStep::Expire { ids: vec![alice.id], horizon }).await;
+    let done = Store::append(&store, NewStep::Expire { judged: vec![alice.clone()], horizon }).await;
     let after = Store::fetch(&plain).await.unwrap();
     let Some(why) = waits else {
         done.unwrap();
@@ -90,6 +91,33 @@ async fn what_is_due_expires_while_the_clocks_agree_well_enough() {
     }
 }
 
+/// Invariant 7: the leader's watch may be behind by a lag, or by a pause of its process. A ban that was prolonged
+/// meanwhile was acknowledged, and goes on.
+#[tokio::test]
+async fn a_ban_that_was_prolonged_behind_the_watch_does_not_expire() {
+    let _cluster = cluster().await;
+    let store = open().await;
+    Store::fetch(&store).await.unwrap();
+    let horizon = SystemClock.now().wall().floor();
+    let ban = RevocationSpec {
+        cutoff: Some(Cutoff::Always),
+        expires_at: Some(horizon.saturating_sub(1)),
+        ..subject("alice")
+    };
+    Store::append(&store, NewStep::Revoke(Box::new(new(ban)))).await.unwrap();
+    let judged = Store::fetch(&store).await.unwrap().revocations;
+    let patch = r#"{"spec": {"expiresAt": "2099-01-01T00:00:00Z"}}"#;
+    kubectl(&["patch", "revocation", "-n", "default", &judged[0].name, "--type=merge", "-p", patch]);
+    let done = Store::append(&store, NewStep::Expire { judged: judged.clone(), horizon }).await.unwrap();
+    assert_eq!(done.expired, []);
+    let live = Store::fetch(&store).await.unwrap().revocations;
+    assert_eq!(live[0].id, judged[0].id);
+    assert_eq!(live[0].spec.expires_at.map(UnixSeconds::get), Some(4_070_908_800));
+    // What it says now may end it in its turn.
+    let done = Store::append(&store, NewStep::Expire { judged: live, horizon }).await.unwrap();
+    assert_eq!(done.expired, [judged[0].id]);
+}
+
 /// Invariant 15: who is to expire was deleted meanwhile, and another bears its name.
 #[tokio::test]
 async fn a_namesake_does_not_expire_in_the_place_of_its_predecessor() {
@@ -107,6 +135,6 @@ async fn a_namesake_does_not_expire_in_the_place_of_its_predecessor() {
     Store::fetch(&other).await.unwrap();
     let after = Store::append(&other, ticket("bob")).await.unwrap().revocation.unwrap();
     let horizon = SystemClock.now().wall().floor();
-    Store::append(&store, NewStep::Expire { ids: vec![before.id], horizon }).await.unwrap();
+    Store::append(&store, NewStep::Expire { judged: vec![before], horizon }).await.unwrap();
     assert_eq!(Store::fetch(&other).await.unwrap().revocations, [after]);
 }

@@ -15,7 +15,7 @@ use crate::support::PATIENCE;
 use crate::support::http1::{Ask, ask_tcp};
 use crate::support::issue::{ISSUER, Keys};
 use crate::support::wait::wait_for;
-use crate::{release, shop};
+use crate::{release, shop, traffic};
 
 const NAMESPACE: &str = "figures";
 /// How many revocations are measured.
@@ -62,7 +62,7 @@ async fn the_figures_of_an_installation() {
 /// Revokes a user, and returns how long it took until the object was created, the token refused, and that a fact.
 async fn revoke(revocations: &Api<DynamicObject>, address: &str, user: &str, token: &str) -> [Duration; 3] {
     let ask = Ask::get("/").bearer(token);
-    assert_eq!(ask_tcp(address, &ask).await.unwrap().status, 200);
+    traffic::until(address, token, 200).await;
     let object: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "rescind.dev/v1alpha1", "kind": "Revocation", "metadata": {"name": user},
         "spec": {"listName": "shop", "issuer": ISSUER, "target": {"subject": user}},

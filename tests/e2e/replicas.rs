@@ -9,11 +9,11 @@ use serde_json::json;
 use crate::cluster::{Cluster, Turn};
 use crate::forward::Forward;
 use crate::release::{self, CONTROLLERS};
-use crate::shop;
 use crate::support::PATIENCE;
 use crate::support::issue::Keys;
 use crate::support::wait::wait_for;
 use crate::traffic::{Revocations, Traffic, age};
+use crate::{shop, traffic};
 
 const NAMESPACE: &str = "replicas";
 /// The bound of the list.
@@ -44,6 +44,7 @@ impl Scene {
         let revoked = cluster.rescind(&["subject", "alice", "-n", NAMESPACE]);
         assert!(revoked.status.success(), "{revoked:?}");
         let address = cluster.node_port(NAMESPACE, "shop-8080");
+        traffic::until(&address, &bob, 200).await;
         let traffic = Traffic::start(address, bob.clone(), alice);
         let revocations = Revocations::start(cluster, NAMESPACE, keys, &traffic);
         revocations.go_on(3).await;

@@ -85,6 +85,16 @@ async fn flow(address: String, good: String, seen: Arc<Seen>) {
     }
 }
 
+/// Waits until a token gets an answer at `IP:PORT`: the way through a port of the node is laid a moment after the pods are
+/// ready.
+pub(crate) async fn until(address: &str, token: &str, status: u16) {
+    wait_for(&format!("the answer {status}"), PATIENCE, async || match ask(address, token).await {
+        Ok(reply) if reply.status == status => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+}
+
 /// Asks as a client with patience: where Envoy itself has said 503, the sidecar had no time to answer within half a second,
 /// which on a busy machine says nothing about what it knows. Its own refusals bear a status.
 async fn ask(address: &str, token: &str) -> Result<Reply, String> {

@@ -11,7 +11,7 @@ use crate::support::PATIENCE;
 use crate::support::http1::{Ask, ask_tcp};
 use crate::support::issue::Keys;
 use crate::support::wait::wait_for;
-use crate::{release, shop};
+use crate::{release, shop, traffic};
 
 /// The namespace of the page.
 const FREED: &str = "shop";
@@ -48,7 +48,8 @@ async fn uninstalling_leaves_what_the_page_says_and_that_goes_away_cleanly() {
         ask_tcp(address, &Ask::get("/").bearer(token)).await.map(|reply| reply.status)
     };
     for address in [&freed, &left] {
-        assert_eq!((show(address, &alice).await, show(address, &bob).await), (Ok(401), Ok(200)));
+        traffic::until(address, &alice, 401).await;
+        traffic::until(address, &bob, 200).await;
     }
 
     let [uninstall, remove] = blocks();
@@ -72,7 +73,8 @@ async fn uninstalling_leaves_what_the_page_says_and_that_goes_away_cleanly() {
     })
     .await;
     assert_eq!(show(&left, &alice).await, Ok(401));
-    assert_eq!((show(&freed, &alice).await, show(&freed, &bob).await), (Ok(200), Ok(200)));
+    traffic::until(&freed, &alice, 200).await;
+    traffic::until(&freed, &bob, 200).await;
 
     run(cluster, &remove);
     run(cluster, "kubectl delete namespace left --timeout=60s");

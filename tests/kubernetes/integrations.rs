@@ -1,8 +1,9 @@
 //! The examples for what does not run here are held against the schemas of those whose kinds they use.
 
+use std::process::Output;
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::{cluster, done, in_project, namespace, refused};
 use crate::support::foreign_kinds::definitions;
@@ -33,16 +34,18 @@ fn defined() {
     });
 }
 
-/// Puts an example to the API server, which checks everything and stores nothing.
-fn check(example: &str) {
+/// Puts manifests to the API server, which checks everything and stores nothing.
+fn put(text: &str) -> Output {
     defined();
+    let plane = cluster();
+    let arguments = ["create", "--dry-run=server", "--validate=strict", "--filename", "-"];
+    plane.kubectl_with(plane.kubeconfig(), &arguments, text)
+}
+
+/// Puts an example to the API server.
+fn check(example: &str) {
     let place = format!("namespace: {}", namespace());
     let text = std::fs::read_to_string(in_project(example)).unwrap();
-    let put = |text: &str| {
-        let plane = cluster();
-        let arguments = ["create", "--dry-run=server", "--validate=strict", "--filename", "-"];
-        plane.kubectl_with(plane.kubeconfig(), &arguments, text)
-    };
     let text = text.replace("namespace: shop", &place);
     done(&put(&text));
     // That is no empty praise: what the schema does not know is refused.
@@ -63,6 +66,39 @@ fn the_example_for_envoy_gateway_fits_its_schema() {
 #[test]
 fn the_example_for_traefik_as_an_ingress_controller_fits_its_schema() {
     check("examples/traefik/middleware.yaml");
+}
+
+/// Traefik's file has no schema that is served anywhere. But what it says of a middleware and of a router is called the same
+/// in the kinds, which have.
+#[test]
+fn the_middlewares_and_routers_of_the_file_for_traefik_fit_the_schema_of_its_kinds() {
+    let http = yaml("examples/traefik/dynamic.yaml")["http"].clone();
+    let members: Vec<&String> = http.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["middlewares", "routers", "services"]);
+    let object = |kind: &str, name: &str, spec: Value| {
+        let metadata = json!({"name": name, "namespace": namespace()});
+        json!({"apiVersion": "traefik.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
+            .to_string()
+    };
+    let middlewares = http["middlewares"].as_object().unwrap();
+    assert_eq!(middlewares.len(), 2);
+    for (name, middleware) in middlewares {
+        done(&put(&object("Middleware", name, middleware.clone())));
+        let mut wrong = middleware.clone();
+        wrong["forwardAuth"]["misspelt"] = json!(true);
+        assert!(refused(&put(&object("Middleware", name, wrong))).contains("misspelt"));
+    }
+    for (name, router) in http["routers"].as_object().unwrap() {
+        let asked = router["middlewares"].as_array().into_iter().flatten();
+        let asked: Vec<&str> = asked.map(|name| name.as_str().unwrap()).collect();
+        assert!(asked.iter().all(|name| middlewares.contains_key(*name)), "{name}: {asked:?}");
+        assert!(http["services"].get(router["service"].as_str().unwrap()).is_some(), "{name}");
+        let middlewares: Vec<Value> = asked.iter().map(|name| json!({"name": name})).collect();
+        let rule = json!({"match": router["rule"], "kind": "Rule", "middlewares": middlewares});
+        done(&put(&object("IngressRoute", name, json!({"routes": [rule]}))));
+        let known = ["rule", "middlewares", "service"];
+        assert!(router.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())), "{router}");
+    }
 }
 
 fn yaml(path: &str) -> Value {

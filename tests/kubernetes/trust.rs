@@ -208,6 +208,20 @@ async fn sidecars_trust_what_is_published_and_nothing_else() {
     lab.until_told(&bundle).await;
 }
 
+/// Once: else there would be no end of successors.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_who_annotates_the_secret_gets_a_successor_and_the_annotation_goes() {
+    let mut lab = Lab::new().await;
+    lab.add_certified_controller().await;
+    lab.published("rescind-system", 1).await;
+    let annotation = "rescind.dev/rotate=now";
+    lab.kubectl(&["annotate", "secret", "rescind-ca", annotation, "--namespace", "rescind-system"]);
+    lab.published("rescind-system", 2).await;
+    assert!(lab.authorities().await["next"].is_object());
+    let secret = lab.request("GET", SECRET, &Value::Null).await.unwrap();
+    assert_eq!(secret.pointer("/metadata/annotations/rescind.dev~1rotate"), None, "{}", secret["metadata"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_of_the_authority_under_load_leaves_everybody_fresh() {
     let mut lab = Lab::new().await;

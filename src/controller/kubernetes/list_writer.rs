@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::distribution::hub::Hub;
+use crate::revocation::key::HashKey;
 use crate::revocation::names::ListName;
 use crate::revocation::time::Moment;
+use crate::store::StoredList;
 use crate::store::kubernetes::lists::Declared;
 use crate::store::kubernetes::mirror::MirroredReport;
 use crate::store::kubernetes::{KubernetesStore, Written};
@@ -31,8 +33,8 @@ pub(super) struct ListWriter {
     complained: bool,
     /// Replicas of which it was told that they stand still, each with a list.
     still: HashSet<(String, ListName)>,
-    /// Declarations that are not published here, for which a round of proof was asked.
-    asked: HashMap<ListName, (String, i64)>,
+    /// Declarations that are not published here, for which a round of proof was asked: generation and hash key.
+    asked: HashMap<ListName, (u64, HashKey)>,
 }
 
 impl ListWriter {
@@ -44,7 +46,6 @@ impl ListWriter {
     /// Writes what has changed. `windows` are those of the lists that can be used.
     pub(super) async fn write(&mut self, windows: &HashMap<ListName, u64>, events: &mut Events, now: Moment) {
         let declared = self.store.declared();
-        self.ask_for_round(&declared);
         self.read_quotas(&declared, now).await;
         for list in &declared {
             let before = lists::before(list);
@@ -61,17 +62,25 @@ impl ListWriter {
     }
 
     /// A replica learns in a round of proof what was declared, and where no sidecar asks for one, there is none. So it is
-    /// asked for once for each declaration: else a list would be ready only when its first sidecar is there.
-    fn ask_for_round(&mut self, declared: &[Declared]) {
-        let is_unpublished =
-            |list: &&Declared| list.document.is_ok() && !self.hub.with(&list.name, &mut |_| {});
-        let unpublished = declared.iter().filter(is_unpublished);
-        let of = |list: &Declared| (list.name.clone(), (list.uid.clone(), list.generation));
-        let unpublished: HashMap<_, _> = unpublished.map(of).collect();
-        if unpublished.iter().any(|(name, declaration)| self.asked.get(name) != Some(declaration)) {
+    /// asked for once for each declaration that is not the published one: else a list would be ready only when its first
+    /// sidecar is there, and a sidecar that comes would be told what was declared long ago.
+    pub(super) fn ask_for_round(&mut self, stored: &[StoredList]) {
+        let mut news = HashMap::new();
+        for StoredList { document, hash_key } in stored {
+            let Ok(name) = document.name() else { continue };
+            let declaration = (document.metadata.generation, *hash_key);
+            let mut published = None;
+            self.hub.with(&name, &mut |publisher| {
+                published = Some((publisher.config().generation, *publisher.state().hash_key()));
+            });
+            if published != Some(declaration) {
+                news.insert(name, declaration);
+            }
+        }
+        if news.iter().any(|(name, declaration)| self.asked.get(name) != Some(declaration)) {
             self.hub.ping();
         }
-        self.asked = unpublished;
+        self.asked = news;
     }
 
     fn known(&self, list: &ListName, now: Moment) -> Known {

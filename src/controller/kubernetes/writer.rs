@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::MANAGED_BY;
 use crate::api::condition::ConditionType;
-use crate::api::revocation::RevocationStatus;
+use crate::api::revocation::{ListReport, RevocationStatus};
 use crate::api::target::read_time;
 use crate::distribution::enforcement::Progress;
 use crate::distribution::hub::Hub;
@@ -136,7 +136,7 @@ impl StatusWriter {
                 _ = leads.changed() => self.start_over(),
                 Ok(()) = changes.changed(), if leader => {}
                 () = tokio::time::sleep(self.rest()), if leader => {}
-                _ = housekeeping.tick(), if leader => self.keep_house().await,
+                _ = housekeeping.tick() => if leader { self.keep_house().await } else { _ = self.look().await },
             }
         }
     }
@@ -162,7 +162,10 @@ impl StatusWriter {
     async fn look(&mut self) -> bool {
         let began = self.clock.now();
         match self.store.lists().await {
-            Ok(_) => self.looked = Some(began),
+            Ok(stored) => {
+                self.looked = Some(began);
+                self.lists.ask_for_round(&stored);
+            }
             Err(error) => tracing::warn!(%error, "the lists can't be read"),
         }
         self.looked == Some(began)
@@ -356,12 +359,13 @@ impl StatusWriter {
     /// again.
     async fn clean_up(&self) {
         let now = self.clock.now();
-        let longest = self.declared.values().map(|list| list.window_nanos).max().unwrap_or(0);
+        let windows: HashMap<_, _> =
+            self.declared.iter().map(|(name, list)| (name.clone(), list.window_nanos)).collect();
         let gone: Vec<ObjectMeta> = self.store.with_mirror(|mirror| {
             let expired =
                 mirror.revocations.values().filter(|mirrored| is_left_over(mirrored, now.wall().floor()));
             let expired = expired.map(|mirrored| mirrored.metadata.clone());
-            let silent = mirror.reports.values().filter(|report| is_gone(report, longest, now));
+            let silent = mirror.reports.values().filter(|report| is_gone(report, &windows, now));
             expired.chain(silent.flat_map(|report| report.objects.values().cloned())).collect()
         });
         for metadata in gone {
@@ -390,11 +394,18 @@ impl DeclaredList {
 /// A replica without sidecars writes no heartbeat, and is not gone for that.
 const IDLE_NANOS: u64 = 3600 * 1_000_000_000;
 
+/// The longest window of a list that is declared no more: nobody knows which it was.
+const LONGEST_WINDOW_NANOS: u64 = 86_400 * 1_000_000_000;
+
 /// Whom a replica had told to be fresh is counted until it can allow nothing any more.
-fn is_gone(report: &MirroredReport, longest_window_nanos: u64, now: Moment) -> bool {
-    let silent_nanos = elapsed_nanos(report.changed, now);
-    let serves = report.lists.iter().any(|list| list.subscribers > 0);
-    silent_nanos > longest_window_nanos.saturating_mul(2).max(if serves { 0 } else { IDLE_NANOS })
+fn is_gone(report: &MirroredReport, windows: &HashMap<ListName, u64>, now: Moment) -> bool {
+    let window = |of: &ListReport| {
+        let list = ListName::new(&of.namespace, &of.name).ok();
+        list.and_then(|list| windows.get(&list).copied()).unwrap_or(LONGEST_WINDOW_NANOS)
+    };
+    let followed = report.lists.iter().filter(|list| list.subscribers > 0);
+    let patience = followed.map(|list| window(list).saturating_mul(2)).max().unwrap_or(IDLE_NANOS);
+    elapsed_nanos(report.changed, now) > patience
 }
 
 fn needed(
@@ -427,7 +438,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::api::revocation::ListReport;
     use crate::api::target::write_time;
     use crate::api::token_revocation_list::{Condition, ConditionStatus};
     use crate::controller::kubernetes::conditions::tests::mirrored;
@@ -479,11 +489,14 @@ mod tests {
     /// Invariant 1: whom a replica had told to be fresh is counted until it can allow nothing any more.
     #[test]
     fn a_replica_is_forgotten_only_when_its_sidecars_can_allow_nothing_any_more() {
-        const WINDOW_NANOS: u64 = 10_000_000_000;
-        assert!(!is_gone(&report(1), WINDOW_NANOS, moment(20)));
-        assert!(is_gone(&report(1), WINDOW_NANOS, moment(21)));
+        let windows = HashMap::from([(ListName::new("default", "shop").unwrap(), 10_000_000_000)]);
+        assert!(!is_gone(&report(1), &windows, moment(20)));
+        assert!(is_gone(&report(1), &windows, moment(21)));
         // One without sidecars has no reason to write.
-        assert!(!is_gone(&report(0), WINDOW_NANOS, moment(3600)));
-        assert!(is_gone(&report(0), WINDOW_NANOS, moment(3601)));
+        assert!(!is_gone(&report(0), &windows, moment(3600)));
+        assert!(is_gone(&report(0), &windows, moment(3601)));
+        // A list that is declared no more may be so again, before its sidecars are too old.
+        assert!(!is_gone(&report(1), &HashMap::new(), moment(2 * 86_400)));
+        assert!(is_gone(&report(1), &HashMap::new(), moment(2 * 86_400 + 1)));
     }
 }

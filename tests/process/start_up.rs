@@ -139,7 +139,8 @@ fn help_shows_an_example() {
     for path in [env!("CARGO_BIN_EXE_rescind-controller"), env!("CARGO_BIN_EXE_rescind-sidecar")] {
         let output = Command::new(Path::new(path)).arg("--help").output().unwrap();
         assert!(output.status.success());
-        assert!(String::from_utf8(output.stdout).unwrap().contains("Example:"));
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.contains("\nExample:") || help.contains("\nExamples:"), "{help}");
     }
 }
 

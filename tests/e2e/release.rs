@@ -1,6 +1,9 @@
 //! The release that a user has: the chart with no values but where the images are.
 
 use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
 
 use crate::cluster::{Cluster, text};
 
@@ -42,8 +45,30 @@ pub(crate) fn leader(cluster: &Cluster) -> String {
     holder.rsplit_once('_').unwrap_or_else(|| panic!("the lease is held by {holder:?}")).0.to_owned()
 }
 
+/// Waits until the API server asks the webhook: it does once the controllers have told it whom to trust, and lets pods pass
+/// without a sidecar until then.
+fn wait_for_injection(cluster: &Cluster) {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "asks", "namespace": "default", "labels": {"rescind.dev/inject": "enabled"},
+            "annotations": {"rescind.dev/lists": "any"},
+        },
+        "spec": {"containers": [{"name": "app", "image": "app"}]},
+    });
+    for _ in 0..300 {
+        let asked = cluster.pipe(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &pod.to_string());
+        if text(&asked.stdout).contains("rescind-sidecar") {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    panic!("no pod is injected: {}", cluster.seen(NAMESPACE));
+}
+
 fn helm(cluster: &Cluster, command: &[&str], values: &[&str]) {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/rescind").display().to_string();
     let done = cluster.helm(&[command, &["rescind", &chart], &PLACE, &WAIT, values].concat());
     assert!(done.status.success(), "{}\n{}", text(&done.stderr), cluster.seen(NAMESPACE));
+    wait_for_injection(cluster);
 }

@@ -51,6 +51,13 @@ impl Scene {
         Self { turn, traffic, revocations, bob }
     }
 
+    /// Ends the streams, and then the turn: the next test may want the same namespace.
+    fn end(self) {
+        let Self { turn, traffic, revocations, .. } = self;
+        drop((traffic, revocations));
+        turn.kubectl(&["delete", "namespace", NAMESPACE, "--timeout=60s"]);
+    }
+
     /// Waits until every sidecar rests on a proof that is much younger than its bound, and revocations are enforced
     /// again; all answers until then were right.
     async fn settle(&mut self, after: &str) {
@@ -88,8 +95,7 @@ async fn nobody_notices_that_controllers_are_deleted_and_upgraded() {
     release::upgrade(cluster, &["controller.podAnnotations.upgraded=yes"]);
     wait_for_controllers(cluster, 2).await;
     scene.settle("an upgrade with another value").await;
-    drop(scene);
-    cluster.kubectl(&["delete", "namespace", NAMESPACE, "--timeout=60s"]);
+    scene.end();
 }
 
 /// Without a warning to anybody: a frozen controller, and one that is killed, of three.
@@ -119,8 +125,7 @@ async fn of_three_controllers_one_may_freeze_and_another_die_at_any_time() {
         wait_for_controllers(cluster, 3).await;
         scene.settle(what).await;
     }
-    drop(scene);
-    cluster.kubectl(&["delete", "namespace", NAMESPACE, "--timeout=60s"]);
+    scene.end();
 }
 
 /// Waits until so many controllers are ready, and no other is left.

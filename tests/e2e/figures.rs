@@ -15,7 +15,7 @@ use crate::support::PATIENCE;
 use crate::support::http1::{Ask, ask_tcp};
 use crate::support::issue::{ISSUER, Keys};
 use crate::support::wait::wait_for;
-use crate::{release, shop, traffic};
+use crate::{release, requests, shop};
 
 const NAMESPACE: &str = "figures";
 /// How many revocations are measured.
@@ -28,19 +28,11 @@ async fn the_figures_of_an_installation() {
     let cluster = turn.cluster;
     release::uninstall(cluster);
     let started = Instant::now();
-    release::install(cluster);
-    println!("helm install until both controllers are ready: {:.1?}", started.elapsed());
+    release::install(cluster).await;
+    println!("helm install until controllers are ready and pods are injected: {:.1?}", started.elapsed());
 
     let keys = Keys::generate();
-    cluster.apply(&[shop::injected_namespace(NAMESPACE)]);
-    cluster.apply(&[
-        shop::list(NAMESPACE, "shop", &keys),
-        shop::configuration(NAMESPACE),
-        shop::deployment(NAMESPACE, "shop", "shop", 2),
-        shop::service(NAMESPACE, "shop", shop::PORT),
-    ]);
-    cluster.wait(NAMESPACE, "deployment/shop", "Available");
-    let (revocations, address) = (revocations(cluster).await, cluster.node_port(NAMESPACE, "shop-8080"));
+    let (address, revocations) = (shop::run(cluster, NAMESPACE, &keys, 2), revocations(cluster).await);
     let (mut created, mut refused, mut enforced) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..COUNT {
         let user = format!("user-{number}");
@@ -62,7 +54,7 @@ async fn the_figures_of_an_installation() {
 /// Revokes a user, and returns how long it took until the object was created, the token refused, and that a fact.
 async fn revoke(revocations: &Api<DynamicObject>, address: &str, user: &str, token: &str) -> [Duration; 3] {
     let ask = Ask::get("/").bearer(token);
-    traffic::until(address, token, 200).await;
+    requests::until(address, token, 200).await;
     let object: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "rescind.dev/v1alpha1", "kind": "Revocation", "metadata": {"name": user},
         "spec": {"listName": "shop", "issuer": ISSUER, "target": {"subject": user}},

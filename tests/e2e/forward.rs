@@ -4,9 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
 
 use crate::cluster::Cluster;
-use crate::support::PATIENCE;
+use crate::requests;
 use crate::support::http1::{Ask, Reply, ask_tcp};
-use crate::support::wait::wait_for;
 
 /// A port of this machine that leads to one of a pod. It goes when it is dropped.
 pub(crate) struct Forward {
@@ -32,21 +31,17 @@ impl Forward {
 
     /// Shows a token, and returns the answer.
     pub(crate) async fn show(&self, token: &str) -> Result<Reply, String> {
-        self.ask(&Ask::get("/").bearer(token)).await
+        requests::show(&self.address, token).await
+    }
+
+    /// Shows a token until the answer is this one.
+    pub(crate) async fn until(&self, token: &str, status: u16) {
+        requests::until(&self.address, token, status).await;
     }
 
     /// Returns the answer to a request.
     pub(crate) async fn ask(&self, ask: &Ask) -> Result<Reply, String> {
         ask_tcp(&self.address, ask).await
-    }
-
-    /// Shows a token until the answer is this one.
-    pub(crate) async fn until(&self, token: &str, status: u16) {
-        wait_for(&format!("the answer {status}"), PATIENCE, async || match self.show(token).await {
-            Ok(reply) if reply.status == status => Ok(()),
-            other => Err(format!("{other:?}")),
-        })
-        .await;
     }
 }
 

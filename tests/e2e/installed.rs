@@ -1,6 +1,6 @@
 //! The first hour of a user: the chart, a namespace whose pods get a sidecar, and a lost device.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cluster::{Cluster, text};
 use crate::forward::Forward;
@@ -19,12 +19,12 @@ const EXPLAINED: [(&str, &str); 1] =
 #[tokio::test]
 async fn a_user_installs_the_chart_and_revokes_a_lost_device() {
     let Some(cluster) = Cluster::take_turn().await else { return };
-    release::install(&cluster);
+    release::install(&cluster).await;
     assert_nothing_is_amiss(&cluster);
     let tested = cluster.helm(&["test", "rescind", "-n", release::NAMESPACE, "--timeout", "2m", "--logs"]);
     assert!(tested.status.success(), "{}\n{}", text(&tested.stderr), text(&tested.stdout));
     let keys = Keys::generate();
-    let [alice, bob] = ["alice", "bob"].map(|subject| keys.token(&json!({"sub": subject, "sid": subject})));
+    let [alice, bob] = shop::alice_and_bob(&keys);
     cluster.apply(&[shop::injected_namespace(NAMESPACE)]);
     let deployment = shop::deployment(NAMESPACE, "shop", "shop", 1);
     cluster.apply(&[shop::list(NAMESPACE, "shop", &keys), shop::configuration(NAMESPACE), deployment]);

@@ -19,6 +19,7 @@ mod limits;
 mod outage;
 mod release;
 mod replicas;
+mod requests;
 mod shop;
 mod standalone;
 #[path = "../support/mod.rs"]

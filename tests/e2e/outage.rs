@@ -6,12 +6,11 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::Cluster;
+use crate::requests::{age, show};
 use crate::support::PATIENCE;
-use crate::support::http1::{Ask, Reply, ask_tcp};
 use crate::support::issue::Keys;
 use crate::support::metrics::metric_where;
 use crate::support::wait::wait_for;
-use crate::traffic::age;
 use crate::{release, shop};
 
 const NAMESPACE: &str = "outage";
@@ -26,9 +25,9 @@ const PROBES: u16 = 7404;
 async fn without_the_api_server_strict_lists_vouch_for_nobody_and_lenient_ones_go_on_and_say_so() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
-    release::upgrade(cluster, &[]);
+    release::upgrade(cluster, &[]).await;
     let keys = Keys::generate();
-    let [alice, bob] = ["alice", "bob"].map(|subject| keys.token(&json!({"sub": subject, "sid": subject})));
+    let [alice, bob] = shop::alice_and_bob(&keys);
     workloads(cluster, &keys);
     for list in ["strict", "lenient"] {
         // Enforced it is after the maximum of the lenient list: the history may be a minute old.
@@ -112,10 +111,6 @@ fn workloads(cluster: &Cluster, keys: &Keys) {
     for name in ["strict", "lenient"] {
         cluster.wait(NAMESPACE, &format!("deployment/{name}"), "Available");
     }
-}
-
-async fn show(address: &str, token: &str) -> Result<Reply, String> {
-    ask_tcp(address, &Ask::get("/").bearer(token)).await
 }
 
 /// Returns how often each container of ours and of the workloads was started.

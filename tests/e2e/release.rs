@@ -1,11 +1,12 @@
 //! The release that a user has: the chart with no values but where the images are.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::json;
 
 use crate::cluster::{Cluster, text};
+use crate::support::PATIENCE;
+use crate::support::wait::wait_for;
 
 /// Its namespace.
 pub(crate) const NAMESPACE: &str = "rescind-system";
@@ -16,16 +17,16 @@ const PLACE: [&str; 3] = ["--namespace", NAMESPACE, "--create-namespace"];
 const WAIT: [&str; 5] = ["--wait", "--timeout", "3m", "--set", "image.pullPolicy=Never"];
 
 /// Installs the chart where no release is.
-pub(crate) fn install(cluster: &Cluster) {
+pub(crate) async fn install(cluster: &Cluster) {
     uninstall(cluster);
-    helm(cluster, &["install"], &[]);
+    helm(cluster, &["install"], &[]).await;
 }
 
 /// Installs the chart, or changes the release, with values of one's own.
-pub(crate) fn upgrade(cluster: &Cluster, values: &[&str]) {
+pub(crate) async fn upgrade(cluster: &Cluster, values: &[&str]) {
     let set: Vec<String> = values.iter().map(|value| format!("--set={value}")).collect();
     let set: Vec<&str> = set.iter().map(String::as_str).collect();
-    helm(cluster, &["upgrade", "--install"], &set);
+    helm(cluster, &["upgrade", "--install"], &set).await;
 }
 
 /// Uninstalls the release, if there is one.
@@ -47,7 +48,7 @@ pub(crate) fn leader(cluster: &Cluster) -> String {
 
 /// Waits until the API server asks the webhook: it does once the controllers have told it whom to trust, and lets pods pass
 /// without a sidecar until then.
-fn wait_for_injection(cluster: &Cluster) {
+async fn wait_for_injection(cluster: &Cluster) {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
@@ -56,19 +57,17 @@ fn wait_for_injection(cluster: &Cluster) {
         },
         "spec": {"containers": [{"name": "app", "image": "app"}]},
     });
-    for _ in 0..300 {
+    wait_for("pods are injected", 2 * PATIENCE, async || {
         let asked = cluster.pipe(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &pod.to_string());
-        if text(&asked.stdout).contains("rescind-sidecar") {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    panic!("no pod is injected: {}", cluster.seen(NAMESPACE));
+        let said = text(&asked.stdout);
+        if said.contains("rescind-sidecar") { Ok(()) } else { Err(said + &text(&asked.stderr)) }
+    })
+    .await;
 }
 
-fn helm(cluster: &Cluster, command: &[&str], values: &[&str]) {
+async fn helm(cluster: &Cluster, command: &[&str], values: &[&str]) {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/rescind").display().to_string();
     let done = cluster.helm(&[command, &["rescind", &chart], &PLACE, &WAIT, values].concat());
     assert!(done.status.success(), "{}\n{}", text(&done.stderr), cluster.seen(NAMESPACE));
-    wait_for_injection(cluster);
+    wait_for_injection(cluster).await;
 }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
 
 use crate::cluster::{Cluster, Turn};
 use crate::forward::Forward;
 use crate::release::{self, CONTROLLERS};
+use crate::requests::age;
 use crate::support::PATIENCE;
 use crate::support::issue::Keys;
 use crate::support::wait::wait_for;
-use crate::traffic::{Revocations, Traffic, age};
-use crate::{shop, traffic};
+use crate::traffic::{Revocations, Traffic};
+use crate::{requests, shop};
 
 const NAMESPACE: &str = "replicas";
 /// The bound of the list.
@@ -31,20 +31,11 @@ impl Scene {
     async fn begin(turn: Turn) -> Self {
         let cluster = turn.cluster;
         let keys = Arc::new(Keys::generate());
-        let [alice, bob] =
-            ["alice", "bob"].map(|subject| keys.token(&json!({"sub": subject, "sid": subject})));
-        cluster.apply(&[shop::injected_namespace(NAMESPACE)]);
-        cluster.apply(&[
-            shop::list(NAMESPACE, "shop", &keys),
-            shop::configuration(NAMESPACE),
-            shop::deployment(NAMESPACE, "shop", "shop", 2),
-            shop::service(NAMESPACE, "shop", shop::PORT),
-        ]);
-        cluster.wait(NAMESPACE, "deployment/shop", "Available");
+        let [alice, bob] = shop::alice_and_bob(&keys);
+        let address = shop::run(cluster, NAMESPACE, &keys, 2);
         let revoked = cluster.rescind(&["subject", "alice", "-n", NAMESPACE]);
         assert!(revoked.status.success(), "{revoked:?}");
-        let address = cluster.node_port(NAMESPACE, "shop-8080");
-        traffic::until(&address, &bob, 200).await;
+        requests::until(&address, &bob, 200).await;
         let traffic = Traffic::start(address, bob.clone(), alice);
         let revocations = Revocations::start(cluster, NAMESPACE, keys, &traffic);
         revocations.go_on(3).await;
@@ -82,7 +73,7 @@ impl Scene {
 async fn nobody_notices_that_controllers_are_deleted_and_upgraded() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
-    release::upgrade(cluster, &[]);
+    release::upgrade(cluster, &[]).await;
     let mut scene = Scene::begin(turn).await;
 
     let leader = release::leader(cluster);
@@ -92,7 +83,7 @@ async fn nobody_notices_that_controllers_are_deleted_and_upgraded() {
         wait_for_controllers(cluster, 2).await;
         scene.settle(what).await;
     }
-    release::upgrade(cluster, &["controller.podAnnotations.upgraded=yes"]);
+    release::upgrade(cluster, &["controller.podAnnotations.upgraded=yes"]).await;
     wait_for_controllers(cluster, 2).await;
     scene.settle("an upgrade with another value").await;
     scene.end();
@@ -104,7 +95,7 @@ async fn nobody_notices_that_controllers_are_deleted_and_upgraded() {
 async fn of_three_controllers_one_may_freeze_and_another_die_at_any_time() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
-    release::upgrade(cluster, &["controller.replicas=3"]);
+    release::upgrade(cluster, &["controller.replicas=3"]).await;
     let mut scene = Scene::begin(turn).await;
 
     let leader = release::leader(cluster);

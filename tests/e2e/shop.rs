@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cluster::{ENVOY, VERSION};
+use crate::cluster::{Cluster, ENVOY, VERSION};
 use crate::support::issue::{AUDIENCE, ISSUER, Keys, LIFETIME_SECONDS};
 
 /// The port of Envoy.
@@ -98,6 +98,24 @@ pub(crate) fn service(namespace: &str, name: &str, port: u16) -> Value {
         "metadata": {"name": format!("{name}-{port}"), "namespace": namespace},
         "spec": {"type": "NodePort", "selector": {"app": name}, "ports": [{"port": port}]},
     })
+}
+
+/// Runs such a Deployment `shop`, which follows a list of that name, and its Service; returns where the node leads to it.
+pub(crate) fn run(cluster: &Cluster, namespace: &str, keys: &Keys, replicas: u32) -> String {
+    cluster.apply(&[injected_namespace(namespace)]);
+    cluster.apply(&[
+        list(namespace, "shop", keys),
+        configuration(namespace),
+        deployment(namespace, "shop", "shop", replicas),
+        service(namespace, "shop", PORT),
+    ]);
+    cluster.wait(namespace, "deployment/shop", "Available");
+    cluster.node_port(namespace, &format!("shop-{PORT}"))
+}
+
+/// Returns good tokens of two users.
+pub(crate) fn alice_and_bob(keys: &Keys) -> [String; 2] {
+    ["alice", "bob"].map(|subject| keys.token(&json!({"sub": subject, "sid": subject})))
 }
 
 /// Returns the containers of Envoy and of the application. They need the volume `envoy`.

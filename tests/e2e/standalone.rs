@@ -15,7 +15,7 @@ const NAMESPACE: &str = "standalone";
 async fn our_images_run_restricted_as_native_sidecars_and_a_revoked_token_is_refused() {
     let Some(cluster) = Cluster::take_turn().await else { return };
     let keys = Keys::generate();
-    let [alice, bob] = ["alice", "bob"].map(|subject| keys.token(&json!({"sub": subject, "sid": subject})));
+    let [alice, bob] = shop::alice_and_bob(&keys);
     cluster.apply(&[shop::namespace(NAMESPACE)]);
     cluster.apply(&[shop::configuration(NAMESPACE), lists(&keys), pod()]);
     cluster.wait(NAMESPACE, "pod/shop", "Ready");

@@ -8,8 +8,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
 use crate::cluster::{Cluster, text};
+use crate::requests;
 use crate::support::PATIENCE;
-use crate::support::http1::{Ask, Reply, ask_tcp};
+use crate::support::http1::Reply;
 use crate::support::issue::Keys;
 use crate::support::wait::wait_for;
 
@@ -85,20 +86,10 @@ async fn flow(address: String, good: String, seen: Arc<Seen>) {
     }
 }
 
-/// Waits until a token gets an answer at `IP:PORT`: the way through a port of the node is laid a moment after the pods are
-/// ready.
-pub(crate) async fn until(address: &str, token: &str, status: u16) {
-    wait_for(&format!("the answer {status}"), PATIENCE, async || match ask(address, token).await {
-        Ok(reply) if reply.status == status => Ok(()),
-        other => Err(format!("{other:?}")),
-    })
-    .await;
-}
-
 /// Asks as a client with patience: where Envoy itself has said 503, the sidecar had no time to answer within half a second,
 /// which on a busy machine says nothing about what it knows. Its own refusals bear a status.
 async fn ask(address: &str, token: &str) -> Result<Reply, String> {
-    let mut reply = ask_tcp(address, &Ask::get("/").bearer(token)).await;
+    let mut reply = requests::show(address, token).await;
     for _ in 0..3 {
         let is_envoys =
             reply.as_ref().is_ok_and(|reply| reply.status == 503 && reply.all("x-rescind-status").is_empty());
@@ -107,7 +98,7 @@ async fn ask(address: &str, token: &str) -> Result<Reply, String> {
         }
         println!("Envoy got no answer in time");
         tokio::time::sleep(Duration::from_secs(1)).await;
-        reply = ask_tcp(address, &Ask::get("/").bearer(token)).await;
+        reply = requests::show(address, token).await;
     }
     reply
 }
@@ -162,10 +153,4 @@ async fn grow(what: &str, counter: &AtomicUsize, more: usize) {
         if now >= enough { Ok(()) } else { Err(format!("{now} of {enough}")) }
     })
     .await;
-}
-
-/// Returns the age of the proof that an answer rests on, as the application was told it.
-pub(crate) fn age(reply: &Reply) -> Option<Duration> {
-    let age = reply.all("heard-age-ms");
-    Some(Duration::from_millis(age.first()?.parse().ok()?))
 }

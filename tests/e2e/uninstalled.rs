@@ -4,14 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
-
 use crate::cluster::{Cluster, text};
+use crate::requests::show;
 use crate::support::PATIENCE;
-use crate::support::http1::{Ask, ask_tcp};
 use crate::support::issue::Keys;
 use crate::support::wait::wait_for;
-use crate::{release, shop, traffic};
+use crate::{release, requests, shop};
 
 /// The namespace of the page.
 const FREED: &str = "shop";
@@ -28,28 +26,18 @@ async fn uninstalling_leaves_what_the_page_says_and_that_goes_away_cleanly() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
     forget_other_tests(cluster);
-    release::upgrade(cluster, &[]);
+    release::upgrade(cluster, &[]).await;
     let keys = Keys::generate();
-    let [alice, bob] = ["alice", "bob"].map(|subject| keys.token(&json!({"sub": subject, "sid": subject})));
-    for namespace in [FREED, LEFT] {
-        cluster.apply(&[shop::injected_namespace(namespace)]);
-        cluster.apply(&[
-            shop::list(namespace, "shop", &keys),
-            shop::configuration(namespace),
-            shop::deployment(namespace, "shop", "shop", 1),
-            shop::service(namespace, "shop", shop::PORT),
-        ]);
-        cluster.wait(namespace, "deployment/shop", "Available");
+    let [alice, bob] = shop::alice_and_bob(&keys);
+    let [freed, left] = [FREED, LEFT].map(|namespace| {
+        let address = shop::run(cluster, namespace, &keys, 1);
         let revoked = cluster.rescind(&["subject", "alice", "-n", namespace]);
         assert!(revoked.status.success(), "{revoked:?}");
-    }
-    let [freed, left] = [FREED, LEFT].map(|namespace| cluster.node_port(namespace, "shop-8080"));
-    let show = async |address: &str, token: &str| {
-        ask_tcp(address, &Ask::get("/").bearer(token)).await.map(|reply| reply.status)
-    };
+        address
+    });
     for address in [&freed, &left] {
-        traffic::until(address, &alice, 401).await;
-        traffic::until(address, &bob, 200).await;
+        requests::until(address, &alice, 401).await;
+        requests::until(address, &bob, 200).await;
     }
 
     let [uninstall, remove] = blocks();
@@ -68,13 +56,13 @@ async fn uninstalling_leaves_what_the_page_says_and_that_goes_away_cleanly() {
     .await;
     // A workload with a sidecar that nobody serves any more, and one that asks nobody.
     wait_for("nobody vouches", 2 * BOUND, async || match show(&left, &bob).await {
-        Ok(503) => Ok(()),
+        Ok(reply) if reply.status == 503 => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
-    assert_eq!(show(&left, &alice).await, Ok(401));
-    traffic::until(&freed, &alice, 200).await;
-    traffic::until(&freed, &bob, 200).await;
+    assert_eq!(show(&left, &alice).await.unwrap().status, 401);
+    requests::until(&freed, &alice, 200).await;
+    requests::until(&freed, &bob, 200).await;
 
     run(cluster, &remove);
     run(cluster, "kubectl delete namespace left --timeout=60s");

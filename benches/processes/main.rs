@@ -37,6 +37,13 @@ mod streams;
 #[path = "../support/table.rs"]
 mod table;
 mod times;
+#[path = "../../tests/support/tools.rs"]
+#[allow(
+    dead_code,
+    clippy::panic,
+    reason = "of it only the control plane needs a part, which ends when something is wrong"
+)]
+mod tools;
 
 /// A part of the benchmark.
 type Part = fn(&Runtime) -> anyhow::Result<Vec<Row>>;

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cluster::in_project;
-use crate::lab::{BOUND, Lab, NAMESPACE, PATIENCE, RELAXED_BOUND, list, of, revocation};
+use crate::lab::{BOUND, Lab, NAMESPACE, PATIENCE, RELAXED_BOUND};
+use crate::objects::{list, of, revocation};
 use crate::support::http1::{Ask, ask_unix};
 use crate::support::issue::now;
 use crate::support::program::Program;

@@ -14,9 +14,10 @@ use tokio::task::block_in_place;
 use tokio::time::Instant;
 
 use crate::cluster::{done, in_project, wait_until};
+use crate::objects::{list, of, revocation};
 use crate::support::control_plane::{ApiServer, ControlPlane};
 use crate::support::http1::{Ask, ask_unix};
-use crate::support::issue::{AUDIENCE, ISSUER, Keys, LIFETIME_SECONDS, now};
+use crate::support::issue::{Keys, now};
 use crate::support::lab::{CONTROLLER, Process, SIDECAR};
 use crate::support::wait::wait_for;
 
@@ -465,39 +466,4 @@ impl Lab {
         let nodes = self.controllers.iter().chain(&self.sidecars);
         nodes.map(|node| format!("{}:\n{}", node.name, node.log())).collect()
     }
-}
-
-/// Returns a condition of an object; null if it has none.
-pub(crate) fn of(object: &Value, condition: &str) -> Value {
-    let conditions = object["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().find(|found| found["type"] == condition).cloned().unwrap_or_default()
-}
-
-/// A revocation for `apps/shop`.
-pub(crate) fn revocation(name: &str, target: &Value) -> Value {
-    json!({
-        "apiVersion": "rescind.dev/v1alpha1",
-        "kind": "Revocation",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"listName": "shop", "issuer": ISSUER, "target": target},
-    })
-}
-
-/// The list as a manifest.
-pub(crate) fn list(name: &str, keys: &Keys) -> Value {
-    json!({
-        "apiVersion": "rescind.dev/v1alpha1",
-        "kind": "TokenRevocationList",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {
-            "issuers": [{
-                "issuer": ISSUER,
-                "audiences": [AUDIENCE],
-                "maxTokenLifetimeSeconds": LIFETIME_SECONDS,
-                "requiredClaims": ["jti", "sub", "sid"],
-                "verification": {"keys": keys.public()},
-            }],
-            "freshness": {"boundSeconds": BOUND.as_secs(), "maximumSeconds": 300},
-        },
-    })
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, NAMESPACE, PATIENCE, of, revocation};
+use crate::lab::{Lab, NAMESPACE, PATIENCE};
+use crate::objects::{of, revocation};
 use crate::support::issue::now;
 use crate::support::wait::wait_for;
 

@@ -30,6 +30,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
+use super::tools::provided;
+
 /// How often a server is asked whether it is ready, and how many times: longer than it takes on a busy machine.
 const POLL: Duration = Duration::from_millis(100);
 const POLLS: u32 = 1800;
@@ -482,21 +484,7 @@ fn run_kubectl(folder: &Path, kubeconfig: &Path, arguments: &[&str], input: &str
 /// Returns the path of a program that `scripts/setup-control-plane` has built.
 ///
 /// # Panics
-/// With what the script says if it is missing: a test that can't run has not passed.
+/// As [`provided`].
 pub(crate) fn program(name: &str) -> PathBuf {
-    static PATHS: OnceLock<Result<String, String>> = OnceLock::new();
-    match PATHS.get_or_init(print_paths) {
-        Ok(lines) => {
-            let mut pairs = lines.lines().filter_map(|line| line.split_once('='));
-            PathBuf::from(pairs.find(|(key, _)| *key == name).unwrap().1)
-        }
-        Err(said) => panic!("{said}"),
-    }
-}
-
-fn print_paths() -> Result<String, String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/setup-control-plane");
-    let output = Command::new(script).arg("--print").output().map_err(|error| error.to_string())?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    provided("setup-control-plane", name)
 }

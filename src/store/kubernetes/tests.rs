@@ -16,6 +16,9 @@ mod silence;
 
 #[path = "../../../tests/support/control_plane.rs"]
 mod control_plane;
+#[path = "../../../tests/support/tools.rs"]
+#[allow(dead_code, reason = "of it only the control plane needs a part")]
+mod tools;
 
 /// The store is about everything in the cluster, so tests have it in turn.
 static CLUSTER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::lab::{LIST, Lab, NAMESPACE, PATIENCE, RELAXED_BOUND, of};
+use crate::lab::{LIST, Lab, NAMESPACE, PATIENCE, RELAXED_BOUND};
+use crate::objects::of;
 use crate::observation::Observation;
 use crate::support::wait::wait_for;
 

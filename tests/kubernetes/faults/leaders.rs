@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, PATIENCE, of, revocation};
+use crate::lab::{Lab, PATIENCE};
+use crate::objects::{of, revocation};
 use crate::support::wait::wait_for;
 
 /// Returns the number of the controller that leads, once one does.

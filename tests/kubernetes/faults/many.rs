@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::lab::{Lab, RELAXED_BOUND, of, revocation};
+use crate::lab::{Lab, RELAXED_BOUND};
+use crate::objects::{of, revocation};
 use crate::support::control_plane::ControlPlane;
 
 /// As many as the examples allow in a namespace.

@@ -3,7 +3,8 @@
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::lab::{BOUND, LIST, Lab, RELAXED_BOUND, revocation};
+use crate::lab::{BOUND, LIST, Lab, RELAXED_BOUND};
+use crate::objects::revocation;
 use crate::observation::Observation;
 
 /// What hangs.

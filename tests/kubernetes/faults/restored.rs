@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::lab::{LIST, Lab, NAMESPACE, of, revocation};
+use crate::lab::{LIST, Lab, NAMESPACE};
+use crate::objects::{of, revocation};
 use crate::observation::Observation;
 
 /// Copies a folder, with all that is in it.

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::lab::{LIST, Lab, PATIENCE, revocation};
+use crate::lab::{LIST, Lab, PATIENCE};
+use crate::objects::revocation;
 use crate::observation::Observation;
 use crate::relay::{Mode, Relay};
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::lab::{LIST, Lab, NAMESPACE, PATIENCE, RELAXED_BOUND, of, revocation};
+use crate::lab::{LIST, Lab, NAMESPACE, PATIENCE, RELAXED_BOUND};
+use crate::objects::{of, revocation};
 use crate::observation::Observation;
 use crate::support::wait::wait_for;
 

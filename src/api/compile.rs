@@ -1,7 +1,7 @@
 //! From the declaration of a list, as people write it, to the configuration that decides.
 
 use crate::revocation::claims::ClaimPath;
-use crate::revocation::freshness::{BOUND_SECONDS, Bounds, Policy};
+use crate::revocation::freshness::{BOUND_SECONDS, Bounds, MAXIMUM_SECONDS, Policy};
 use crate::revocation::names::ListName;
 use crate::revocation::selector::BuiltIn;
 use crate::revocation::time::UnixSeconds;
@@ -81,7 +81,7 @@ fn unique<'a>(field: &str, member: &str, names: impl Iterator<Item = &'a str>) -
 
 fn freshness(freshness: &api::Freshness) -> Result<Bounds, Invalid> {
     range("freshness.boundSeconds", freshness.bound_seconds, BOUND_SECONDS)?;
-    range("freshness.maximumSeconds", freshness.maximum_seconds, 2..=86_400)?;
+    range("freshness.maximumSeconds", freshness.maximum_seconds, MAXIMUM_SECONDS)?;
     if freshness.maximum_seconds < freshness.bound_seconds {
         return Err(Invalid::new("freshness.maximumSeconds", "is smaller than boundSeconds"));
     }

@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use rescind::cli::{Console, beside};
+use rescind::cli::{Console, question};
 use rescind::process::SidecarProgram;
 use rescind::runtime::clock::SystemClock;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    if beside::is_question(&arguments) {
-        return beside::ask(arguments, &mut Console::of_process(), &SystemClock).into();
+    if question::is_question(&arguments) {
+        return question::ask(arguments, &mut Console::of_process(), &SystemClock).into();
     }
     SidecarProgram::parse().run()
 }

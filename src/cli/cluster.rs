@@ -26,6 +26,7 @@ use crate::token::list_config::ListConfig;
 mod client;
 mod declare;
 mod error;
+mod exposition;
 mod judge;
 mod lift;
 mod list;
@@ -36,7 +37,6 @@ mod revoke;
 mod server;
 mod sidecar;
 mod status;
-mod told;
 mod watch;
 
 /// What the objects are called in permissions.

@@ -40,6 +40,7 @@ mod enforced;
 mod events;
 mod issuer_keys;
 mod lease;
+mod leftovers;
 mod list_writer;
 mod lists;
 pub mod publication;

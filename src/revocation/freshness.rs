@@ -16,6 +16,8 @@ const MAX_CLOCK_JUMP_NANOS: u64 = 1_000_000_000;
 
 /// The bounds that can be kept, in seconds: below, rounds of proof that are a second apart would come too late.
 pub const BOUND_SECONDS: RangeInclusive<u32> = 2..=3600;
+/// The maxima that a list may declare, in seconds.
+pub const MAXIMUM_SECONDS: RangeInclusive<u32> = 2..=86_400;
 
 /// What a list does when it is stale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,8 +16,8 @@ use kube::core::Status;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::Wanted;
+use super::exposition::Told;
 use super::sidecar::{Injected, Sidecar, Unread, followed, sort};
-use super::told::Told;
 use super::{Cluster, ClusterError, LISTS, PROXY, page};
 use crate::api::token_revocation_list::TokenRevocationList;
 use crate::cli::time::duration;

@@ -9,7 +9,7 @@ use super::super::console::{Console, Tone, printable};
 use super::super::lag::Lag;
 use super::super::table::{shorten, table};
 use super::super::time::elapsed;
-use super::told::{Known, Told};
+use super::exposition::{Known, Told};
 use crate::injection::{CONTAINER, MARK, PROBE_PORT, PROBE_PORT_NAME};
 
 /// So much of what others say is shown.

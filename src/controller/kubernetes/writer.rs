@@ -11,10 +11,8 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::MANAGED_BY;
 use crate::api::condition::ConditionType;
-use crate::api::revocation::{ListReport, RevocationStatus};
-use crate::api::target::read_time;
+use crate::api::revocation::RevocationStatus;
 use crate::distribution::enforcement::Progress;
 use crate::distribution::hub::Hub;
 use crate::revocation::key::HashKey;
@@ -23,7 +21,7 @@ use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::ToldVersion;
 use crate::runtime::clock::Clock;
 use crate::store::kubernetes::lists::Declared;
-use crate::store::kubernetes::mirror::{Mirror, MirroredReport, MirroredRevocation};
+use crate::store::kubernetes::mirror::{Mirror, MirroredRevocation};
 use crate::store::kubernetes::{KubernetesStore, Written};
 use crate::store::{NewStep, Revocation, Store, StoreError};
 use crate::token::list_config::ListConfig;
@@ -33,6 +31,7 @@ use super::conditions::{self, Acceptance};
 use super::enforced::{self, Needed, Reports, elapsed_nanos};
 use super::events::{Events, Note};
 use super::lease::Leadership;
+use super::leftovers::{is_gone, is_left_over};
 use super::list_writer::ListWriter;
 use super::told;
 use crate::controller::audit::Audit;
@@ -48,8 +47,6 @@ const MAX_PER_PASS: usize = 512;
 const PARALLEL_WRITES: usize = 8;
 /// How many expiries are carried out in one step.
 const MAX_EXPIRIES: usize = 256;
-/// How long an object that has expired stays for people to see.
-const KEPT_SECONDS: u64 = 86_400;
 
 /// Writes what became of each object.
 pub(super) struct StatusWriter {
@@ -391,23 +388,6 @@ impl DeclaredList {
     }
 }
 
-/// A replica without sidecars writes no heartbeat, and is not gone for that.
-const IDLE_NANOS: u64 = 3600 * 1_000_000_000;
-
-/// The longest window of a list that is declared no more: nobody knows which it was.
-const LONGEST_WINDOW_NANOS: u64 = 86_400 * 1_000_000_000;
-
-/// Whom a replica had told to be fresh is counted until it can allow nothing any more.
-fn is_gone(report: &MirroredReport, windows: &HashMap<ListName, u64>, now: Moment) -> bool {
-    let window = |of: &ListReport| {
-        let list = ListName::new(&of.namespace, &of.name).ok();
-        list.and_then(|list| windows.get(&list).copied()).unwrap_or(LONGEST_WINDOW_NANOS)
-    };
-    let followed = report.lists.iter().filter(|list| list.subscribers > 0);
-    let patience = followed.map(|list| window(list).saturating_mul(2)).max().unwrap_or(IDLE_NANOS);
-    elapsed_nanos(report.changed, now) > patience
-}
-
 fn needed(
     mirrored: &MirroredRevocation,
     revocation: &Revocation,
@@ -420,83 +400,4 @@ fn needed(
     let told = mirrored.status.version.as_deref().and_then(|told| told.parse::<ToldVersion>().ok());
     let version = told.and_then(|told| told.in_history(version.epoch)).unwrap_or(version);
     Needed { list: mirrored.list.clone(), version, generation: list.generation, observed: now }
-}
-
-fn is_left_over(mirrored: &MirroredRevocation, now: UnixSeconds) -> bool {
-    let expired =
-        mirrored.status.conditions.iter().find(|condition| condition.type_ == ConditionType::Expired);
-    let since = expired.and_then(|condition| read_time(&condition.last_transition_time));
-    let ours = mirrored.metadata.labels.as_ref().is_some_and(|labels| {
-        let (key, value) = MANAGED_BY;
-        labels.get(key).is_some_and(|found| found == value)
-    });
-    mirrored.expired && ours && since.is_some_and(|since| now >= since.saturating_add(KEPT_SECONDS))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::api::target::write_time;
-    use crate::api::token_revocation_list::{Condition, ConditionStatus};
-    use crate::controller::kubernetes::conditions::tests::mirrored;
-    use crate::distribution::pump::moment;
-    use crate::store::contract::subject;
-
-    fn at(seconds: u64) -> UnixSeconds {
-        UnixSeconds::new(seconds).unwrap()
-    }
-
-    /// An object that has expired at 1000, with these labels.
-    fn expired(labels: &[(&str, &str)]) -> MirroredRevocation {
-        let mut object = mirrored(subject("alice"));
-        object.expired = true;
-        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        object.metadata.labels = Some(labels.collect());
-        object.status.conditions = vec![Condition {
-            status: ConditionStatus::True,
-            last_transition_time: write_time(at(1000)),
-            ..Condition::unknown(ConditionType::Expired)
-        }];
-        object
-    }
-
-    #[test]
-    fn what_we_made_is_removed_a_day_after_it_has_expired_and_what_others_made_stays() {
-        let ours = expired(&[MANAGED_BY]);
-        assert!(!is_left_over(&ours, at(1000 + KEPT_SECONDS - 1)));
-        assert!(is_left_over(&ours, at(1000 + KEPT_SECONDS)));
-        for others in [expired(&[]), expired(&[(MANAGED_BY.0, "argocd")])] {
-            assert!(!is_left_over(&others, UnixSeconds::MAX));
-        }
-        let live = MirroredRevocation { expired: false, ..ours };
-        assert!(!is_left_over(&live, UnixSeconds::MAX));
-    }
-
-    fn report(subscribers: i64) -> MirroredReport {
-        let list = ListReport {
-            namespace: "default".to_owned(),
-            name: "shop".to_owned(),
-            subscribers,
-            connected: 0,
-            lowest: None,
-            generation: None,
-        };
-        MirroredReport { lists: vec![list], changed: moment(0), objects: BTreeMap::new() }
-    }
-
-    /// Invariant 1: whom a replica had told to be fresh is counted until it can allow nothing any more.
-    #[test]
-    fn a_replica_is_forgotten_only_when_its_sidecars_can_allow_nothing_any_more() {
-        let windows = HashMap::from([(ListName::new("default", "shop").unwrap(), 10_000_000_000)]);
-        assert!(!is_gone(&report(1), &windows, moment(20)));
-        assert!(is_gone(&report(1), &windows, moment(21)));
-        // One without sidecars has no reason to write.
-        assert!(!is_gone(&report(0), &windows, moment(3600)));
-        assert!(is_gone(&report(0), &windows, moment(3601)));
-        // A list that is declared no more may be so again, before its sidecars are too old.
-        assert!(!is_gone(&report(1), &HashMap::new(), moment(2 * 86_400)));
-        assert!(is_gone(&report(1), &HashMap::new(), moment(2 * 86_400 + 1)));
-    }
 }

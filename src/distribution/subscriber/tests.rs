@@ -8,6 +8,7 @@ use crate::distribution::enforcement::InUse;
 use crate::distribution::pump::{
     Ended, Pump, Replica, decode, encode, lift, moment, name, publisher, put, seal_key,
 };
+use crate::revocation::digest::Digest;
 use crate::revocation::freshness::Knowledge;
 use crate::revocation::list::tests::version;
 use crate::revocation::state::State;

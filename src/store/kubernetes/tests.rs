@@ -16,8 +16,8 @@ mod silence;
 
 #[path = "../../../tests/support/control_plane.rs"]
 mod control_plane;
-#[path = "../../../tests/support/tools.rs"]
 #[allow(dead_code, reason = "of it only the control plane needs a part")]
+#[path = "../../../tests/support/tools.rs"]
 mod tools;
 
 /// The store is about everything in the cluster, so tests have it in turn.

@@ -43,7 +43,7 @@ use kubernetes::webhook::Webhook;
 use kubernetes::{Cluster, OverReports, Rights};
 use metrics::{Injections, Trust};
 use transport::{Certificates, Transports, plain};
-use trust::{await_certificate, certify, publish_wanted};
+use trust::{await_certificate, certify, publish_for_webhook};
 
 pub mod access;
 pub mod admin;
@@ -202,7 +202,7 @@ pub async fn start(
             let publication =
                 certify(supervisor, cluster, (&config.certificates, &transports), &trust, &environment);
             await_certificate(&readiness, transports.certificate());
-            publish_wanted(supervisor, publication.as_ref(), webhook.as_ref());
+            publish_for_webhook(supervisor, &readiness, publication.as_ref(), webhook.as_ref());
             kubernetes::lead(supervisor, cluster, hub, &environment, publication, audit.clone());
         }
         _ => {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::runtime::environment::Environment;
 use crate::runtime::readiness::{Readiness, State};
 use crate::runtime::supervisor::Supervisor;
@@ -14,16 +16,24 @@ use super::kubernetes::webhook::Webhook;
 use super::metrics::Trust;
 use super::transport::{Certificates, Transports};
 
-/// Where a pod is injected, its sidecar needs to know whom to trust.
-pub(super) fn publish_wanted(
+/// Where a pod is injected, its sidecar needs to know whom to trust; and the API server whom to trust that injects it, which
+/// the probes wait for.
+pub(super) fn publish_for_webhook(
     supervisor: &mut Supervisor,
+    readiness: &Readiness,
     publication: Option<&Publication>,
     webhook: Option<&Webhook>,
 ) {
-    if let (Some(publication), Some(webhook)) = (publication, webhook) {
-        let publishing = publication.clone().publish_wanted(webhook.namespaces(), supervisor.shutdown());
-        supervisor.spawn("publication for the webhook", publishing);
-    }
+    let (Some(publication), Some(webhook)) = (publication, webhook) else { return };
+    let publishing = publication.clone().publish_wanted(webhook.namespaces(), supervisor.shutdown());
+    supervisor.spawn("publication for the webhook", publishing);
+    let (awaited, is_over) = watch::channel(false);
+    let awaiting = publication.clone().await_api_server(awaited, supervisor.shutdown());
+    supervisor.spawn("trust of the API server", awaiting);
+    readiness.checked("webhook", move || match *is_over.borrow() {
+        true => State::Met,
+        false => State::NotMet("the API server does not trust the webhook yet".to_owned()),
+    });
 }
 
 /// Keeps the controllers' own authority, if the certificate is to be from there. Returns who publishes whom to trust, be it

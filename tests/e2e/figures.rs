@@ -28,7 +28,7 @@ async fn the_figures_of_an_installation() {
     let cluster = turn.cluster;
     release::uninstall(cluster);
     let started = Instant::now();
-    release::install(cluster).await;
+    release::install(cluster);
     println!("helm install until controllers are ready and pods are injected: {:.1?}", started.elapsed());
 
     let keys = Keys::generate();

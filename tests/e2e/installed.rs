@@ -19,7 +19,7 @@ const EXPLAINED: [(&str, &str); 1] =
 #[tokio::test]
 async fn a_user_installs_the_chart_and_revokes_a_lost_device() {
     let Some(cluster) = Cluster::take_turn().await else { return };
-    release::install(&cluster).await;
+    release::install(&cluster);
     assert_nothing_is_amiss(&cluster);
     let tested = cluster.helm(&["test", "rescind", "-n", release::NAMESPACE, "--timeout", "2m", "--logs"]);
     assert!(tested.status.success(), "{}\n{}", text(&tested.stderr), text(&tested.stdout));

@@ -18,7 +18,7 @@ async fn above_its_quota_a_namespace_gets_no_revocation_and_was_warned_before() 
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
     cluster.apply(&[shop::namespace(NAMESPACE)]);
-    release::upgrade(cluster, &[&format!("quota.namespaces={{{NAMESPACE}}}"), "quota.revocations=3"]).await;
+    release::upgrade(cluster, &[&format!("quota.namespaces={{{NAMESPACE}}}"), "quota.revocations=3"]);
     cluster.apply(&[shop::list(NAMESPACE, "shop", &Keys::generate())]);
     for user in ["alice", "bob", "carol"] {
         let revoked = cluster.rescind(&["subject", user, "-n", NAMESPACE]);
@@ -44,8 +44,7 @@ async fn above_its_quota_a_namespace_gets_no_revocation_and_was_warned_before() 
 async fn a_second_controller_is_evicted_only_when_the_first_is_back() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
-    release::upgrade(cluster, &["controller.replicas=3", "controller.podDisruptionBudget.enabled=true"])
-        .await;
+    release::upgrade(cluster, &["controller.replicas=3", "controller.podDisruptionBudget.enabled=true"]);
     wait_for("the budget allows one disruption", PATIENCE, async || {
         let budget = cluster.objects(&["get", "pdb", "-n", release::NAMESPACE]).remove(0);
         let allowed = budget["status"]["disruptionsAllowed"].clone();

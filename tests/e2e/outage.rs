@@ -25,7 +25,7 @@ const PROBES: u16 = 7404;
 async fn without_the_api_server_strict_lists_vouch_for_nobody_and_lenient_ones_go_on_and_say_so() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
-    release::upgrade(cluster, &[]).await;
+    release::upgrade(cluster, &[]);
     let keys = Keys::generate();
     let [alice, bob] = shop::alice_and_bob(&keys);
     workloads(cluster, &keys);

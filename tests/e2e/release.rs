@@ -5,8 +5,6 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::cluster::{Cluster, text};
-use crate::support::PATIENCE;
-use crate::support::wait::wait_for;
 
 /// Its namespace.
 pub(crate) const NAMESPACE: &str = "rescind-system";
@@ -17,16 +15,16 @@ const PLACE: [&str; 3] = ["--namespace", NAMESPACE, "--create-namespace"];
 const WAIT: [&str; 5] = ["--wait", "--timeout", "3m", "--set", "image.pullPolicy=Never"];
 
 /// Installs the chart where no release is.
-pub(crate) async fn install(cluster: &Cluster) {
+pub(crate) fn install(cluster: &Cluster) {
     uninstall(cluster);
-    helm(cluster, &["install"], &[]).await;
+    helm(cluster, &["install"], &[]);
 }
 
 /// Installs the chart, or changes the release, with values of one's own.
-pub(crate) async fn upgrade(cluster: &Cluster, values: &[&str]) {
+pub(crate) fn upgrade(cluster: &Cluster, values: &[&str]) {
     let set: Vec<String> = values.iter().map(|value| format!("--set={value}")).collect();
     let set: Vec<&str> = set.iter().map(String::as_str).collect();
-    helm(cluster, &["upgrade", "--install"], &set).await;
+    helm(cluster, &["upgrade", "--install"], &set);
 }
 
 /// Uninstalls the release, if there is one.
@@ -46,9 +44,8 @@ pub(crate) fn leader(cluster: &Cluster) -> String {
     holder.rsplit_once('_').unwrap_or_else(|| panic!("the lease is held by {holder:?}")).0.to_owned()
 }
 
-/// Waits until the API server asks the webhook: it does once the controllers have told it whom to trust, and lets pods pass
-/// without a sidecar until then.
-async fn wait_for_injection(cluster: &Cluster) {
+/// Asks whether the very next pod is injected: a release is there only once it is.
+fn assert_injects(cluster: &Cluster) {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
@@ -57,17 +54,14 @@ async fn wait_for_injection(cluster: &Cluster) {
         },
         "spec": {"containers": [{"name": "app", "image": "app"}]},
     });
-    wait_for("pods are injected", 2 * PATIENCE, async || {
-        let asked = cluster.pipe(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &pod.to_string());
-        let said = text(&asked.stdout);
-        if said.contains("rescind-sidecar") { Ok(()) } else { Err(said + &text(&asked.stderr)) }
-    })
-    .await;
+    let asked = cluster.pipe(&["create", "--dry-run=server", "-o", "json", "-f", "-"], &pod.to_string());
+    let said = text(&asked.stdout);
+    assert!(said.contains("rescind-sidecar"), "{said}\n{}\n{}", text(&asked.stderr), cluster.seen(NAMESPACE));
 }
 
-async fn helm(cluster: &Cluster, command: &[&str], values: &[&str]) {
+fn helm(cluster: &Cluster, command: &[&str], values: &[&str]) {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/rescind").display().to_string();
     let done = cluster.helm(&[command, &["rescind", &chart], &PLACE, &WAIT, values].concat());
     assert!(done.status.success(), "{}\n{}", text(&done.stderr), cluster.seen(NAMESPACE));
-    wait_for_injection(cluster).await;
+    assert_injects(cluster);
 }

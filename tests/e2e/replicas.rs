@@ -73,7 +73,7 @@ impl Scene {
 async fn nobody_notices_that_controllers_are_deleted_and_upgraded() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
-    release::upgrade(cluster, &[]).await;
+    release::upgrade(cluster, &[]);
     let mut scene = Scene::begin(turn).await;
 
     let leader = release::leader(cluster);
@@ -83,7 +83,7 @@ async fn nobody_notices_that_controllers_are_deleted_and_upgraded() {
         wait_for_controllers(cluster, 2).await;
         scene.settle(what).await;
     }
-    release::upgrade(cluster, &["controller.podAnnotations.upgraded=yes"]).await;
+    release::upgrade(cluster, &["controller.podAnnotations.upgraded=yes"]);
     wait_for_controllers(cluster, 2).await;
     scene.settle("an upgrade with another value").await;
     scene.end();
@@ -95,7 +95,7 @@ async fn nobody_notices_that_controllers_are_deleted_and_upgraded() {
 async fn of_three_controllers_one_may_freeze_and_another_die_at_any_time() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
-    release::upgrade(cluster, &["controller.replicas=3"]).await;
+    release::upgrade(cluster, &["controller.replicas=3"]);
     let mut scene = Scene::begin(turn).await;
 
     let leader = release::leader(cluster);

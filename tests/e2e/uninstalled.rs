@@ -26,7 +26,7 @@ async fn uninstalling_leaves_what_the_page_says_and_that_goes_away_cleanly() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
     forget_other_tests(cluster);
-    release::upgrade(cluster, &[]).await;
+    release::upgrade(cluster, &[]);
     let keys = Keys::generate();
     let [alice, bob] = shop::alice_and_bob(&keys);
     let [freed, left] = [FREED, LEFT].map(|namespace| {

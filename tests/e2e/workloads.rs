@@ -18,7 +18,7 @@ const ANNOTATED: &str = "annotated";
 #[tokio::test]
 async fn a_job_starts_only_once_its_sidecar_is_fresh_and_completes() {
     let Some(cluster) = Cluster::take_turn().await else { return };
-    release::upgrade(&cluster, &[]).await;
+    release::upgrade(&cluster, &[]);
     let keys = Keys::generate();
     let bob = keys.token(&json!({"sub": "bob", "sid": "bob"}));
     cluster.apply(&[shop::injected_namespace(NAMESPACE)]);
@@ -53,7 +53,7 @@ async fn a_job_starts_only_once_its_sidecar_is_fresh_and_completes() {
 #[tokio::test]
 async fn a_pod_gets_what_its_annotations_ask_for() {
     let Some(cluster) = Cluster::take_turn().await else { return };
-    release::upgrade(&cluster, &[]).await;
+    release::upgrade(&cluster, &[]);
     let keys = Keys::generate();
     let bob = keys.token(&json!({"sub": "bob", "sid": "bob"}));
     cluster.apply(&[shop::injected_namespace(ANNOTATED), shop::configuration(ANNOTATED)]);

@@ -12,9 +12,10 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::cluster::in_project;
 use crate::lab::{LIST, Lab, NAMESPACE, PATIENCE};
 use crate::support::http1::{Ask, ask_unix};
-use crate::support::metrics::metric;
+use crate::support::metrics::{get, metric};
 use crate::support::wait::wait_for;
 
 const SECRET: &str = "/api/v1/namespaces/rescind-system/secrets/rescind-ca";
@@ -117,6 +118,17 @@ impl Lab {
             std::fs::write(self.path(name), content).unwrap();
         }
         authority
+    }
+
+    /// The arguments of a controller with the files of [`certify`](Self::certify).
+    fn given_certificate(&self) -> Vec<String> {
+        let file = |name: &str| self.path(name).display().to_string();
+        vec![
+            "--listen=127.0.0.1:0".to_owned(),
+            format!("--tls-cert={}", file("tls.crt")),
+            format!("--tls-key={}", file("tls.key")),
+            format!("--tls-publish-ca={}", file("given.crt")),
+        ]
     }
 
     async fn unpublished(&self, controller: usize) -> f64 {
@@ -322,14 +334,7 @@ async fn given_authorities_are_published_and_published_anew_when_the_file_change
     lab.kubectl(&["label", "namespace", NAMESPACE, "rescind.dev/inject=enabled"]);
     lab.request("POST", WEBHOOK, &webhook()).await.unwrap();
     let first = lab.certify();
-    let file = |name: &str| lab.path(name).display().to_string();
-    let more = [
-        "--listen=127.0.0.1:0".to_owned(),
-        format!("--tls-cert={}", file("tls.crt")),
-        format!("--tls-key={}", file("tls.key")),
-        format!("--tls-publish-ca={}", file("given.crt")),
-    ];
-    lab.add_controller_over_tcp(&more).await;
+    lab.add_controller_over_tcp(&lab.given_certificate()).await;
     assert_eq!(lab.published("rescind-system", 1).await, first);
     let mounted = lab.mount(1).await;
     assert_eq!(std::fs::read_to_string(&mounted).unwrap(), first);
@@ -353,4 +358,40 @@ async fn given_authorities_are_published_and_published_anew_when_the_file_change
     lab.until_answer(late, &lab.token("nobody"), 200).await;
     let told = lab.told().await.unwrap();
     assert_eq!(told["webhooks"][0]["clientConfig"]["caBundle"], STANDARD.encode(&first));
+}
+
+/// Else the first pods after an installation would have no sidecar. cert-manager is to tell the API server here, and is
+/// not there yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_is_ready_only_once_the_api_server_trusts_its_webhook() {
+    let mut lab = Lab::new().await;
+    let mut configuration = webhook();
+    configuration["metadata"]["annotations"] = json!({"cert-manager.io/inject-ca-from": "a/b"});
+    lab.request("POST", WEBHOOK, &configuration).await.unwrap();
+    let authority = lab.certify();
+    let settings = in_project("examples/injection.yaml");
+    let more = [
+        lab.given_certificate(),
+        vec!["--webhook=127.0.0.1:0".to_owned(), format!("--injection={settings}")],
+    ];
+    lab.add_controller_over_tcp(&more.concat()).await;
+
+    let awaited = "[-] webhook: the API server does not trust the webhook yet";
+    let health = lab.controllers[0].address("health").to_owned();
+    wait_for("nothing else is awaited", PATIENCE, async || {
+        let (status, body) = get(&health, "/readyz", &[]).await;
+        let unmet: Vec<_> = body.lines().filter(|line| line.starts_with("[-]")).collect();
+        if status == 503 && unmet == [awaited] { Ok(()) } else { Err(body) }
+    })
+    .await;
+
+    let mut told = lab.told().await.unwrap();
+    told["webhooks"][0]["clientConfig"]["caBundle"] = json!(STANDARD.encode(&authority));
+    lab.request("PUT", &format!("{WEBHOOK}/rescind-injector"), &told).await.unwrap();
+    wait_for("it is ready", PATIENCE, async || {
+        let (status, body) = get(&health, "/readyz", &[]).await;
+        if status == 200 { Ok(()) } else { Err(body) }
+    })
+    .await;
+    assert!(!lab.controllers[0].log().contains("made without a sidecar"), "{}", lab.controllers[0].log());
 }

@@ -6,16 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Client;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
-use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +19,9 @@ use crate::controller::metrics::Unpublished;
 use crate::runtime::failing::Failing;
 
 use super::lease::Leadership;
+use webhook_configuration::{Keeper, WebhookConfiguration};
+
+mod webhook_configuration;
 
 /// The ConfigMap, which sidecars mount.
 const NAME: &str = "rescind-ca";
@@ -32,14 +29,15 @@ const NAME: &str = "rescind-ca";
 const KEY: &str = "ca.crt";
 /// Namespaces with this label have sidecars injected.
 const INJECTING: &str = "rescind.dev/inject=enabled";
-const WEBHOOK: &str = "rescind-injector";
-/// How annotations begin by which cert-manager is asked to write whom to trust.
-const INJECTED: &str = "cert-manager.io/inject-";
 /// How often the leader looks at everything, also when nothing has changed: namespaces come, and people edit. The kubelet
 /// waits for a ConfigMap that is not there yet.
 const PERIOD: Duration = Duration::from_secs(10);
 /// A webhook has a few seconds to answer in, and this is a part of them.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a replica waits at its start for the API server to trust the webhook. What hinders that must not take the
+/// streams from the sidecars that there are.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 const PARALLEL: usize = 8;
 /// How soon what could not be published is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -84,6 +82,13 @@ pub(super) enum Source {
 }
 
 impl Source {
+    const fn keeper(&self) -> Keeper {
+        match self {
+            Self::Own { .. } => Keeper::Controllers,
+            Self::Given(_) => Keeper::Operator,
+        }
+    }
+
     /// Returns what is known now.
     fn latest(&mut self) -> Option<Trusted> {
         match self {
@@ -143,7 +148,7 @@ impl fmt::Display for Place {
         match self {
             Self::Namespaces => write!(f, "the namespaces that want the ConfigMap {NAME}"),
             Self::Namespace(namespace) => write!(f, "ConfigMap {NAME} of namespace {namespace}"),
-            Self::Webhook => write!(f, "MutatingWebhookConfiguration {WEBHOOK}"),
+            Self::Webhook => write!(f, "MutatingWebhookConfiguration {}", webhook_configuration::NAME),
         }
     }
 }
@@ -155,12 +160,14 @@ pub struct Publication {
     /// The controllers' namespace.
     own: String,
     source: Source,
+    configuration: WebhookConfiguration,
     unpublished: Unpublished,
 }
 
 impl Publication {
-    pub(super) const fn new(client: Client, own: String, source: Source, unpublished: Unpublished) -> Self {
-        Self { client, own, source, unpublished }
+    pub(super) fn new(client: Client, own: String, source: Source, unpublished: Unpublished) -> Self {
+        let configuration = WebhookConfiguration::new(client.clone(), source.keeper());
+        Self { client, own, source, configuration, unpublished }
     }
 
     /// Sees to it that a namespace has the ConfigMap: a pod is about to mount it. Any replica may ask; the leader keeps it
@@ -211,6 +218,41 @@ impl Publication {
                 // This end keeps the other one open.
                 _ = changes.changed() => {}
             }
+        }
+    }
+
+    /// Tells when the API server trusts the webhook, or has been waited for long enough: pods are made without a sidecar
+    /// until then.
+    pub(in crate::controller) async fn await_api_server(
+        self,
+        awaited: watch::Sender<bool>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = self.until_told() => {}
+            () = tokio::time::sleep(LONGEST_WAIT) => tracing::warn!(
+                "the API server does not trust the webhook yet, so pods are made without a sidecar; this replica serves \
+                 sidecars all the same. Who leads says why it can't be told"
+            ),
+        }
+        awaited.send_replace(true);
+        shutdown.cancelled().await;
+        Ok(())
+    }
+
+    async fn until_told(&self) {
+        loop {
+            let told = match self.known() {
+                Ok(bundle) => self.configuration.is_told(&bundle).await,
+                Err(error) => Err(error),
+            };
+            match told {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => tracing::debug!(%error, "can't read yet whom the API server trusts"),
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -271,7 +313,7 @@ impl Publication {
             }
             Err(error) => drop(failed.insert(Place::Namespaces, error)),
         }
-        if let Err(error) = self.tell_api_server(bundle).await {
+        if let Err(error) = self.configuration.tell(bundle).await {
             failed.insert(Place::Webhook, error);
         }
         failed
@@ -305,37 +347,6 @@ impl Publication {
         tracing::info!(namespace, "the authorities were published");
         Ok(())
     }
-
-    /// The webhook's configuration is the operator's: only who is trusted is written, if it is there.
-    async fn tell_api_server(&self, bundle: &str) -> Result<(), PublicationError> {
-        let kind =
-            GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration");
-        // As it is, and not as our version of the kind: a field that we don't know must not get lost.
-        let resource = ApiResource::from_gvk(&kind);
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
-        let Some(mut configuration) = timed(api.get_opt(WEBHOOK)).await? else { return Ok(()) };
-        if matches!(self.source, Source::Given(_)) {
-            let is_injected = |annotations: &BTreeMap<String, String>| {
-                annotations.keys().any(|key| key.starts_with(INJECTED))
-            };
-            // Of two who write, each would undo what the other does.
-            if configuration.metadata.annotations.as_ref().is_some_and(is_injected) {
-                return Ok(());
-            }
-        }
-        let is_enough = match self.source {
-            // Those that are gone must go.
-            Source::Own { .. } => |told: &str, bundle: &str| told == bundle,
-            Source::Given(_) => covers,
-        };
-        if !put_ca_bundle(&mut configuration.data, bundle, is_enough) {
-            return Ok(());
-        }
-        // Under the revision that was read: of two changes none gets lost.
-        timed(api.replace(WEBHOOK, &PostParams::default(), &configuration)).await?;
-        tracing::info!("the API server was told whom to trust");
-        Ok(())
-    }
 }
 
 /// Says where nothing can be published: when that is new, and then now and then.
@@ -351,33 +362,6 @@ fn complain(failing: &mut Failing<Place>, failed: &BTreeMap<Place, PublicationEr
             );
         }
     }
-}
-
-/// Writes whom to trust into those webhooks of a configuration that are not told enough; returns whether that is a change.
-fn put_ca_bundle(configuration: &mut Value, bundle: &str, is_enough: impl Fn(&str, &str) -> bool) -> bool {
-    let is_told = |told: Option<&Value>| {
-        let told = told.and_then(Value::as_str).and_then(|encoded| STANDARD.decode(encoded).ok());
-        told.is_some_and(|told| is_enough(&String::from_utf8_lossy(&told), bundle))
-    };
-    let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
-    let mut is_changed = false;
-    for webhook in webhooks.into_iter().flatten() {
-        if let Some(client) = webhook.get_mut("clientConfig").and_then(Value::as_object_mut)
-            && !is_told(client.get("caBundle"))
-        {
-            client.insert("caBundle".to_owned(), Value::String(STANDARD.encode(bundle)));
-            is_changed = true;
-        }
-    }
-    is_changed
-}
-
-/// Whether all certificates of a bundle are among those that are told: an operator may have told more, or laid them out
-/// otherwise.
-fn covers(told: &str, bundle: &str) -> bool {
-    let told: Vec<_> = CertificateDer::pem_slice_iter(told.as_bytes()).filter_map(Result::ok).collect();
-    let mut wanted = CertificateDer::pem_slice_iter(bundle.as_bytes());
-    wanted.all(|one| one.is_ok_and(|one| told.contains(&one)))
 }
 
 fn config_map(bundle: &str) -> ConfigMap {
@@ -427,39 +411,30 @@ async fn timed<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
 
     use super::*;
 
-    #[test]
-    fn whom_to_trust_is_written_into_all_webhooks_and_nothing_else_is() {
-        let client = |port| json!({"service": {"name": "rescind-webhook", "port": port}});
-        let mut configuration = json!({"webhooks": [
-            {"name": "a", "clientConfig": client(443), "later": {"field": 1}},
-            {"name": "b", "clientConfig": {"caBundle": "b2xk", "url": "https://a"}},
-        ]});
-        let same = |told: &str, bundle: &str| told == bundle;
-        assert!(put_ca_bundle(&mut configuration, "new", same));
-        let mut expected = client(443);
-        expected["caBundle"] = json!("bmV3");
-        let webhooks = json!([
-            {"name": "a", "clientConfig": expected, "later": {"field": 1}},
-            {"name": "b", "clientConfig": {"caBundle": "bmV3", "url": "https://a"}},
-        ]);
-        assert_eq!(configuration["webhooks"], webhooks);
-        assert!(!put_ca_bundle(&mut configuration, "new", same), "written once");
-        assert!(!put_ca_bundle(&mut json!({}), "new", same));
-    }
-
-    #[test]
-    fn what_an_operator_tells_the_api_server_is_kept_if_it_has_the_given_authorities() {
-        let [one, other] = [1, 2].map(|_| {
-            let params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
-        });
-        let both = [one.as_str(), &other].concat();
-        assert!(covers(&both, &one) && covers(&both, &other) && covers(&one.replace('\n', "\r\n"), &one));
-        assert!(!covers(&other, &one) && !covers(&one, &both) && !covers("", &one));
+    /// What hinders the API server from trusting the webhook must not take the streams from sidecars.
+    #[tokio::test(start_paused = true)]
+    async fn the_api_server_is_waited_for_no_longer_than_half_a_minute() {
+        let silent = |_: Request<kube::client::Body>| {
+            std::future::pending::<Result<Response<kube::client::Body>, Infallible>>()
+        };
+        let client = Client::new(tower::service_fn(silent), "rescind-system");
+        let (_keep, bundle) = watch::channel(Some(Arc::from("bundle")));
+        let own = "rescind-system".to_owned();
+        let publication = Publication::new(client, own, Source::Given(bundle), Unpublished::default());
+        let (awaited, mut is_over) = watch::channel(false);
+        let begun = Instant::now();
+        let shutdown = CancellationToken::new();
+        let awaiting = tokio::task::spawn(publication.await_api_server(awaited, shutdown.clone()));
+        is_over.wait_for(|is_over| *is_over).await.unwrap();
+        assert_eq!(begun.elapsed(), LONGEST_WAIT);
+        shutdown.cancel();
+        awaiting.await.unwrap().unwrap();
     }
 
     #[test]

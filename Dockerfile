@@ -14,7 +14,8 @@
 #   docker build --target sidecar    --build-arg TARGET=$target -t rescind-sidecar .
 #   docker build --target cli        --build-arg TARGET=$target -t rescind-cli .
 #
-# `buildah bud` takes the same arguments. To make an image for another architecture than the machine's, add --platform.
+# `buildah bud` takes the same arguments, and Docker needs no BuildKit. To make an image for another architecture than the
+# machine's, add --platform.
 #
 # There is no system around the programs, so:
 # - folders for --data, --admin and --socket are volumes, writable for user 65532;
@@ -22,7 +23,6 @@
 # - probes are asked over HTTP (--health), for there is nothing to execute.
 
 ARG TARGET=x86_64-unknown-linux-gnu
-ARG PROFILE=dist
 
 FROM scratch AS base
 ARG VERSION=unknown
@@ -35,18 +35,16 @@ USER 65532:65532
 
 FROM base AS controller
 ARG TARGET
-ARG PROFILE
 LABEL org.opencontainers.image.title=rescind-controller \
       org.opencontainers.image.description="Keeps revocation lists and proves to sidecars how fresh theirs are"
-COPY --chmod=0555 target/${TARGET}/${PROFILE}/rescind-controller /rescind-controller
+COPY target/${TARGET}/dist/rescind-controller /rescind-controller
 ENTRYPOINT ["/rescind-controller"]
 
 FROM base AS sidecar
 ARG TARGET
-ARG PROFILE
 LABEL org.opencontainers.image.title=rescind-sidecar \
       org.opencontainers.image.description="Follows revocation lists and answers whether tokens may be accepted"
-COPY --chmod=0555 target/${TARGET}/${PROFILE}/rescind-sidecar /rescind-sidecar
+COPY target/${TARGET}/dist/rescind-sidecar /rescind-sidecar
 # Gives large blocks back to the system when they are freed, and not only when the heap happens to shrink: after a snapshot
 # of 100,000 entries the sidecar is half the size (docs/benchmarks.md).
 ENV MALLOC_MMAP_THRESHOLD_=65536
@@ -54,8 +52,7 @@ ENTRYPOINT ["/rescind-sidecar"]
 
 FROM base AS cli
 ARG TARGET
-ARG PROFILE
 LABEL org.opencontainers.image.title=rescind-cli \
       org.opencontainers.image.description="Revokes tokens, and waits until that is enforced"
-COPY --chmod=0555 target/${TARGET}/${PROFILE}/rescind /rescind
+COPY target/${TARGET}/dist/rescind /rescind
 ENTRYPOINT ["/rescind"]

@@ -31,6 +31,7 @@ images: ## Build the images in target/images, and check their size (takes twenty
 	scripts/images
 
 e2e: tools images ## Run the images of `make images` on a real cluster, the long tests too
+	if scripts/setup-node --able; then scripts/setup-node --docker; fi
 	RESCIND_IMAGES=target/images cargo test --locked --test e2e -- --include-ignored --nocapture
 
 mutants: ## Remove safety checks one at a time and show that their tests turn red (takes minutes)

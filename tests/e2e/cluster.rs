@@ -218,7 +218,7 @@ impl Drop for Killed<'_> {
 }
 
 /// Asks whether this machine can run a node. The answer no is written past the capture of output, so that it is seen.
-fn is_able() -> bool {
+pub(crate) fn is_able() -> bool {
     let output = script("setup-node").arg("--able").output().unwrap();
     if output.status.code() == Some(UNABLE) {
         let said = text(&output.stderr);
@@ -251,7 +251,7 @@ fn script(name: &str) -> Command {
 }
 
 /// Runs a command and returns what it prints.
-fn succeed(command: &mut Command) -> String {
+pub(crate) fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout)

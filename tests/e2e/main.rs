@@ -12,6 +12,7 @@
 )]
 
 mod cluster;
+mod docker;
 mod figures;
 mod forward;
 mod installed;

@@ -12,7 +12,7 @@ use super::table::{code, codes, table, text};
 
 const INTRODUCTION: &str = "Each object has a section, with its path; `[]` stands for each item of a list. What stands below \
 Refusals are the sentences with which the API server refuses it. Unknown fields are refused, too, or left out, as the client \
-asks (`--validate`).\n\n";
+asks (`kubectl --validate`).\n\n";
 
 /// Longer defaults are left to the definition.
 const MAX_DEFAULT: usize = 80;

@@ -171,6 +171,9 @@ impl Shared {
 
     async fn lists(&self) -> Result<Vec<StoredList>, StoreError> {
         let client = self.client();
+        if self.mirror().definition_is_gone {
+            self.look_at_definition(&client).await?;
+        }
         let declared = lists::fetch(&client, &self.seen_lists, self.wall()).await?;
         self.look_at_new_namespaces(&client, &declared).await?;
         let stored = self.with_hash_keys(&client, &declared).await?;
@@ -206,7 +209,7 @@ impl Shared {
     }
 
     fn is_gone(&self, namespace: &str) -> bool {
-        self.mirror().gone.contains_key(namespace)
+        self.mirror().gone_holder(namespace).is_some()
     }
 
     /// Which namespace it was has to be known before it may go; and one that was gone may be back, as another.

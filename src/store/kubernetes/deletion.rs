@@ -12,11 +12,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::Api;
 
+use super::Shared;
 use super::call::{CallError, timed};
 
 /// How many namespaces are looked at at a time.
 const PARALLEL_LOOKS: usize = 16;
-const DEFINITION: &str = "revocations.rescind.dev";
+/// The definition of the watched type.
+pub(super) const DEFINITION: &str = "revocations.rescind.dev";
 
 /// What became of the namespaces of deleted objects.
 #[derive(Debug, Default)]
@@ -33,8 +35,20 @@ impl Explained {
     }
 }
 
+impl Shared {
+    /// Returns the UID of the type's definition, and notes whether it is there: the status of lists says so.
+    pub(super) async fn look_at_definition(&self, client: &Client) -> Result<Option<String>, CallError> {
+        let definition = definition(client).await?;
+        let is_gone = definition.is_none();
+        if self.mirror().definition_is_gone != is_gone {
+            self.observe(|mirror, _| mirror.definition_is_gone = is_gone);
+        }
+        Ok(definition)
+    }
+}
+
 /// Returns the UID of the type's definition; none if it is not there, or about to go.
-pub(super) async fn definition(client: &Client) -> Result<Option<String>, CallError> {
+async fn definition(client: &Client) -> Result<Option<String>, CallError> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     living(timed(api.get_metadata(DEFINITION)).await.map(|found| found.metadata))
 }

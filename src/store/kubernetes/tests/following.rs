@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::revocation::names::ListName;
 use crate::revocation::record::Cutoff;
 use crate::store::contract::{list, new, revoke, subject};
 use crate::store::{NewStep, Revocation, What};
@@ -14,7 +15,11 @@ async fn next(follow: &mut Box<dyn Follow>) -> Result<What, FollowError> {
 }
 
 /// Writes a heartbeat, and returns all that the log delivers before it.
-async fn delivered(store: &KubernetesStore, follow: &mut Box<dyn Follow>, nonce: u128) -> Vec<What> {
+pub(super) async fn delivered(
+    store: &KubernetesStore,
+    follow: &mut Box<dyn Follow>,
+    nonce: u128,
+) -> Vec<What> {
     let beat = Beat { replica: 7, nonce };
     Store::beat(store, beat).await.unwrap();
     let mut delivered = Vec::new();
@@ -35,7 +40,7 @@ fn removed(revocation: &Revocation) -> What {
     What::Removed { id: revocation.id, list: revocation.list.clone() }
 }
 
-async fn follow(store: &KubernetesStore) -> Box<dyn Follow> {
+pub(super) async fn follow(store: &KubernetesStore) -> Box<dyn Follow> {
     let from = Store::fetch(store).await.unwrap().version;
     Store::follow(store, from).await.unwrap()
 }
@@ -88,19 +93,24 @@ async fn what_the_watch_can_not_go_back_to_is_fetched_anew() {
     assert_eq!(over, FollowError::Compacted { from });
 }
 
-/// A namespace with a list, and a revocation in it.
-async fn elsewhere(store: &KubernetesStore, namespace: &str) -> Revocation {
-    apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}"));
+/// Declares the example's list in a namespace.
+pub(super) fn declare_in(namespace: &str) -> ListName {
     let mut document = document();
     namespace.clone_into(&mut document.metadata.namespace);
     apply(&String::from_utf8(document.encode()).unwrap());
-    let list = document.name().unwrap();
+    document.name().unwrap()
+}
+
+/// A namespace with a list, and a revocation in it.
+pub(super) async fn elsewhere(store: &KubernetesStore, namespace: &str) -> Revocation {
+    apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}"));
+    let list = declare_in(namespace);
     let entry = NewStep::Revoke(Box::new(crate::store::NewRevocation { list, ..new(subject("carol")) }));
     store.append(entry).await.unwrap().revocation.unwrap()
 }
 
 /// Takes a namespace away as far as the controller-manager would, which no test runs.
-fn finish_deleting(namespace: &str) {
+pub(super) fn finish_deleting(namespace: &str) {
     let path = format!("/api/v1/namespaces/{namespace}/finalize");
     let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}, "spec": {}});
     kubectl(&["delete", "tokenrevocationlists", "--all", "-n", namespace]);

@@ -25,6 +25,7 @@ use crate::runtime::environment::Environment;
 
 use super::{Appended, Beat, Fetched, Follow, FollowError, NewStep, SealKey, Store, StoreError, StoredList};
 use call::{CallError, Object};
+use deletion::Living;
 use epoch::Reason;
 use follower::Follower;
 use heartbeat::{Heartbeats, PulseError};
@@ -223,7 +224,7 @@ impl Shared {
         };
         let explained = deletion::look(client, new).await?;
         let mut mirror = self.mirror();
-        for (name, uid) in explained.alive {
+        for (name, Living { uid, .. }) in explained.alive {
             if mirror.gone.get(&name) != Some(&uid) {
                 mirror.gone.remove(&name);
                 mirror.namespaces.insert(name, uid);
@@ -341,6 +342,11 @@ impl KubernetesStore {
             ..ObjectMeta::default()
         };
         Written::of(call::patch_status(&api, &metadata, status).await.map(drop))
+    }
+
+    /// Tries once more to write again what the store has lost.
+    pub async fn retry_lost(&self) {
+        self.shared.retry_lost().await;
     }
 
     /// Removes an object, if it is still the one that was observed.

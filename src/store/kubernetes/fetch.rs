@@ -101,7 +101,7 @@ impl Shared {
         let explained = deletion::look(client, namespaces.clone()).await?;
         let mut mirror = self.mirror();
         for namespace in namespaces {
-            match explained.alive.get(&namespace) {
+            match explained.alive.get(&namespace).map(|living| &living.uid) {
                 Some(uid) if mirror.gone.get(&namespace) != Some(uid) => {
                     mirror.gone.remove(&namespace);
                     mirror.namespaces.insert(namespace, uid.clone());

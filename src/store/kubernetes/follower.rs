@@ -291,12 +291,13 @@ impl Place {
         let namespace = list.namespace();
         let before = self.shared.mirror().namespaces.get(namespace).cloned();
         self.known.remove(&id);
-        if explained.is_same(namespace, before.as_ref()) {
+        if explained.is_same(namespace, before.as_ref(), object::created(&object.metadata)) {
             self.shared.observe(|mirror, now| mirror.remove(object, now));
             self.deliver(at, What::Removed { id, list });
         } else {
             tracing::error!(%list, "a revocation went away with its namespace: that lifts nothing");
-            self.shared.observe(|mirror, _| mirror.lose(id, Some(before.unwrap_or_default())));
+            let uid = explained.gone_uid(namespace, before.as_ref());
+            self.shared.observe(|mirror, _| mirror.lose(id, Some(uid)));
         }
         Ok(())
     }

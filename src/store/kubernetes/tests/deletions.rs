@@ -93,6 +93,23 @@ async fn a_deletion_is_no_lift_unless_the_namespace_is_the_one_that_it_was_and_s
     }
 }
 
+/// Invariant 20: a late watch shows a deletion after the namesake of its namespace was looked at.
+#[tokio::test(start_paused = true)]
+async fn what_is_older_than_its_namespace_was_in_another_one() {
+    for (created, is_lift) in [("2026-11-21T10:00:05Z", true), ("2026-11-21T10:00:06Z", false)] {
+        let played = server();
+        played.store.with_mirror(|mirror| mirror.namespaces.insert("shop".to_owned(), "another".to_owned()));
+        played.looks.lock().unwrap().1 = Look::FindsSince("another", created);
+        let mut follow = played::follow(&played).await;
+        let first = timeout(LONG, follow.next()).await.expect("it was waited for ever").unwrap();
+        assert_eq!(first, if is_lift { lift() } else { heartbeat_event() }, "{created}");
+        assert_eq!(lost(&played.store).is_empty(), is_lift, "{created}");
+        // It is not the one that is there now that is gone.
+        let gone = played.store.with_mirror(|mirror| mirror.gone.get("shop").cloned());
+        assert_eq!(gone, (!is_lift).then(String::new), "{created}");
+    }
+}
+
 /// Invariant 20: the same of the definition. What it held is kept until everything is fetched anew, and until then nobody
 /// vouches for a list.
 #[tokio::test(start_paused = true)]

@@ -168,6 +168,74 @@ async fn what_another_history_has_lost_is_written_again_with_its_cutoff() {
     assert!(store.with_mirror(|mirror| mirror.lost.is_empty()));
 }
 
+/// A policy that refuses every revocation of a name.
+fn refuse(name: &str) {
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "refuse"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": ["rescind.dev"], "apiVersions": ["*"], "operations": ["CREATE"],
+                "resources": ["revocations"],
+            }]},
+            "validations": [{"expression": format!("object.metadata.name != '{name}'"), "message": "not now"}],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "refuse"},
+        "spec": {"policyName": "refuse", "validationActions": ["Deny"]},
+    });
+    apply(&format!("{policy}\n---\n{binding}"));
+}
+
+/// Invariant 20: what was refused for a time is written again as soon as it is refused no more.
+#[tokio::test]
+async fn a_lost_revocation_that_was_refused_is_tried_again() {
+    let _cluster = cluster().await;
+    let store = open().await;
+    let alice = revoke(&store, "alice").await;
+    let mut above = Store::fetch(&store).await.unwrap().version;
+    let copy = json!({
+        "apiVersion": "rescind.dev/v1alpha1", "kind": "Revocation",
+        "metadata": {"name": alice.name, "namespace": "default"},
+        "spec": super::object::tests::subject("alice"),
+    })
+    .to_string();
+    kubectl(&["delete", "revocation", "-n", "default", &alice.name]);
+    refuse(&alice.name);
+    let is_refused = || {
+        let plane = ControlPlane::shared();
+        let create = ["create", "--dry-run=server", "-f", "-"];
+        !plane.kubectl_with(plane.kubeconfig(), &create, &copy).status.success()
+    };
+    let until = |refused: bool| {
+        for _ in 0..600 {
+            if is_refused() == refused {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("the policy is not in force, or still is");
+    };
+    until(true);
+    above.revisions.revocations += 1_000_000;
+    Store::start_epoch(&store, above).await.unwrap();
+    let fetched = Store::fetch(&store).await.unwrap();
+    assert_eq!(fetched.revocations, []);
+    let mut follow = Store::follow(&store, fetched.version).await.unwrap();
+    let lost = || store.with_mirror(|mirror| mirror.lost.keys().copied().collect::<Vec<_>>());
+    store.retry_lost().await;
+    assert_eq!(lost(), [alice.id]);
+    kubectl(&["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "refuse"]);
+    until(false);
+    store.retry_lost().await;
+    assert_eq!(lost(), []);
+    let delivered = delivered(&store, &mut follow, 1).await;
+    let [What::Added(again)] = &delivered[..] else { panic!("{delivered:?}") };
+    assert_eq!((&again.name, again.spec.cutoff), (&alice.name, Some(Cutoff::At(alice.created))));
+}
+
 /// Within one history a complete list explains what it does not show.
 #[tokio::test]
 async fn what_was_deleted_while_nobody_watched_is_lifted() {

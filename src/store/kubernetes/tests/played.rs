@@ -55,6 +55,8 @@ pub(super) enum Look {
     Finds(&'static str),
     /// It, about to go.
     FindsGoing(&'static str),
+    /// It, created then.
+    FindsSince(&'static str, &'static str),
     /// A refusal.
     Fails(u16),
     /// There is no answer.
@@ -68,6 +70,7 @@ impl Look {
             Self::FindsGoing(uid) => {
                 json!({"name": "it", "uid": uid, "deletionTimestamp": "2026-11-21T10:00:00Z"})
             }
+            Self::FindsSince(uid, created) => json!({"name": "it", "uid": uid, "creationTimestamp": created}),
             Self::Fails(code) => {
                 let status = json!({
                     "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "message": "no",

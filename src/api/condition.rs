@@ -78,10 +78,16 @@ words! {
         NotPublished,
         /// Sidecars can follow the list.
         Published,
+        /// What held the list's revocations is gone.
+        StoreDeleted,
         /// Of `LargeShareGone`.
         LiftedOrExpired,
         /// Of `NearQuota`.
         QuotaNearlyUsedUp,
+        /// Of `StoreDeleted`.
+        DefinitionGone,
+        /// Of `StoreDeleted`.
+        NamespaceGone,
         /// Of `StoreDeleted`.
         RevocationsLost,
         /// Of `StoreWentBack`.

@@ -18,10 +18,13 @@ use super::publisher::ListPublisher;
 
 /// Changes whose time is kept, to measure how long they take to a sidecar.
 const MAX_RECENT: usize = 1024;
+/// Published lists by name.
+pub(super) type Lists = HashMap<ListName, Arc<Mutex<ListPublisher>>>;
+
 /// The lists of a replica, and news of them.
 pub struct Hub {
     pub(super) name: String,
-    pub(super) lists: RwLock<HashMap<ListName, Arc<Mutex<ListPublisher>>>>,
+    pub(super) lists: RwLock<Lists>,
     pub(super) news: watch::Sender<News>,
     pings: AtomicU64,
     pub(super) wanted: Notify,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockWriteGuard};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -20,7 +20,7 @@ use crate::store::{
     Beat, Event, Fetched, Follow, FollowError, Revocation, Store, StoreError, StoredList, What,
 };
 
-use super::hub::{Hub, lock};
+use super::hub::{Hub, Lists, lock};
 use super::publisher::{ListPublisher, PublishedConfig};
 use proof::Round;
 use rounds::{Done, Finished, Next, Rounds};
@@ -144,6 +144,8 @@ impl Replica {
     /// Builds everything aside, then swaps it in.
     async fn fetch(&self) -> Result<Box<dyn Follow>, Again> {
         let lists = self.store.lists().await.map_err(refused)?;
+        // Also while the rest can't be fetched.
+        keep_only(&mut self.published(), &lists);
         let fetched = self.store.fetch().await.map_err(refused)?;
         // A proof that was given stands for at least what was seen then: an earlier state would break it.
         let seen = self.hub.news.borrow().complete;
@@ -166,9 +168,13 @@ impl Replica {
         Ok(follow)
     }
 
+    fn published(&self) -> RwLockWriteGuard<'_, Lists> {
+        self.hub.lists.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Where a list has not changed, its streams go on: else each of them would take the whole of it again.
     fn publish(&self, built: Vec<(ListName, ListPublisher)>) {
-        let mut lists = self.hub.lists.write().unwrap_or_else(PoisonError::into_inner);
+        let mut lists = self.published();
         let mut known = std::mem::take(&mut *lists);
         lists.extend(built.into_iter().map(|(name, fetched)| match known.remove(&name) {
             Some(publisher) if lock(&publisher).stands_as(&fetched) => {
@@ -333,7 +339,7 @@ impl Replica {
             }
             What::Removed { .. } | What::Horizon(_) | What::Heartbeat(_) => return,
         };
-        self.hub.lists.write().unwrap_or_else(PoisonError::into_inner).remove(list);
+        self.published().remove(list);
     }
 
     fn withheld(&self) -> MutexGuard<'_, Withheld> {
@@ -372,13 +378,11 @@ impl Replica {
         }
     }
 
-    /// Takes the declarations that a round has read. A list that is gone is published no more: its sidecars go
-    /// stale, and nothing is lifted.
+    /// Takes the declarations that a round has read.
     fn adopt(&self, stored: Vec<StoredList>) -> Adopted {
         let mut adopted = Adopted::Known;
-        let mut lists = self.hub.lists.write().unwrap_or_else(PoisonError::into_inner);
-        let names: Vec<ListName> = stored.iter().filter_map(|list| list.document.name().ok()).collect();
-        lists.retain(|name, _| names.contains(name));
+        let mut lists = self.published();
+        keep_only(&mut lists, &stored);
         for list in stored {
             let Ok(name) = list.document.name() else { continue };
             let mut publisher = lists.get(&name).map(|publisher| lock(publisher));
@@ -403,6 +407,12 @@ impl Replica {
         }
         adopted
     }
+}
+
+/// A list that is gone, or that has lost what it held, is published no more: its sidecars go stale, and nothing is lifted.
+fn keep_only(lists: &mut Lists, stored: &[StoredList]) {
+    let names: BTreeSet<ListName> = stored.iter().filter_map(|list| list.document.name().ok()).collect();
+    lists.retain(|name, _| names.contains(name));
 }
 
 /// What an event did.

@@ -25,6 +25,7 @@ use crate::runtime::environment::Environment;
 
 use super::{Appended, Beat, Fetched, Follow, FollowError, NewStep, SealKey, Store, StoreError, StoredList};
 use call::{CallError, Object};
+use deletion::Living;
 use epoch::Reason;
 use follower::Follower;
 use heartbeat::{Heartbeats, PulseError};
@@ -171,6 +172,9 @@ impl Shared {
 
     async fn lists(&self) -> Result<Vec<StoredList>, StoreError> {
         let client = self.client();
+        if self.mirror().definition_is_gone {
+            self.look_at_definition(&client).await?;
+        }
         let declared = lists::fetch(&client, &self.seen_lists, self.wall()).await?;
         self.look_at_new_namespaces(&client, &declared).await?;
         let stored = self.with_hash_keys(&client, &declared).await?;
@@ -206,7 +210,7 @@ impl Shared {
     }
 
     fn is_gone(&self, namespace: &str) -> bool {
-        self.mirror().gone.contains_key(namespace)
+        self.mirror().gone_holder(namespace).is_some()
     }
 
     /// Which namespace it was has to be known before it may go; and one that was gone may be back, as another.
@@ -220,7 +224,7 @@ impl Shared {
         };
         let explained = deletion::look(client, new).await?;
         let mut mirror = self.mirror();
-        for (name, uid) in explained.alive {
+        for (name, Living { uid, .. }) in explained.alive {
             if mirror.gone.get(&name) != Some(&uid) {
                 mirror.gone.remove(&name);
                 mirror.namespaces.insert(name, uid);
@@ -338,6 +342,11 @@ impl KubernetesStore {
             ..ObjectMeta::default()
         };
         Written::of(call::patch_status(&api, &metadata, status).await.map(drop))
+    }
+
+    /// Tries once more to write again what the store has lost.
+    pub async fn retry_lost(&self) {
+        self.shared.retry_lost().await;
     }
 
     /// Removes an object, if it is still the one that was observed.

@@ -92,6 +92,7 @@ impl ListWriter {
         });
         self.store.with_mirror(|mirror| {
             known.went_back = mirror.went_back;
+            known.gone = mirror.gone_holder(list.namespace());
             let reports = mirror.reports.values().flat_map(|report| &report.lists);
             let of_list = reports.filter(|of| of.namespace == list.namespace() && of.name == list.name());
             known.subscribers = of_list.map(|of| of.subscribers).sum();

@@ -7,6 +7,7 @@ use crate::api::target;
 use crate::api::token_revocation_list::{Condition, ConditionStatus, TokenRevocationListStatus};
 use crate::revocation::time::UnixSeconds;
 use crate::store::kubernetes::lists::Declared;
+use crate::store::kubernetes::mirror::Holder;
 use crate::store::kubernetes::mirror::departures::LATELY_SECONDS;
 
 use super::conditions::Writer;
@@ -32,6 +33,8 @@ pub(super) struct Known {
     pub(super) version: Option<String>,
     /// Sidecars that follow it, by the reports.
     pub(super) subscribers: i64,
+    /// What is gone that held its revocations, if something is.
+    pub(super) gone: Option<Holder>,
     /// Revocations that the store has lost, and that could not be written again yet.
     pub(super) lost: usize,
     /// Revocations that can't be read.
@@ -51,19 +54,7 @@ pub(super) fn status(list: &Declared, known: &Known, now: UnixSeconds) -> TokenR
     let before = before(list);
     let writer = Writer { before: &before.conditions, generation: Some(list.generation), now };
     let mut conditions = vec![ready(&writer, list, known)];
-    if known.lost > 0 {
-        let message = format!(
-            "The store has lost {} revocations that nobody has lifted; sidecars and controllers that held them go on \
-             denying, new ones do not know them.",
-            known.lost
-        );
-        conditions.push(writer.write(
-            ConditionType::StoreDeleted,
-            ConditionStatus::True,
-            ConditionReason::RevocationsLost,
-            message,
-        ));
-    }
+    conditions.extend(store_deleted(&writer, known));
     if let Some(at) = known.went_back.filter(|at| now < at.saturating_add(WAY_BACK_SHOWN_SECONDS)) {
         let message = format!(
             "On {} the store was found to be an older copy of itself. What was revoked since that copy is denied only \
@@ -99,6 +90,38 @@ pub(super) fn is_news(before: &TokenRevocationListStatus, after: &TokenRevocatio
     let without_version =
         |status: &TokenRevocationListStatus| TokenRevocationListStatus { version: None, ..status.clone() };
     without_version(before) != without_version(after)
+}
+
+/// It ends when what is gone is back, and everything written again.
+fn store_deleted(writer: &Writer<'_>, known: &Known) -> Option<Condition> {
+    let (reason, message) = match known.gone {
+        Some(Holder::Definition) => (ConditionReason::DefinitionGone, definition_gone()),
+        Some(Holder::Namespace) => (ConditionReason::NamespaceGone, namespace_gone()),
+        None if known.lost > 0 => {
+            let message = format!(
+                "The store has lost {} revocations that nobody has lifted; sidecars and controllers that held them \
+                 go on denying, new ones do not know them.",
+                known.lost
+            );
+            (ConditionReason::RevocationsLost, message)
+        }
+        None => return None,
+    };
+    Some(writer.write(ConditionType::StoreDeleted, ConditionStatus::True, reason, message))
+}
+
+fn definition_gone() -> String {
+    "The CustomResourceDefinition revocations.rescind.dev is gone, and every revocation with it. That lifts nothing: \
+     sidecars go on denying what they hold, and nothing is vouched for until it is applied again. Controllers that \
+     run on write the revocations again."
+        .to_owned()
+}
+
+fn namespace_gone() -> String {
+    "The namespace was deleted, and its revocations with it. That lifts nothing: sidecars go on denying what they \
+     hold, and nothing is vouched for until the namespace and the list are made again. Controllers that run on write \
+     the revocations again."
+        .to_owned()
 }
 
 /// It ends by itself, when the time is over that counts as lately.
@@ -138,9 +161,14 @@ fn near_quota(writer: &Writer<'_>, known: &Known) -> Option<Condition> {
 }
 
 fn ready(writer: &Writer<'_>, list: &Declared, known: &Known) -> Condition {
-    use ConditionReason::{Invalid, NotPublished, Published, Unreadable};
+    use ConditionReason::{Invalid, NotPublished, Published, StoreDeleted, Unreadable};
     use ConditionStatus::{False, True};
     use ConditionType::Ready;
+    match known.gone {
+        Some(Holder::Definition) => return writer.write(Ready, False, StoreDeleted, definition_gone()),
+        Some(Holder::Namespace) => return writer.write(Ready, False, StoreDeleted, namespace_gone()),
+        None => {}
+    }
     let problem = match &list.document {
         Err(why) => Some(why.clone()),
         Ok(document) => document.config().err().map(|error| error.to_string()),

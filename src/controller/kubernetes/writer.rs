@@ -133,7 +133,11 @@ impl StatusWriter {
                 _ = leads.changed() => self.start_over(),
                 Ok(()) = changes.changed(), if leader => {}
                 () = tokio::time::sleep(self.rest()), if leader => {}
-                _ = housekeeping.tick() => if leader { self.keep_house().await } else { _ = self.look().await },
+                _ = housekeeping.tick() => {
+                    // Each replica has seen what others may not have.
+                    self.store.retry_lost().await;
+                    if leader { self.keep_house().await } else { _ = self.look().await }
+                },
             }
         }
     }

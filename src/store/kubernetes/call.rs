@@ -39,6 +39,9 @@ pub(super) enum CallError {
     /// The API server refused.
     #[error("the API server refused: {}", .0.message)]
     Refused(Box<Status>),
+    /// The API server does not know the type.
+    #[error("the CustomResourceDefinition {0} is not there: apply it")]
+    Undefined(&'static str),
     /// The API server was not reached, or its answer was not understood.
     #[error("the API server can't be reached: {0}")]
     Unreachable(String),
@@ -92,7 +95,8 @@ impl CallError {
         self.code() == Some(410)
     }
 
-    fn is_busy(&self) -> bool {
+    /// The API server has no time, or is about to make itself ready.
+    pub(super) fn is_busy(&self) -> bool {
         self.code() == Some(429)
     }
 

@@ -11,6 +11,7 @@ use crate::revocation::version::Epoch;
 use crate::store::{Fetched, StoreError};
 
 use super::call::Object;
+use super::deletion::DEFINITION;
 use super::epoch::Reason;
 use super::object::{self, Says};
 use super::{Shared, call, deletion, epoch, lists};
@@ -24,9 +25,8 @@ impl Shared {
     pub(super) async fn fetch(&self) -> Result<Fetched, StoreError> {
         self.client.store(Arc::new(call::connect(&self.config)?));
         let client = self.client();
-        let Some(definition) = deletion::definition(&client).await? else {
-            let why =
-                "the CustomResourceDefinition revocations.rescind.dev is not there: apply it".to_owned();
+        let Some(definition) = self.look_at_definition(&client).await? else {
+            let why = format!("the CustomResourceDefinition {DEFINITION} is not there: apply it");
             return Err(StoreError::Unavailable { why });
         };
         for _ in 0..MAX_FETCH_ATTEMPTS {
@@ -101,7 +101,7 @@ impl Shared {
         let explained = deletion::look(client, namespaces.clone()).await?;
         let mut mirror = self.mirror();
         for namespace in namespaces {
-            match explained.alive.get(&namespace) {
+            match explained.alive.get(&namespace).map(|living| &living.uid) {
                 Some(uid) if mirror.gone.get(&namespace) != Some(uid) => {
                     mirror.gone.remove(&namespace);
                     mirror.namespaces.insert(namespace, uid.clone());

@@ -172,10 +172,8 @@ impl Place {
     async fn explain(shared: &Shared, namespaces: HashSet<String>) -> Result<Explained, Broken> {
         let client = shared.client();
         let before = shared.mirror().definition.clone();
-        if deletion::definition(&client).await?.as_ref() != Some(&before) {
-            let why =
-                "the definition of the type is gone, and with it every object: nothing was lifted".to_owned();
-            return Err(Broken::Over(FollowError::Unavailable { why }));
+        if shared.look_at_definition(&client).await?.as_ref() != Some(&before) {
+            return Err(definition_is_gone());
         }
         Ok(deletion::look(&client, namespaces).await?)
     }
@@ -201,7 +199,11 @@ impl Place {
     /// before.
     async fn open(&mut self) -> Result<(), Broken> {
         let epoch = epoch::current(&self.shared.own_api(), &self.shared.own).await?;
-        let newest = newest_revision(&self.api).await?;
+        let newest = match newest_revision(&self.api).await {
+            // A type of which nothing can be listed is not served.
+            Err(error) if error.is_not_found() => return Err(definition_is_gone()),
+            newest => newest?,
+        };
         let from = version(self.epoch, self.reached);
         if epoch != Some(self.epoch) || newest < self.reached {
             let reached = version(epoch.unwrap_or(self.epoch), newest);
@@ -289,12 +291,13 @@ impl Place {
         let namespace = list.namespace();
         let before = self.shared.mirror().namespaces.get(namespace).cloned();
         self.known.remove(&id);
-        if explained.is_same(namespace, before.as_ref()) {
+        if explained.is_same(namespace, before.as_ref(), object::created(&object.metadata)) {
             self.shared.observe(|mirror, now| mirror.remove(object, now));
             self.deliver(at, What::Removed { id, list });
         } else {
             tracing::error!(%list, "a revocation went away with its namespace: that lifts nothing");
-            self.shared.observe(|mirror, _| mirror.lose(id, Some(before.unwrap_or_default())));
+            let uid = explained.gone_uid(namespace, before.as_ref());
+            self.shared.observe(|mirror, _| mirror.lose(id, Some(uid)));
         }
         Ok(())
     }
@@ -319,4 +322,9 @@ impl Place {
         self.shared.observe(|mirror, _| mirror.revision = mirror.revision.max(at));
         Ok(at)
     }
+}
+
+fn definition_is_gone() -> Broken {
+    let why = "the definition of the type is gone, and with it every object: nothing was lifted".to_owned();
+    Broken::Over(FollowError::Unavailable { why })
 }

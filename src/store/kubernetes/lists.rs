@@ -23,6 +23,7 @@ use super::call::{CallError, Object, list_all, timed};
 /// The annotations that are the controllers' own.
 const OWN: [&str; 3] = [maxima::ANNOTATION, window::ANNOTATION, recorded::ANNOTATION];
 
+const DEFINITION: &str = "tokenrevocationlists.rescind.dev";
 const NOT_YET: &str = "it is not its turn yet: many lists were declared or changed at once";
 
 /// A list's object, as far as a declaration could be read from it.
@@ -125,7 +126,10 @@ pub(super) async fn fetch(
     now: UnixSeconds,
 ) -> Result<Vec<Declared>, CallError> {
     let api: Api<Object> = Api::all_with(client.clone(), &resource());
-    let (_, objects) = list_all(&api, &OWN).await?;
+    let (_, objects) = list_all(&api, &OWN).await.map_err(|error| {
+        // Nothing can be told of lists that can't be listed: not even that they are gone.
+        if error.is_not_found() { CallError::Undefined(DEFINITION) } else { error }
+    })?;
     let uids = objects.iter().filter_map(|object| object.metadata.uid.as_deref());
     seen.keep_only(&uids.collect(), now);
     let lists: Vec<Declared> = objects.iter().filter_map(read).collect();

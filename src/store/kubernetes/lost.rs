@@ -20,6 +20,9 @@ use super::mirror::MirroredRevocation;
 use super::object::{self, Says};
 use super::{append, deletion};
 
+/// How many are tried again at a time that could not be written before.
+const MAX_RETRIED: usize = 64;
+
 impl Shared {
     /// Finds what a list should have shown and does not, and writes it again where that can be. Returns how many were
     /// written: what was listed is old then.
@@ -36,19 +39,34 @@ impl Shared {
             self.mirror().lost.iter().map(|(id, lost)| (*id, lost.clone())).collect();
         let mut written = 0;
         for (id, revocation) in lost {
-            match self.write_again(&revocation).await {
+            match self.write_again(id, &revocation).await {
                 Ok(Outcome::Written) => written += 1,
-                Ok(Outcome::Kept) => continue,
-                Err(error) if error.is_undecided() => return Err(error.into()),
+                Ok(Outcome::Kept) => {}
+                Err(error) if error.is_undecided() || error.is_busy() => return Err(error.into()),
                 Err(error) => {
                     let name = revocation.metadata.name.as_deref().unwrap_or_default();
                     tracing::error!(list = %revocation.list, name, %error, "a lost revocation can't be written again");
-                    continue;
                 }
             }
-            self.observe(|mirror, _| drop(mirror.lost.remove(&id)));
         }
         Ok(written)
+    }
+
+    /// Tries once more to write what could not be written again, where that may be possible by now: an API server whose
+    /// policies can't judge yet refuses, and so does a quota. What it writes comes as an event of the watch.
+    pub(super) async fn retry_lost(&self) {
+        let lost: Vec<(RecordId, MirroredRevocation)> = {
+            let mirror = self.mirror();
+            let possible =
+                mirror.lost.iter().filter(|(_, lost)| mirror.gone_holder(lost.list.namespace()).is_none());
+            possible.take(MAX_RETRIED).map(|(id, lost)| (*id, lost.clone())).collect()
+        };
+        for (id, revocation) in lost {
+            if let Err(error) = self.write_again(id, &revocation).await {
+                // What was refused to one may be allowed to another. It was told when everything was fetched.
+                tracing::debug!(list = %revocation.list, %error, "a lost revocation still can't be written again");
+            }
+        }
     }
 
     /// A complete list explains what it does not show, if it is of the same history, and what held the object still
@@ -63,28 +81,37 @@ impl Shared {
         let (absent, same_store, before) = {
             let mirror = self.mirror();
             let absent = mirror.revocations.iter().filter(|(id, _)| !found.contains(id));
-            let absent: Vec<(RecordId, String)> =
-                absent.map(|(id, revocation)| (*id, revocation.list.namespace().to_owned())).collect();
+            let absent: Vec<_> = absent
+                .map(|(id, of)| (*id, of.list.namespace().to_owned(), object::created(&of.metadata)))
+                .collect();
             let same_store = mirror.epoch == Some(epoch) && mirror.definition == definition;
             (absent, same_store, mirror.namespaces.clone())
         };
-        let namespaces: HashSet<String> = absent.iter().map(|(_, namespace)| namespace.clone()).collect();
+        let namespaces: HashSet<String> = absent.iter().map(|(_, namespace, _)| namespace.clone()).collect();
         let explained = deletion::look(client, namespaces).await?;
         self.observe(|mirror, now| {
-            for (id, namespace) in absent {
-                if same_store && explained.is_same(&namespace, before.get(&namespace)) {
+            for (id, namespace, created) in absent {
+                let uid = before.get(&namespace);
+                let is_same = explained.is_same(&namespace, uid, created);
+                if same_store && is_same {
                     mirror.depart(id, now);
                 } else {
-                    let uid = before.get(&namespace).cloned().unwrap_or_default();
-                    let alive = explained.is_same(&namespace, before.get(&namespace));
-                    mirror.lose(id, (!alive).then_some(uid));
+                    mirror.lose(id, (!is_same).then(|| explained.gone_uid(&namespace, uid)));
                 }
             }
         });
         Ok(())
     }
 
-    async fn write_again(&self, lost: &MirroredRevocation) -> Result<Outcome, CallError> {
+    async fn write_again(&self, id: RecordId, lost: &MirroredRevocation) -> Result<Outcome, CallError> {
+        let outcome = self.write_as_it_was(lost).await?;
+        if outcome == Outcome::Written {
+            self.observe(|mirror, _| drop(mirror.lost.remove(&id)));
+        }
+        Ok(outcome)
+    }
+
+    async fn write_as_it_was(&self, lost: &MirroredRevocation) -> Result<Outcome, CallError> {
         let Ok(revocation) = &lost.read else { return Ok(Outcome::Kept) };
         let again = with_its_cutoff(revocation);
         let api = self.api_in(lost.list.namespace());
@@ -114,6 +141,7 @@ impl Shared {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Written,
     Kept,

@@ -37,6 +37,15 @@ pub struct MirroredRevocation {
     pub first_seen: (u64, Moment),
 }
 
+/// What held revocations and went away with them: that lifts nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The definition of the type, and with it every object.
+    Definition,
+    /// A namespace.
+    Namespace,
+}
+
 /// A replica's report, with its pulse.
 #[derive(Clone, Debug)]
 pub struct MirroredReport {
@@ -59,8 +68,10 @@ pub struct Mirror {
     pub since: Moment,
     /// When the history began, if it did because the store was found to be an older copy of itself.
     pub went_back: Option<UnixSeconds>,
-    /// The UID of the type's definition.
+    /// The UID of the type's definition, as it was when everything was fetched.
     pub definition: String,
+    /// Whether the definition was gone when it was looked at last.
+    pub definition_is_gone: bool,
     /// The revocations by origin.
     pub revocations: HashMap<RecordId, MirroredRevocation>,
     /// The reports by the name of the replica's process.
@@ -85,6 +96,7 @@ impl Default for Mirror {
             since: Moment { boot_nanos: 0, wall_nanos: 0 },
             went_back: None,
             definition: String::new(),
+            definition_is_gone: false,
             revocations: HashMap::new(),
             reports: BTreeMap::new(),
             namespaces: HashMap::new(),
@@ -131,6 +143,15 @@ impl Mirror {
                 report.changed = before.changed;
             }
         }
+    }
+
+    /// Returns what is gone that held the revocations of a namespace: nobody vouches for its lists until it is back.
+    #[must_use]
+    pub fn gone_holder(&self, namespace: &str) -> Option<Holder> {
+        if self.definition_is_gone {
+            return Some(Holder::Definition);
+        }
+        self.gone.contains_key(namespace).then_some(Holder::Namespace)
     }
 
     /// Takes an object as it is now.

@@ -3,6 +3,7 @@
 //! The revocations of users and the controllers' own objects are of one type, so that one watch delivers them in
 //! one order. Objects that claim to be the controllers' own count only in the controllers' namespace.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -83,7 +84,7 @@ fn parse(
 ) -> Result<Revocation, String> {
     let written = api::RevocationSpec::deserialize(spec).map_err(|error| error.to_string())?;
     let read = target::read(&written).map_err(|error| error.to_string())?;
-    let created = created(object).ok_or("metadata.creationTimestamp is missing")?;
+    let created = created(&object.metadata).ok_or("metadata.creationTimestamp is missing")?;
     read.row(created).map_err(|error| error.to_string())?;
     let revision = super::call::revision(&object.metadata).map_err(|error| error.to_string())?;
     Ok(Revocation {
@@ -163,8 +164,8 @@ pub(super) fn id(object: &Object) -> Option<RecordId> {
 }
 
 /// Returns the second in which the API server took an object.
-pub(super) fn created(object: &Object) -> Option<UnixSeconds> {
-    let time = object.metadata.creation_timestamp.as_ref()?;
+pub(super) fn created(metadata: &ObjectMeta) -> Option<UnixSeconds> {
+    let time = metadata.creation_timestamp.as_ref()?;
     u64::try_from(time.0.as_second()).ok().and_then(|seconds| UnixSeconds::new(seconds).ok())
 }
 

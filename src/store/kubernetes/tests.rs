@@ -9,9 +9,11 @@ use crate::store::contract::store_contract;
 use control_plane::ControlPlane;
 
 mod crowds;
+mod deletions;
 mod expiring;
 mod following;
 mod heartbeats;
+mod played;
 mod silence;
 
 #[path = "../../../tests/support/control_plane.rs"]

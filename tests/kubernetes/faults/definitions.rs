@@ -8,7 +8,19 @@ use crate::objects::of;
 use crate::observation::Observation;
 use crate::support::wait::wait_for;
 
-const DEFINITION: &str = "revocations.rescind.dev";
+pub(super) const DEFINITION: &str = "revocations.rescind.dev";
+
+/// Waits until a condition of the list has a reason; none: until the list has no such condition.
+async fn until_reason(lab: &Lab, condition: &str, reason: Option<&str>) {
+    wait_for(&format!("the list has {condition}: {reason:?}"), PATIENCE, async || {
+        let list = lab.list("shop").await?;
+        if of(&list, condition)["reason"].as_str() == reason {
+            return Ok(());
+        }
+        Err(format!("{}\n{}", list["status"], lab.logs()))
+    })
+    .await;
+}
 
 /// Invariant 20: the definition is gone with every object, and nothing is lifted.
 /// Invariant 3: once it is back, so are the revocations.
@@ -21,9 +33,13 @@ async fn a_deleted_definition_lifts_nothing_and_a_running_controller_writes_ever
     let refused = Observation::of_all(&lab, &alice, &[401]);
     lab.kubectl(&["delete", "crd", DEFINITION]);
     lab.until_all(&bob, 503).await;
+    until_reason(&lab, "Ready", Some("StoreDeleted")).await;
+    until_reason(&lab, "StoreDeleted", Some("DefinitionGone")).await;
     lab.define();
     lab.until_all(&bob, 200).await;
     lab.until("alice", "Enforced", "True").await;
+    until_reason(&lab, "Ready", Some("Published")).await;
+    until_reason(&lab, "StoreDeleted", None).await;
     refused.end(&lab).await;
     let new = lab.add_sidecar(&[0, 1], LIST).await;
     lab.until_answer(new, &bob, 200).await;
@@ -33,14 +49,14 @@ async fn a_deleted_definition_lifts_nothing_and_a_running_controller_writes_ever
     lab.until_answer(new, &alice, 200).await;
 }
 
-/// No namespace controller runs: its part is played.
-fn empty_namespace(lab: &Lab) {
+/// No namespace controller runs: its part is played. The lists may go last.
+pub(super) fn begin_deleting_namespace(lab: &Lab) {
     lab.kubectl(&["delete", "namespace", NAMESPACE, "--wait=false"]);
     lab.kubectl(&["delete", "revocations", "--all", "--namespace", NAMESPACE]);
-    lab.kubectl(&["delete", "tokenrevocationlists", "--all", "--namespace", NAMESPACE]);
 }
 
-async fn finish_namespace(lab: &Lab) {
+pub(super) async fn finish_deleting_namespace(lab: &Lab) {
+    lab.kubectl(&["delete", "tokenrevocationlists", "--all", "--namespace", NAMESPACE]);
     let path = format!("/api/v1/namespaces/{NAMESPACE}");
     let mut namespace = lab.request("GET", &path, &Value::Null).await.unwrap();
     namespace["spec"]["finalizers"] = json!([]);
@@ -59,13 +75,17 @@ async fn a_deleted_namespace_lifts_nothing_and_its_revocations_come_back_with_it
     lab.revoke("alice").await;
     lab.until("alice", "Enforced", "True").await;
     let refused = Observation::of_all(&lab, &alice, &[401]);
-    empty_namespace(&lab);
+    begin_deleting_namespace(&lab);
     lab.until_all(&bob, 503).await;
-    finish_namespace(&lab).await;
+    until_reason(&lab, "Ready", Some("StoreDeleted")).await;
+    until_reason(&lab, "StoreDeleted", Some("NamespaceGone")).await;
+    finish_deleting_namespace(&lab).await;
     lab.kubectl(&["create", "namespace", NAMESPACE]);
     lab.declare("shop");
     lab.until_all(&bob, 200).await;
     lab.until("alice", "Enforced", "True").await;
+    until_reason(&lab, "Ready", Some("Published")).await;
+    until_reason(&lab, "StoreDeleted", None).await;
     refused.end(&lab).await;
     let new = lab.add_sidecar(&[0, 1], LIST).await;
     lab.until_answer(new, &bob, 200).await;

@@ -69,6 +69,20 @@ fn what_the_store_has_lost_is_a_condition() {
     assert!(status.conditions[1].message.contains("lost 3 revocations"));
 }
 
+/// Invariant 20: that what held the revocations is gone is said, and nobody vouches for the list.
+#[test]
+fn what_is_gone_with_all_revocations_is_named() {
+    for (holder, reason, named) in [
+        (Holder::Definition, "DefinitionGone", "CustomResourceDefinition revocations.rescind.dev"),
+        (Holder::Namespace, "NamespaceGone", "The namespace"),
+    ] {
+        let gone = Known { gone: Some(holder), lost: 3, unreadable: 1, ..published() };
+        let condition = format!("StoreDeleted=True: {reason}");
+        let status = check(&declared(), &gone, &["Ready=False: StoreDeleted", &condition]);
+        assert!(status.conditions.iter().all(|condition| condition.message.contains(named)), "{status:?}");
+    }
+}
+
 #[test]
 fn a_condition_keeps_the_time_of_its_change() {
     let first = status(&declared(), &Known::default(), at(0));

@@ -33,6 +33,8 @@ pub(super) enum Fault {
     /// The log does not reach back to what was just fetched.
     Compacted,
     ListsGone,
+    /// The same, and there is nothing to fetch, or to write to.
+    StoreGone,
     /// Revocations that are added to the log, and those that are fetched, have no row.
     Rowless,
     /// Lists were deleted and declared anew: they count from one, under another hash key.
@@ -134,6 +136,9 @@ impl Store for Faulty {
         self.fetches.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
             passed(self.fault.subscribe(), |fault| *fault == Fault::FetchHangs).await;
+            if self.is(&Fault::StoreGone) {
+                return Err(StoreError::Unavailable { why: "its definition is gone".to_owned() });
+            }
             if let Fault::Stale(fetched) = &*self.fault.borrow() {
                 return Ok((**fetched).clone());
             }
@@ -146,7 +151,7 @@ impl Store for Faulty {
     }
 
     fn lists(&self) -> BoxFuture<'_, Result<Vec<StoredList>, StoreError>> {
-        if self.is(&Fault::ListsGone) {
+        if self.is(&Fault::ListsGone) || self.is(&Fault::StoreGone) {
             return Box::pin(std::future::ready(Ok(vec![])));
         }
         let anew = self.is(&Fault::DeclaredAnew);
@@ -164,7 +169,7 @@ impl Store for Faulty {
         self.beats.fetch_add(1, Ordering::SeqCst);
         let fault = self.fault.borrow().clone();
         Box::pin(async move {
-            if matches!(fault, Fault::BeatsRefused | Fault::Stale(_)) {
+            if matches!(fault, Fault::BeatsRefused | Fault::StoreGone | Fault::Stale(_)) {
                 return Err(StoreError::Unavailable { why: "the disk is away".to_owned() });
             }
             if fault == Fault::BeatsBusy {

@@ -139,6 +139,30 @@ async fn a_list_that_is_gone_is_published_no_more_and_comes_back() {
         .await;
 }
 
+/// Invariant 20: what the store has lost with all that it held is published no more, also while nothing can be fetched.
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_gone_nothing_is_published() {
+    let bench = bench().await;
+    revoke(&*bench.store, "alice").await;
+    bench
+        .run(async {
+            bench.proof().await;
+            assert_eq!(bench.record_count(), 1);
+            bench.store.set(Fault::StoreGone);
+            let serial = bench.hub.ping();
+            let unpublished = async {
+                while bench.hub.with(&list(), &mut |_| {}) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(60), unpublished).await.unwrap();
+            bench.store.set(Fault::None);
+            bench.until(|news| news.proven >= serial).await;
+            assert_eq!(bench.record_count(), 1);
+        })
+        .await;
+}
+
 /// Invariant 3: a list that lacks one of its revocations is vouched for by nobody, and the others are.
 #[tokio::test(start_paused = true)]
 async fn a_list_with_a_revocation_that_has_no_row_is_not_published_until_it_is_gone() {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::revocation::names::ListName;
 use crate::revocation::record::Cutoff;
 use crate::store::contract::{list, new, revoke, subject};
 use crate::store::{NewStep, Revocation, What};
@@ -14,7 +15,11 @@ async fn next(follow: &mut Box<dyn Follow>) -> Result<What, FollowError> {
 }
 
 /// Writes a heartbeat, and returns all that the log delivers before it.
-async fn delivered(store: &KubernetesStore, follow: &mut Box<dyn Follow>, nonce: u128) -> Vec<What> {
+pub(super) async fn delivered(
+    store: &KubernetesStore,
+    follow: &mut Box<dyn Follow>,
+    nonce: u128,
+) -> Vec<What> {
     let beat = Beat { replica: 7, nonce };
     Store::beat(store, beat).await.unwrap();
     let mut delivered = Vec::new();
@@ -35,7 +40,7 @@ fn removed(revocation: &Revocation) -> What {
     What::Removed { id: revocation.id, list: revocation.list.clone() }
 }
 
-async fn follow(store: &KubernetesStore) -> Box<dyn Follow> {
+pub(super) async fn follow(store: &KubernetesStore) -> Box<dyn Follow> {
     let from = Store::fetch(store).await.unwrap().version;
     Store::follow(store, from).await.unwrap()
 }
@@ -88,19 +93,24 @@ async fn what_the_watch_can_not_go_back_to_is_fetched_anew() {
     assert_eq!(over, FollowError::Compacted { from });
 }
 
-/// A namespace with a list, and a revocation in it.
-async fn elsewhere(store: &KubernetesStore, namespace: &str) -> Revocation {
-    apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}"));
+/// Declares the example's list in a namespace.
+pub(super) fn declare_in(namespace: &str) -> ListName {
     let mut document = document();
     namespace.clone_into(&mut document.metadata.namespace);
     apply(&String::from_utf8(document.encode()).unwrap());
-    let list = document.name().unwrap();
+    document.name().unwrap()
+}
+
+/// A namespace with a list, and a revocation in it.
+pub(super) async fn elsewhere(store: &KubernetesStore, namespace: &str) -> Revocation {
+    apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}"));
+    let list = declare_in(namespace);
     let entry = NewStep::Revoke(Box::new(crate::store::NewRevocation { list, ..new(subject("carol")) }));
     store.append(entry).await.unwrap().revocation.unwrap()
 }
 
 /// Takes a namespace away as far as the controller-manager would, which no test runs.
-fn finish_deleting(namespace: &str) {
+pub(super) fn finish_deleting(namespace: &str) {
     let path = format!("/api/v1/namespaces/{namespace}/finalize");
     let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}, "spec": {}});
     kubectl(&["delete", "tokenrevocationlists", "--all", "-n", namespace]);
@@ -156,6 +166,74 @@ async fn what_another_history_has_lost_is_written_again_with_its_cutoff() {
     assert_eq!(again.spec.cutoff, Some(Cutoff::At(alice.created)));
     assert_ne!(again.id, alice.id);
     assert!(store.with_mirror(|mirror| mirror.lost.is_empty()));
+}
+
+/// A policy that refuses every revocation of a name.
+fn refuse(name: &str) {
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "refuse"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": ["rescind.dev"], "apiVersions": ["*"], "operations": ["CREATE"],
+                "resources": ["revocations"],
+            }]},
+            "validations": [{"expression": format!("object.metadata.name != '{name}'"), "message": "not now"}],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "refuse"},
+        "spec": {"policyName": "refuse", "validationActions": ["Deny"]},
+    });
+    apply(&format!("{policy}\n---\n{binding}"));
+}
+
+/// Invariant 20: what was refused for a time is written again as soon as it is refused no more.
+#[tokio::test]
+async fn a_lost_revocation_that_was_refused_is_tried_again() {
+    let _cluster = cluster().await;
+    let store = open().await;
+    let alice = revoke(&store, "alice").await;
+    let mut above = Store::fetch(&store).await.unwrap().version;
+    let copy = json!({
+        "apiVersion": "rescind.dev/v1alpha1", "kind": "Revocation",
+        "metadata": {"name": alice.name, "namespace": "default"},
+        "spec": super::object::tests::subject("alice"),
+    })
+    .to_string();
+    kubectl(&["delete", "revocation", "-n", "default", &alice.name]);
+    refuse(&alice.name);
+    let is_refused = || {
+        let plane = ControlPlane::shared();
+        let create = ["create", "--dry-run=server", "-f", "-"];
+        !plane.kubectl_with(plane.kubeconfig(), &create, &copy).status.success()
+    };
+    let until = |refused: bool| {
+        for _ in 0..600 {
+            if is_refused() == refused {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("the policy is not in force, or still is");
+    };
+    until(true);
+    above.revisions.revocations += 1_000_000;
+    Store::start_epoch(&store, above).await.unwrap();
+    let fetched = Store::fetch(&store).await.unwrap();
+    assert_eq!(fetched.revocations, []);
+    let mut follow = Store::follow(&store, fetched.version).await.unwrap();
+    let lost = || store.with_mirror(|mirror| mirror.lost.keys().copied().collect::<Vec<_>>());
+    store.retry_lost().await;
+    assert_eq!(lost(), [alice.id]);
+    kubectl(&["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "refuse"]);
+    until(false);
+    store.retry_lost().await;
+    assert_eq!(lost(), []);
+    let delivered = delivered(&store, &mut follow, 1).await;
+    let [What::Added(again)] = &delivered[..] else { panic!("{delivered:?}") };
+    assert_eq!((&again.name, again.spec.cutoff), (&alice.name, Some(Cutoff::At(alice.created))));
 }
 
 /// Within one history a complete list explains what it does not show.

@@ -1,0 +1,176 @@
+//! When a deletion is a lift: what a look at the definition and at the namespace has to find, and that it is waited for.
+
+use futures::stream::{self, StreamExt};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::following::{self, delivered, elsewhere, finish_deleting};
+use super::object::tests::{object, subject};
+use super::played::{BEAT, EPOCH, Look, Played, heartbeat, play};
+use super::*;
+use crate::revocation::names::RecordId;
+use crate::store::{Event, What};
+
+/// Longer than any call, and any pause between two attempts.
+const LONG: Duration = Duration::from_secs(30);
+/// The one whose object goes.
+const ALICE: RecordId = RecordId(1);
+
+/// A watch that delivers a deletion and, behind it, a heartbeat.
+fn server() -> Played {
+    let played = play(|_| {
+        let alice = object(("shop", "r-1"), 1, 12, subject("alice"), json!({}));
+        stream::iter([json!({"type": "DELETED", "object": alice}), heartbeat(13)]).boxed()
+    });
+    let alice = object(("shop", "r-1"), 1, 9, subject("alice"), json!({}));
+    played.store.with_mirror(|mirror| {
+        let now = Moment { boot_nanos: 0, wall_nanos: 0 };
+        mirror.replace(EPOCH, 10, &[alice], DEFAULT_NAMESPACE, now);
+        mirror.definition = "definition".to_owned();
+        mirror.namespaces.insert("shop".to_owned(), "namespace".to_owned());
+    });
+    played
+}
+
+fn event(revision: u64, what: What) -> Event {
+    Event { version: object::version(EPOCH, revision), what }
+}
+
+fn heartbeat_event() -> Event {
+    event(13, What::Heartbeat(BEAT))
+}
+
+/// The first event and the one behind it.
+async fn first_two(follow: &mut Box<dyn Follow>) -> [Event; 2] {
+    let mut next = async || timeout(LONG, follow.next()).await.expect("it was waited for ever").unwrap();
+    [next().await, next().await]
+}
+
+fn lift() -> Event {
+    event(12, What::Removed { id: ALICE, list: "shop/shop".parse().unwrap() })
+}
+
+fn lost(store: &KubernetesStore) -> Vec<RecordId> {
+    store.with_mirror(|mirror| mirror.lost.keys().copied().collect())
+}
+
+/// Invariant 20: neither the deletion nor anything behind it is delivered before both looks have answered, so no version
+/// that comes after it is proven.
+#[tokio::test(start_paused = true)]
+async fn the_log_stands_still_in_front_of_a_deletion_until_it_is_known_what_it_is() {
+    let (definition, namespace) = (Look::Finds("definition"), Look::Finds("namespace"));
+    let mut cases = vec![(Look::Hangs, namespace), (definition, Look::Hangs)];
+    for code in [403, 429, 500] {
+        cases.extend([(Look::Fails(code), namespace), (definition, Look::Fails(code))]);
+    }
+    for looks in cases {
+        let played = server();
+        *played.looks.lock().unwrap() = looks;
+        let mut follow = played::follow(&played).await;
+        assert!(timeout(LONG, follow.next()).await.is_err(), "{looks:?}: something was delivered");
+        let known =
+            played.store.with_mirror(|mirror| (mirror.revision, mirror.revocations.contains_key(&ALICE)));
+        assert_eq!(known, (10, true), "{looks:?}");
+        assert!(played.opened.lock().unwrap().iter().all(|from| from == "10"), "{looks:?}");
+        *played.looks.lock().unwrap() = (definition, namespace);
+        assert_eq!(first_two(&mut follow).await, [lift(), heartbeat_event()], "{looks:?}");
+        assert_eq!(lost(&played.store), []);
+    }
+}
+
+/// Invariant 20: another namespace of the name is not what held the revocation; nor is one that is about to go, or none.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_is_no_lift_unless_the_namespace_is_the_one_that_it_was_and_stays() {
+    for look in [Look::Finds("another"), Look::FindsGoing("namespace"), Look::Fails(404)] {
+        let played = server();
+        played.looks.lock().unwrap().1 = look;
+        let mut follow = played::follow(&played).await;
+        let first = timeout(LONG, follow.next()).await.expect("it was waited for ever").unwrap();
+        assert_eq!(first, heartbeat_event(), "{look:?}");
+        assert_eq!(lost(&played.store), [ALICE], "{look:?}");
+        let gone = played.store.with_mirror(|mirror| mirror.gone.get("shop").cloned());
+        assert_eq!(gone.as_deref(), Some("namespace"), "{look:?}");
+    }
+}
+
+/// Invariant 20: a late watch shows a deletion after the namesake of its namespace was looked at.
+#[tokio::test(start_paused = true)]
+async fn what_is_older_than_its_namespace_was_in_another_one() {
+    for (created, is_lift) in [("2026-11-21T10:00:05Z", true), ("2026-11-21T10:00:06Z", false)] {
+        let played = server();
+        played.store.with_mirror(|mirror| mirror.namespaces.insert("shop".to_owned(), "another".to_owned()));
+        played.looks.lock().unwrap().1 = Look::FindsSince("another", created);
+        let mut follow = played::follow(&played).await;
+        let first = timeout(LONG, follow.next()).await.expect("it was waited for ever").unwrap();
+        assert_eq!(first, if is_lift { lift() } else { heartbeat_event() }, "{created}");
+        assert_eq!(lost(&played.store).is_empty(), is_lift, "{created}");
+        // It is not the one that is there now that is gone.
+        let gone = played.store.with_mirror(|mirror| mirror.gone.get("shop").cloned());
+        assert_eq!(gone, (!is_lift).then(String::new), "{created}");
+    }
+}
+
+/// Invariant 20: the same of the definition. What it held is kept until everything is fetched anew, and until then nobody
+/// vouches for a list.
+#[tokio::test(start_paused = true)]
+async fn a_deletion_is_no_lift_unless_the_definition_is_the_one_that_it_was_and_stays() {
+    for (look, is_gone) in
+        [(Look::Finds("another"), false), (Look::FindsGoing("definition"), true), (Look::Fails(404), true)]
+    {
+        let played = server();
+        played.looks.lock().unwrap().0 = look;
+        let mut follow = played::follow(&played).await;
+        let first = timeout(LONG, follow.next()).await.expect("it was waited for ever");
+        assert!(matches!(first, Err(FollowError::Unavailable { .. })), "{look:?}: {first:?}");
+        played.store.with_mirror(|mirror| {
+            assert!(mirror.revocations.contains_key(&ALICE), "{look:?}");
+            assert_eq!(mirror.definition_is_gone, is_gone, "{look:?}");
+        });
+    }
+}
+
+/// Invariant 20: a namespace that was made anew under the same name, before anybody looked, has not lifted anything.
+#[tokio::test]
+async fn a_namesake_of_the_namespace_makes_no_lift_of_what_went_with_it() {
+    let _cluster = cluster().await;
+    let store = open().await;
+    let carol = elsewhere(&store, "anew").await;
+    store.lists().await.unwrap();
+    let mut follow = following::follow(&store).await;
+    // The watch delivers this, and nobody reads it yet.
+    make_anew("anew", &carol.name);
+    assert_eq!(delivered(&store, &mut follow, 1).await, []);
+    assert_eq!(lost(&store), [carol.id]);
+    drop(follow);
+    let dave = check_is_written_again(&store, &carol.name).await;
+    // The same, where nobody watches.
+    make_anew("anew", &carol.name);
+    let erin = check_is_written_again(&store, &carol.name).await;
+    assert!(carol.id != dave && dave != erin);
+    // And in the namespace as it is now a deletion is a lift.
+    let mut follow = following::follow(&store).await;
+    kubectl(&["delete", "revocation", "-n", "anew", &carol.name]);
+    let list = "anew/shop".parse().unwrap();
+    assert_eq!(delivered(&store, &mut follow, 2).await, [What::Removed { id: erin, list }]);
+    assert_eq!(lost(&store), []);
+    kubectl(&["delete", "namespace", "anew", "--wait=false"]);
+    finish_deleting("anew");
+}
+
+/// Deletes a namespace with its revocation and its list, and makes another one of the name with such a list.
+fn make_anew(namespace: &str, revocation: &str) {
+    kubectl(&["delete", "namespace", namespace, "--wait=false"]);
+    kubectl(&["delete", "revocation", "-n", namespace, revocation]);
+    finish_deleting(namespace);
+    kubectl(&["create", "namespace", namespace]);
+    following::declare_in(namespace);
+}
+
+/// Fetches everything, and returns the one revocation of the name that was lost, as it is now.
+async fn check_is_written_again(store: &KubernetesStore, name: &str) -> RecordId {
+    let fetched = Store::fetch(store).await.unwrap();
+    let of_name: Vec<_> = fetched.revocations.iter().filter(|revocation| revocation.name == name).collect();
+    let [again] = of_name[..] else { panic!("{:?}", fetched.revocations) };
+    assert_eq!(lost(store), []);
+    again.id
+}

@@ -1,87 +1,12 @@
 //! A watch over a connection that is dead says nothing, and nothing says that it is dead.
-//!
-//! The API server is played in memory, so that time can be paused.
 
-use std::convert::Infallible;
-
-use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-use http::{Request, Response};
-use http_body::Frame;
-use http_body_util::StreamBody;
-use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::follower::IDLE_LIMIT;
+use super::played::{BEAT, EPOCH, bookmark, follow, heartbeat, server, watching};
 use super::*;
 use crate::store::{Event, What};
-
-const EPOCH: Epoch = Epoch { counter: 1, id: 1 };
-const BEAT: Beat = Beat { replica: 0xaa, nonce: 7 };
-
-type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
-
-fn body(chunks: impl futures::Stream<Item = Value> + Send + 'static) -> Body {
-    let frame = |chunk: Value| Ok(Frame::data(Bytes::from(format!("{chunk}\n"))));
-    StreamBody::new(chunks.map(frame).boxed())
-}
-
-fn internal(name: &str, target: Value, revision: u64, status: Value) -> Value {
-    json!({
-        "apiVersion": "rescind.dev/v1alpha1",
-        "kind": "Revocation",
-        "metadata": {
-            "name": name, "namespace": DEFAULT_NAMESPACE, "uid": format!("{revision:036}"),
-            "resourceVersion": revision.to_string(), "creationTimestamp": "2026-11-21T10:00:00Z",
-        },
-        "spec": {"target": target},
-        "status": status,
-    })
-}
-
-/// A heartbeat as a watch delivers it.
-fn heartbeat(revision: u64) -> Value {
-    let target = json!({"heartbeat": {"replica": "00000000000000aa", "kind": "Pulse"}});
-    let status = json!({"heartbeat": {"nonce": format!("{:032x}", BEAT.nonce)}});
-    let object = internal("pulse-00000000000000aa", target, revision, status);
-    json!({"type": "MODIFIED", "object": object})
-}
-
-fn bookmark(revision: u64) -> Value {
-    let metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
-    let object = json!({"apiVersion": "rescind.dev/v1alpha1", "kind": "Revocation", "metadata": metadata});
-    json!({"type": "BOOKMARK", "object": object})
-}
-
-/// Where each watch has begun, in the order in which they were opened.
-type Opened = Arc<Mutex<Vec<String>>>;
-
-/// Returns a client of an API server whose watches deliver, each time, what `watches` gives with the number of the
-/// watch, and then stay open and silent.
-fn server(watches: fn(usize) -> BoxStream<'static, Value>) -> (Client, Opened) {
-    let opened = Opened::default();
-    let seen = Arc::clone(&opened);
-    let answer = move |request: Request<kube::client::Body>| {
-        let query = request.uri().query().unwrap_or_default().to_owned();
-        let from = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=").map(str::to_owned));
-        let answer = if query.contains("watch=true") {
-            let mut opened = seen.lock().unwrap();
-            opened.push(from.unwrap());
-            body(watches(opened.len()).chain(stream::pending()))
-        } else if request.uri().path().ends_with("/epoch") {
-            let epoch = json!({"epoch": {"counter": 1, "id": format!("{:032x}", EPOCH.id)}});
-            body(stream::iter([internal("epoch", json!({"epoch": {}}), 1, epoch)]))
-        } else {
-            let list = json!({
-                "apiVersion": "rescind.dev/v1alpha1", "kind": "RevocationList",
-                "metadata": {"resourceVersion": "100"}, "items": [],
-            });
-            body(stream::iter([list]))
-        };
-        std::future::ready(Ok::<_, Infallible>(Response::new(answer)))
-    };
-    (Client::new(tower::service_fn(answer), DEFAULT_NAMESPACE), opened)
-}
 
 /// Follows from version 10, and returns what comes first, when, and where watches have begun.
 async fn check(
@@ -89,12 +14,9 @@ async fn check(
     revision: u64,
     begun_at: &[&str],
 ) -> Duration {
-    let (client, opened) = server(watches);
-    let config = Config::new("http://nowhere.invalid".parse().unwrap());
-    let (seal_key, environment) = (SealKey::new(&[4; 32]), Environment::of_machine());
-    let store = KubernetesStore::over(client, config, DEFAULT_NAMESPACE, seal_key, environment);
+    let (client, opened) = server(move |number| watching(watches(number).chain(stream::pending())));
     let started = Instant::now();
-    let mut follow = Store::follow(&store, object::version(EPOCH, 10)).await.unwrap();
+    let mut follow = follow(client, 10).await;
     let event = timeout(IDLE_LIMIT * 10, follow.next()).await.expect("it was waited for ever").unwrap();
     let expected = Event { version: object::version(EPOCH, revision), what: What::Heartbeat(BEAT) };
     assert_eq!(event, expected);

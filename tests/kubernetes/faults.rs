@@ -5,5 +5,6 @@ mod leaders;
 mod many;
 mod pauses;
 mod restored;
+mod servers;
 mod two_servers;
 mod unreadable;

@@ -315,7 +315,7 @@ pub struct RevocationStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeartbeatStatus {
-    /// Of a pulse: new for every attempt.
+    /// New for every attempt to write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub nonce: Option<String>,

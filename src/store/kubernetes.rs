@@ -22,6 +22,7 @@ use crate::api::revocation::ListReport;
 use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::{Epoch, Version};
 use crate::runtime::environment::Environment;
+use crate::runtime::random::bytes;
 
 use super::{Appended, Beat, Fetched, Follow, FollowError, NewStep, SealKey, Store, StoreError, StoredList};
 use call::{CallError, Object};
@@ -247,8 +248,9 @@ impl Shared {
     }
 
     async fn report(&self, replica: u64, lists: Vec<ListReport>) -> Result<(), StoreError> {
+        let nonce = u128::from_le_bytes(bytes(&*self.environment.random));
         let mut heartbeats = self.heartbeats.lock().await;
-        Ok(heartbeats.report(&self.own_api(), replica, lists).await?)
+        Ok(heartbeats.report(&self.own_api(), replica, nonce, lists).await?)
     }
 
     async fn start_epoch(&self, above: Version) -> Result<(), StoreError> {

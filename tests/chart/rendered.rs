@@ -89,6 +89,16 @@ fn the_webhook_is_that_of_the_examples() {
     assert_eq!(sorted(ours), sorted(&example), "left: the chart; right: examples/kubernetes/injector.yaml");
 }
 
+/// What is tested of one is so of the other.
+#[test]
+fn the_quota_is_that_of_the_examples() {
+    let example = objects(&read("examples/kubernetes/quota.yaml")).remove(0);
+    let rendered = objects(&render("rescind", &["--set=quota.namespaces={shop}"]));
+    let ours = one(&rendered, "ResourceQuota", "rescind-revocations");
+    assert_eq!(ours["spec"], example["spec"], "left: the chart; right: examples/kubernetes/quota.yaml");
+    assert_eq!(ours["metadata"]["namespace"], example["metadata"]["namespace"]);
+}
+
 /// Otherwise nobody would, and pods would wait for the ConfigMap.
 #[test]
 fn authorities_of_given_certificates_are_published_unless_something_else_does() {

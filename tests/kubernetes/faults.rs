@@ -7,6 +7,7 @@ mod many;
 mod namesakes;
 mod pauses;
 mod restored;
+mod servers;
 mod two_servers;
 mod unreadable;
 mod vanished_lists;

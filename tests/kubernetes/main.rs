@@ -21,6 +21,8 @@ mod faults;
 mod injection;
 mod integrations;
 mod lab;
+mod leftovers;
+mod list_status;
 mod objects;
 mod observability;
 mod observation;

@@ -383,15 +383,30 @@ fn roles_allow_what_they_are_for_and_no_more() {
     }
 }
 
-/// No controller-manager runs here, so nothing is counted: that the object is accepted is all that can be seen.
+/// The API server refuses by what the quota's status says. No controller-manager runs here, so the test writes what is
+/// used already.
 #[test]
-fn the_quota_is_accepted_for_our_kind() {
+fn the_quota_is_accepted_for_our_kind_and_above_it_a_revocation_is_refused() {
     let guarded = guarded();
+    let administrator = guarded.administrator();
     let quota = ["get", "resourcequota", "revocations", "-nshop", "--output=jsonpath={.spec.hard}"];
-    assert_eq!(
-        done(&guarded.kubectl(guarded.administrator(), &quota)),
-        r#"{"count/revocations.rescind.dev":"10k"}"#
-    );
+    let hard = done(&guarded.kubectl(administrator, &quota));
+    assert_eq!(hard, r#"{"count/revocations.rescind.dev":"10k"}"#);
+    // The same in a namespace of its own, of which all but one are used.
+    let example = std::fs::read_to_string(in_project("examples/kubernetes/quota.yaml")).unwrap();
+    let example = example.replace("namespace: shop", "namespace: full");
+    done(&guarded.kubectl(administrator, &["create", "namespace", "full"]));
+    done(&guarded.plane.kubectl_with(administrator, &["create", "--filename=-"], &example));
+    let used = json!({"count/revocations.rescind.dev": "9999"});
+    let hard: Value = serde_json::from_str(&hard).unwrap();
+    let status = format!("--patch={}", json!({"status": {"hard": hard, "used": used}}));
+    let patch = ["patch", "resourcequota", "revocations", "-nfull", "--subresource=status", "--type=merge"];
+    done(&guarded.kubectl(administrator, &[&patch[..], &[&status]].concat()));
+    done(&guarded.create(administrator, &revocation("last", "full")));
+    let said = refused(&guarded.create(administrator, &revocation("one-more", "full")));
+    assert!(said.contains("exceeded quota: revocations"), "{said}");
+    // Nothing was dropped for it.
+    done(&guarded.kubectl(administrator, &["get", "rvk", "last", "-nfull"]));
 }
 
 /// The test plays the controller.

@@ -164,3 +164,35 @@ fn kubeconfig(options: &ClusterOptions) -> Result<Option<Kubeconfig>, ClusterErr
         Err(error) => Err(bad(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::store::kubernetes::tests::repeating::{Counting, PASSING};
+
+    /// Invariant 12: what is repeated is repeated by those who know what became of it.
+    #[tokio::test]
+    async fn a_command_sends_each_request_once_whatever_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        for answer in PASSING {
+            let server = Counting::start(answer).await;
+            let kubeconfig = json!({
+                "apiVersion": "v1", "kind": "Config", "current-context": "it",
+                "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+                "clusters": [{"name": "it", "cluster": {"server": server.url}}],
+                "users": [{"name": "it", "user": {"token": "it"}}],
+            });
+            std::fs::write(&path, kubeconfig.to_string()).unwrap();
+            let options = ClusterOptions { kubeconfig: Some(path.clone()), ..ClusterOptions::default() };
+            let cluster = Cluster::open(&options).await.unwrap();
+            let request = http::Request::post("/apis").body(b"{}".to_vec()).unwrap();
+            let done = cluster.client.request::<Value>(request);
+            let done = tokio::time::timeout(cluster.answer_within, done).await;
+            assert!(matches!(done, Ok(Err(_))), "{answer:?}: {done:?}");
+            assert_eq!(server.asked(), 1, "{answer:?}");
+        }
+    }
+}

@@ -362,15 +362,24 @@ impl StatusWriter {
         let now = self.clock.now();
         let windows: HashMap<_, _> =
             self.declared.iter().map(|(name, list)| (name.clone(), list.window_nanos)).collect();
-        let gone: Vec<ObjectMeta> = self.store.with_mirror(|mirror| {
+        let (expired, silent) = self.store.with_mirror(|mirror| {
             let expired =
                 mirror.revocations.values().filter(|mirrored| is_left_over(mirrored, now.wall().floor()));
-            let expired = expired.map(|mirrored| mirrored.metadata.clone());
+            let expired: Vec<ObjectMeta> = expired.map(|mirrored| mirrored.metadata.clone()).collect();
             let silent = mirror.reports.values().filter(|report| is_gone(report, &windows, now));
-            expired.chain(silent.flat_map(|report| report.objects.values().cloned())).collect()
+            let silent: Vec<_> = silent.map(|report| report.objects.clone()).collect();
+            (expired, silent)
         });
-        for metadata in gone {
+        for metadata in expired {
             self.store.remove(&metadata).await;
+        }
+        for objects in silent {
+            // By their names the pulse comes first. Who has written one meanwhile is not gone, and needs its report.
+            for metadata in objects.values() {
+                if self.store.remove(metadata).await != Written::Done {
+                    break;
+                }
+            }
         }
     }
 }
@@ -405,3 +414,6 @@ fn needed(
     let version = told.and_then(|told| told.in_history(version.epoch)).unwrap_or(version);
     Needed { list: mirrored.list.clone(), version, generation: list.generation, observed: now }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// is in memory as a whole before it is stripped.
 const PAGE: u32 = 200;
 /// How often a list is tried whose pages were gone before all were read, or that the server is not ready for.
-const MAX_LIST_ATTEMPTS: u32 = 20;
+pub(super) const MAX_LIST_ATTEMPTS: u32 = 20;
 /// "Storage is (re)initializing" lasts a fraction of a second; the next try must not wait much longer.
 const REINITIALIZING_PAUSE: Duration = Duration::from_millis(100);
 
@@ -100,9 +100,9 @@ impl CallError {
         self.code() == Some(429)
     }
 
-    /// Whether the call may have been carried out all the same.
+    /// Whether the call may have been carried out all the same. What somebody on the way answers may bear no code.
     pub(super) fn is_undecided(&self) -> bool {
-        self.code().is_none_or(|code| code >= 500)
+        self.code().is_none_or(|code| !(400..500).contains(&code))
     }
 }
 

@@ -76,6 +76,8 @@ impl Heartbeats {
     async fn settle(&mut self, api: &Api<Object>, replica: u64, error: &CallError) -> Result<(), PulseError> {
         if error.is_not_found() {
             self.pulses.remove(&replica);
+            // Who took this process for gone has removed its report as well, and nobody may be fresh who is in none.
+            self.reports.remove(&replica);
             return Ok(());
         }
         if !error.is_conflict() {
@@ -95,11 +97,13 @@ impl Heartbeats {
         Ok(())
     }
 
-    /// Writes a report, if it says something else than the one before.
+    /// Writes a report, if it says something else than the one before. `nonce` is another one each time: a write that
+    /// changes nothing has no revision of its own, and who removes what an older revision says would not see it.
     pub(super) async fn report(
         &mut self,
         api: &Api<Object>,
         replica: u64,
+        nonce: u128,
         lists: Vec<ListReport>,
     ) -> Result<(), CallError> {
         let known = self.reports.remove(&replica);
@@ -113,7 +117,7 @@ impl Heartbeats {
             Some(known) => known.metadata,
             None => ensure(api, HeartbeatKind::Report, replica).await?.metadata,
         };
-        let status = json!({ "heartbeat": { "lists": lists } });
+        let status = json!({ "heartbeat": { "nonce": format!("{nonce:032x}"), "lists": lists } });
         let written = patch_status(api, &metadata, status).await?;
         self.reports.insert(replica, Report { metadata: written.metadata, lists });
         Ok(())

@@ -5,15 +5,19 @@ use tokio::sync::MutexGuard;
 
 use super::*;
 use crate::api::compile::tests::document;
+use crate::runtime::clock::Clock;
 use crate::store::contract::store_contract;
 use control_plane::ControlPlane;
 
+mod busy;
 mod crowds;
 mod deletions;
 mod expiring;
 mod following;
 mod heartbeats;
 mod played;
+mod removing;
+pub(crate) mod repeating;
 mod silence;
 
 #[path = "../../../tests/support/control_plane.rs"]
@@ -51,7 +55,7 @@ fn install() {
 }
 
 /// A cluster with the example's list and without a revocation, until the guard is dropped.
-async fn cluster() -> MutexGuard<'static, ()> {
+pub(crate) async fn cluster() -> MutexGuard<'static, ()> {
     let guard = CLUSTER.lock().await;
     tokio::task::spawn_blocking(|| {
         install();
@@ -67,13 +71,19 @@ async fn config() -> Config {
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()
 }
 
-async fn open() -> KubernetesStore {
+pub(crate) async fn open() -> KubernetesStore {
     open_in(DEFAULT_NAMESPACE).await
 }
 
 /// Opens the store of controllers in a namespace, which has to be there.
 pub(crate) async fn open_in(namespace: &str) -> KubernetesStore {
     KubernetesStore::open(config().await, namespace, Environment::of_machine()).await.unwrap()
+}
+
+/// Opens a store that goes by this clock.
+pub(crate) async fn open_at(clock: Arc<dyn Clock>) -> KubernetesStore {
+    let environment = Environment { clock, ..Environment::of_machine() };
+    KubernetesStore::open(config().await, DEFAULT_NAMESPACE, environment).await.unwrap()
 }
 
 /// A store that nothing was revoked in.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::lab::{LIST, Lab, PATIENCE};
 use crate::objects::revocation;
-use crate::observation::Observation;
+use crate::observation::{Acknowledged, Observation};
 use crate::relay::{Mode, Relay};
 
 /// The sidecar that knows the first controller before the second, the other way round, and the second alone.
@@ -31,16 +31,49 @@ async fn start() -> (Lab, Relay) {
     (lab, relay)
 }
 
+/// What is wrong with the second API server, or on the way to it.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Network(Mode),
+    Paused,
+    Killed,
+}
+
+impl Trouble {
+    /// A name for what is revoked meanwhile.
+    fn name(self) -> String {
+        let text = if let Self::Network(mode) = self { format!("{mode:?}") } else { format!("{self:?}") };
+        text.to_lowercase()
+    }
+
+    fn begin(self, lab: &Lab, relay: &Relay) {
+        match self {
+            Self::Network(mode) => relay.set(mode),
+            Self::Paused => lab.servers[0].pause(),
+            Self::Killed => lab.servers[0].kill(),
+        }
+    }
+
+    fn end(self, lab: &Lab, relay: &Relay) {
+        match self {
+            Self::Network(_) => relay.set(Mode::Pass),
+            Self::Paused => lab.servers[0].resume(),
+            Self::Killed => lab.servers[0].begin(),
+        }
+    }
+}
+
 /// Invariant 13: a controller whose watch is late, or that is cut off, vouches for nothing.
 /// Invariant 12: what it does not get an answer to proves nothing.
 /// Invariant 22: its sidecars move to one that can prove, where they know one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_controller_behind_a_bad_network_vouches_for_nothing_and_its_sidecars_move_or_refuse() {
+async fn a_controller_that_is_cut_off_from_the_log_vouches_for_nothing_and_its_sidecars_move_or_refuse() {
     let (lab, relay) = start().await;
-    for mode in [Mode::HoldWatches, Mode::Hang, Mode::Cut] {
-        let subject = format!("{mode:?}").to_lowercase();
+    let network = [Mode::HoldWatches, Mode::Hang, Mode::Cut].map(Trouble::Network);
+    for trouble in network.into_iter().chain([Trouble::Paused, Trouble::Killed]) {
+        let subject = trouble.name();
         let (revoked, bob) = (lab.token(&subject), lab.token("bob"));
-        relay.set(mode);
+        trouble.begin(&lab, &relay);
         lab.create(vec![revocation(&subject, &json!({"subject": subject}))]).await;
         let acknowledged = Instant::now();
         // Whoever can move does, and knows it; the other refuses everybody before long.
@@ -57,25 +90,32 @@ async fn a_controller_behind_a_bad_network_vouches_for_nothing_and_its_sidecars_
         lab.until_proven_after(FIRST, &bob, now).await;
         lab.until_proven_after(SECOND, &bob, now).await;
         doubted.end(&lab).await;
-        relay.set(Mode::Pass);
+        trouble.end(&lab, &relay);
         lab.until_answer(ONLY_SECOND, &revoked, 401).await;
         lab.until_answer(ONLY_SECOND, &bob, 200).await;
         refused.end(&lab).await;
     }
 }
 
-/// Creates revocations and lifts old ones without a pause until something has happened, and some more; returns the
-/// names of the new ones.
-async fn burst(lab: &Lab, prefix: &str, old: &[String], has_happened: impl Fn() -> bool) -> Vec<String> {
-    let (mut names, mut old) = (Vec::new(), old.iter());
+/// Creates revocations and lifts old ones without a pause until something has happened, and some more; tells of the new
+/// ones.
+async fn burst(
+    lab: &Lab,
+    prefix: &str,
+    old: &[String],
+    acknowledged: &Acknowledged,
+    has_happened: impl Fn() -> bool,
+) {
+    let (mut count, mut old) = (0, old.iter());
     let mut batches_left = 4;
     let begun = Instant::now();
     while batches_left > 0 {
         assert!(begun.elapsed() < PATIENCE, "it has not happened:\n{}", lab.logs());
-        let batch: Vec<String> = (0..20).map(|step| format!("{prefix}-{}", names.len() + step)).collect();
+        let batch: Vec<String> = (count..count + 20).map(|number| format!("{prefix}-{number}")).collect();
         let manifests = batch.iter().map(|name| revocation(name, &json!({"subject": name})));
         lab.create(manifests.collect()).await;
-        names.extend(batch);
+        batch.iter().for_each(|name| acknowledged.add(lab, name));
+        count += batch.len();
         for name in old.by_ref().take(5) {
             lab.lift(name).await;
         }
@@ -84,7 +124,6 @@ async fn burst(lab: &Lab, prefix: &str, old: &[String], has_happened: impl Fn() 
     for name in old {
         lab.lift(name).await;
     }
-    names
 }
 
 /// Waits until sidecars refuse, and let pass, whom they should.
@@ -99,10 +138,18 @@ async fn until_known(lab: &Lab, revoked: &[String], lifted: &[String]) {
 
 /// Invariant 3: what is created while a watch is opened again, or everything is listed anew, is not lost.
 /// Invariant 14: replicas that came to a state by different ways have the same one.
+/// Invariants 1 and 4: meanwhile no revoked token passes later than the bound, and none that was refused before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relist_in_the_middle_of_a_burst_loses_nothing() {
     let (lab, relay) = start().await;
-    let old = burst(&lab, "old", &[], || true).await;
+    lab.revoke("alice").await;
+    lab.until("alice", "Enforced", "True").await;
+    lab.until_all(&lab.token("alice"), 401).await;
+    let refused = Observation::of_all(&lab, &lab.token("alice"), &[401]);
+    let others = Observation::of_all(&lab, &lab.token("bob"), &[200, 503]);
+    let acknowledged = Acknowledged::observe(&lab);
+    burst(&lab, "old", &[], &acknowledged, || true).await;
+    let old = acknowledged.end(&lab).await;
     for name in &old {
         lab.until(name, "Enforced", "True").await;
     }
@@ -113,17 +160,25 @@ async fn a_relist_in_the_middle_of_a_burst_loses_nothing() {
         relay.cut_once().await;
         is_cut.store(true, Ordering::SeqCst);
     };
-    let ((), names) = tokio::join!(cut, burst(&lab, "cut", &old, || is_cut.load(Ordering::SeqCst)));
-    until_known(&lab, &names, &old).await;
+    let acknowledged = Acknowledged::observe(&lab);
+    tokio::join!(cut, burst(&lab, "cut", &old, &acknowledged, || is_cut.load(Ordering::SeqCst)));
+    let cut = acknowledged.names();
+    until_known(&lab, &cut, &old).await;
+    acknowledged.end(&lab).await;
     assert_eq!(relists(), since, "a watch that was cut is opened where it ended:\n{}", lab.logs());
 
     // A server that starts anew has no history to resume from.
+    let acknowledged = Acknowledged::observe(&lab);
     lab.servers[0].kill();
     lab.servers[0].begin();
-    let new = burst(&lab, "relist", &names, || relists() > since).await;
-    until_known(&lab, &new, &names).await;
+    burst(&lab, "relist", &cut, &acknowledged, || relists() > since).await;
+    let new = acknowledged.names();
+    until_known(&lab, &new, &cut).await;
     lab.until_fresh().await;
     for name in [&new[0], &new[new.len() - 1]] {
         lab.until(name, "Enforced", "True").await;
     }
+    acknowledged.end(&lab).await;
+    refused.end(&lab).await;
+    others.end(&lab).await;
 }

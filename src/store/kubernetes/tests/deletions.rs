@@ -1,12 +1,11 @@
 //! When a deletion is a lift: what a look at the definition and at the namespace has to find, and that it is waited for.
 
-use futures::stream::{self, StreamExt};
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::following::{self, delivered, elsewhere, finish_deleting};
 use super::object::tests::{object, subject};
-use super::played::{BEAT, EPOCH, Look, Played, heartbeat, play};
+use super::played::{BEAT, EPOCH, Look, Played, heartbeat};
 use super::*;
 use crate::revocation::names::RecordId;
 use crate::store::{Event, What};
@@ -18,10 +17,8 @@ const ALICE: RecordId = RecordId(1);
 
 /// A watch that delivers a deletion and, behind it, a heartbeat.
 fn server() -> Played {
-    let played = play(|_| {
-        let alice = object(("shop", "r-1"), 1, 12, subject("alice"), json!({}));
-        stream::iter([json!({"type": "DELETED", "object": alice}), heartbeat(13)]).boxed()
-    });
+    let alice = object(("shop", "r-1"), 1, 12, subject("alice"), json!({}));
+    let played = Played::delivering(vec![json!({"type": "DELETED", "object": alice}), heartbeat(13)]);
     let alice = object(("shop", "r-1"), 1, 9, subject("alice"), json!({}));
     played.store.with_mirror(|mirror| {
         let now = Moment { boot_nanos: 0, wall_nanos: 0 };
@@ -66,7 +63,7 @@ async fn the_log_stands_still_in_front_of_a_deletion_until_it_is_known_what_it_i
     for looks in cases {
         let played = server();
         *played.looks.lock().unwrap() = looks;
-        let mut follow = played::follow(&played).await;
+        let mut follow = played.follow().await;
         assert!(timeout(LONG, follow.next()).await.is_err(), "{looks:?}: something was delivered");
         let known =
             played.store.with_mirror(|mirror| (mirror.revision, mirror.revocations.contains_key(&ALICE)));
@@ -84,7 +81,7 @@ async fn a_deletion_is_no_lift_unless_the_namespace_is_the_one_that_it_was_and_s
     for look in [Look::Finds("another"), Look::FindsGoing("namespace"), Look::Fails(404)] {
         let played = server();
         played.looks.lock().unwrap().1 = look;
-        let mut follow = played::follow(&played).await;
+        let mut follow = played.follow().await;
         let first = timeout(LONG, follow.next()).await.expect("it was waited for ever").unwrap();
         assert_eq!(first, heartbeat_event(), "{look:?}");
         assert_eq!(lost(&played.store), [ALICE], "{look:?}");
@@ -100,7 +97,7 @@ async fn what_is_older_than_its_namespace_was_in_another_one() {
         let played = server();
         played.store.with_mirror(|mirror| mirror.namespaces.insert("shop".to_owned(), "another".to_owned()));
         played.looks.lock().unwrap().1 = Look::FindsSince("another", created);
-        let mut follow = played::follow(&played).await;
+        let mut follow = played.follow().await;
         let first = timeout(LONG, follow.next()).await.expect("it was waited for ever").unwrap();
         assert_eq!(first, if is_lift { lift() } else { heartbeat_event() }, "{created}");
         assert_eq!(lost(&played.store).is_empty(), is_lift, "{created}");
@@ -119,7 +116,7 @@ async fn a_deletion_is_no_lift_unless_the_definition_is_the_one_that_it_was_and_
     {
         let played = server();
         played.looks.lock().unwrap().0 = look;
-        let mut follow = played::follow(&played).await;
+        let mut follow = played.follow().await;
         let first = timeout(LONG, follow.next()).await.expect("it was waited for ever");
         assert!(matches!(first, Err(FollowError::Unavailable { .. })), "{look:?}: {first:?}");
         played.store.with_mirror(|mirror| {

@@ -6,14 +6,13 @@ use kube::client::Body;
 use super::*;
 use crate::revocation::record::{Cutoff, RevocationSpec};
 use crate::revocation::time::Moment;
-use crate::runtime::clock::{Clock, ManualClock, SystemClock};
+use crate::runtime::clock::{ManualClock, SystemClock};
 use crate::store::contract::{new, revoke, subject};
 use crate::store::{NewRevocation, NewStep};
 
 /// A store whose clock stands still, and whose API server has another one, or none.
 async fn store_where_it_is(clock: Arc<ManualClock>, date: Option<String>) -> KubernetesStore {
-    let environment = Environment { clock, ..Environment::of_machine() };
-    let store = KubernetesStore::open(config().await, DEFAULT_NAMESPACE, environment).await.unwrap();
+    let store = open_at(clock).await;
     let server = store.client();
     let answer = move |request: http::Request<Body>| {
         let (server, date) = (server.clone(), date.clone());

@@ -106,25 +106,64 @@ async fn a_pulse_that_was_removed_is_made_anew() {
     assert!(heartbeats.beat(&api, beat(3)).await.unwrap() > first);
 }
 
+/// A report of one list with so many sidecars.
+fn sidecars(subscribers: i64) -> Vec<ListReport> {
+    let (namespace, name) = ("shop".to_owned(), "shop".to_owned());
+    vec![ListReport { namespace, name, subscribers, connected: 0, lowest: None, generation: None }]
+}
+
+async fn reported(api: &Api<Object>) -> Vec<ListReport> {
+    object::status(&api.get(REPORT).await.unwrap()).heartbeat.unwrap().lists
+}
+
 #[tokio::test]
 async fn a_report_is_written_when_it_says_something_else() {
     let (_cluster, api, nowhere) = apis().await;
     let mut heartbeats = Heartbeats::default();
-    let of = |subscribers| {
-        let (namespace, name) = ("shop".to_owned(), "shop".to_owned());
-        vec![ListReport { namespace, name, subscribers, connected: 0, lowest: None, generation: None }]
-    };
     let revision = async || api.get(REPORT).await.unwrap().metadata.resource_version.unwrap();
-    heartbeats.report(&api, REPLICA, of(1)).await.unwrap();
+    heartbeats.report(&api, REPLICA, 1, sidecars(1)).await.unwrap();
     let first = revision().await;
-    heartbeats.report(&api, REPLICA, of(1)).await.unwrap();
+    heartbeats.report(&api, REPLICA, 2, sidecars(1)).await.unwrap();
     assert_eq!(revision().await, first);
-    heartbeats.report(&api, REPLICA, of(2)).await.unwrap();
+    heartbeats.report(&api, REPLICA, 3, sidecars(2)).await.unwrap();
     let second = revision().await;
     assert_ne!(second, first);
     // What became of it is not known, so the same is written again.
-    heartbeats.report(&nowhere, REPLICA, of(3)).await.unwrap_err();
-    heartbeats.report(&api, REPLICA, of(3)).await.unwrap();
-    let lists = object::status(&api.get(REPORT).await.unwrap()).heartbeat.unwrap().lists;
-    assert_eq!(lists, of(3));
+    heartbeats.report(&nowhere, REPLICA, 4, sidecars(3)).await.unwrap_err();
+    heartbeats.report(&api, REPLICA, 5, sidecars(3)).await.unwrap();
+    assert_eq!(reported(&api).await, sidecars(3));
+}
+
+/// Invariant 1: a replica was silent for so long that the leader has removed its pulse and its report. It goes on with
+/// the same sidecars, and nobody is told to be fresh before they are in a report again.
+#[tokio::test]
+async fn a_report_that_was_removed_with_its_pulse_is_written_again_before_the_next_pulse() {
+    let (_cluster, api, _) = apis().await;
+    let mut heartbeats = Heartbeats::default();
+    heartbeats.report(&api, REPLICA, 1, sidecars(1)).await.unwrap();
+    heartbeats.beat(&api, beat(2)).await.unwrap();
+    kubectl(&["delete", "revocations", "-n", DEFAULT_NAMESPACE, PULSE, REPORT]);
+    // A round writes the report first, and this one says what the one before has said.
+    heartbeats.report(&api, REPLICA, 3, sidecars(1)).await.unwrap();
+    heartbeats.beat(&api, beat(4)).await.unwrap_err();
+    heartbeats.report(&api, REPLICA, 5, sidecars(1)).await.unwrap();
+    heartbeats.beat(&api, beat(6)).await.unwrap();
+    assert_eq!(reported(&api).await, sidecars(1));
+}
+
+/// Invariant 1: the leader has removed the pulse and hangs. It must not remove the report afterwards that was written
+/// meanwhile, though it says the same.
+#[tokio::test]
+async fn a_report_that_is_written_anew_is_another_revision_even_if_it_says_the_same() {
+    let (_cluster, api, _) = apis().await;
+    let mut heartbeats = Heartbeats::default();
+    heartbeats.report(&api, REPLICA, 1, sidecars(1)).await.unwrap();
+    heartbeats.beat(&api, beat(2)).await.unwrap();
+    let seen = api.get(REPORT).await.unwrap().metadata;
+    kubectl(&["delete", "revocations", "-n", DEFAULT_NAMESPACE, PULSE]);
+    heartbeats.beat(&api, beat(3)).await.unwrap_err();
+    heartbeats.report(&api, REPLICA, 4, sidecars(1)).await.unwrap();
+    heartbeats.beat(&api, beat(5)).await.unwrap();
+    assert_eq!(open().await.remove(&seen).await, Written::Superseded);
+    assert_eq!(reported(&api).await, sidecars(1));
 }

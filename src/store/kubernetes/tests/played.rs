@@ -1,10 +1,11 @@
-//! An API server that is played in memory, so that time can be paused, and calls can hang.
+//! An API server that is played in memory: it answers as a real one can't be made to, and time can be paused.
 
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use futures::Stream;
 use futures::stream::{self, BoxStream, StreamExt};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use serde_json::json;
@@ -14,14 +15,49 @@ use super::*;
 pub(super) const EPOCH: Epoch = Epoch { counter: 1, id: 1 };
 pub(super) const BEAT: Beat = Beat { replica: 0xaa, nonce: 7 };
 
-type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
+/// What it answers: a whole document, or what a watch delivers.
+pub(super) type Answer = Response<StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>>;
 
-fn body(chunks: impl futures::Stream<Item = Value> + Send + 'static) -> Body {
+fn answer(code: u16, chunks: impl Stream<Item = Value> + Send + 'static) -> Answer {
     let frame = |chunk: Value| Ok(Frame::data(Bytes::from(format!("{chunk}\n"))));
-    StreamBody::new(chunks.map(frame).boxed())
+    Response::builder().status(code).body(StreamBody::new(chunks.map(frame).boxed())).unwrap()
 }
 
-fn internal(name: &str, target: Value, revision: u64, status: Value) -> Value {
+/// Answers with a document.
+pub(super) fn whole(document: Value) -> Answer {
+    answer(200, stream::iter([document]))
+}
+
+/// Answers with events, and then with the end of the watch.
+pub(super) fn watching(events: impl Stream<Item = Value> + Send + 'static) -> Answer {
+    answer(200, events)
+}
+
+/// Answers that it will not, with the reason of this code.
+pub(super) fn refusing(code: u16, message: &str) -> Answer {
+    let status = json!({
+        "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure", "code": code, "message": message,
+        "reason": match code {
+            403 => "Forbidden",
+            404 => "NotFound",
+            410 => "Expired",
+            429 => "TooManyRequests",
+            500 => "InternalError",
+            _ => "ServiceUnavailable",
+        },
+    });
+    answer(code, stream::iter([status]))
+}
+
+/// A list of objects at a revision; `more` leads to its next page.
+pub(super) fn page(revision: u64, items: &[Value], more: Option<&str>) -> Answer {
+    whole(json!({
+        "apiVersion": "rescind.dev/v1alpha1", "kind": "RevocationList", "items": items,
+        "metadata": {"resourceVersion": revision.to_string(), "continue": more},
+    }))
+}
+
+pub(super) fn internal(name: &str, target: Value, revision: u64, status: Value) -> Value {
     json!({
         "apiVersion": "rescind.dev/v1alpha1",
         "kind": "Revocation",
@@ -48,6 +84,66 @@ pub(super) fn bookmark(revision: u64) -> Value {
     json!({"type": "BOOKMARK", "object": object})
 }
 
+/// Returns a client that gets these answers.
+pub(super) fn answering(answer: impl Fn(&Request<kube::client::Body>) -> Answer + Send + 'static) -> Client {
+    responding(move |request| Some(answer(request)))
+}
+
+/// Returns a client that gets these answers, and where there is none waits for ever.
+fn responding(answer: impl Fn(&Request<kube::client::Body>) -> Option<Answer> + Send + 'static) -> Client {
+    let respond = move |request: Request<kube::client::Body>| {
+        let answer = answer(&request);
+        async move {
+            match answer {
+                Some(answer) => Ok::<_, Infallible>(answer),
+                None => std::future::pending().await,
+            }
+        }
+    };
+    Client::new(tower::service_fn(respond), DEFAULT_NAMESPACE)
+}
+
+/// Returns what a request says of this parameter.
+pub(super) fn parameter(request: &Request<kube::client::Body>, name: &str) -> Option<String> {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+}
+
+/// Where each watch has begun, in the order in which they were opened.
+pub(super) type Opened = Arc<Mutex<Vec<String>>>;
+
+/// Returns a client of an API server that has reached revision 100, and answers each watch as `watches` does with its
+/// number.
+pub(super) fn server(watches: impl Fn(usize) -> Answer + Send + 'static) -> (Client, Opened) {
+    let opened = Opened::default();
+    let seen = Arc::clone(&opened);
+    (answering(move |request| of_log(request, &seen, &watches)), opened)
+}
+
+fn of_log(request: &Request<kube::client::Body>, seen: &Opened, watches: impl Fn(usize) -> Answer) -> Answer {
+    if parameter(request, "watch").is_some() {
+        let mut opened = seen.lock().unwrap();
+        opened.push(parameter(request, "resourceVersion").unwrap());
+        watches(opened.len())
+    } else if request.uri().path().ends_with("/epoch") {
+        let epoch = json!({"epoch": {"counter": 1, "id": format!("{:032x}", EPOCH.id)}});
+        whole(internal("epoch", json!({"epoch": {}}), 1, epoch))
+    } else {
+        page(100, &[], None)
+    }
+}
+
+/// Follows the log of a server that is played, from a revision.
+pub(super) async fn follow(client: Client, from: u64) -> Box<dyn Follow> {
+    Store::follow(&store(client), object::version(EPOCH, from)).await.unwrap()
+}
+
+fn store(client: Client) -> KubernetesStore {
+    let config = Config::new("http://nowhere.invalid".parse().unwrap());
+    let (seal_key, environment) = (SealKey::new(&[4; 32]), Environment::of_machine());
+    KubernetesStore::over(client, config, DEFAULT_NAMESPACE, seal_key, environment)
+}
+
 /// What a look at an object finds.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Look {
@@ -64,85 +160,58 @@ pub(super) enum Look {
 }
 
 impl Look {
-    async fn answer(self) -> Response<Body> {
-        let metadata = match self {
-            Self::Finds(uid) => json!({"name": "it", "uid": uid}),
-            Self::FindsGoing(uid) => {
-                json!({"name": "it", "uid": uid, "deletionTimestamp": "2026-11-21T10:00:00Z"})
-            }
-            Self::FindsSince(uid, created) => json!({"name": "it", "uid": uid, "creationTimestamp": created}),
-            Self::Fails(code) => {
-                let status = json!({
-                    "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "message": "no",
-                });
-                let mut response = Response::new(body(stream::iter([status])));
-                *response.status_mut() = StatusCode::from_u16(code).unwrap();
-                return response;
-            }
-            Self::Hangs => return std::future::pending().await,
+    fn answer(self) -> Option<Answer> {
+        let found = |metadata: Value| {
+            whole(
+                json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata}),
+            )
         };
-        let found =
-            json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
-        Response::new(body(stream::iter([found])))
+        match self {
+            Self::Finds(uid) => Some(found(json!({"name": "it", "uid": uid}))),
+            Self::FindsGoing(uid) => {
+                Some(found(json!({"name": "it", "uid": uid, "deletionTimestamp": "2026-11-21T10:00:00Z"})))
+            }
+            Self::FindsSince(uid, created) => {
+                Some(found(json!({"name": "it", "uid": uid, "creationTimestamp": created})))
+            }
+            Self::Fails(code) => Some(refusing(code, "no")),
+            Self::Hangs => None,
+        }
     }
 }
 
 /// What looks at the type's definition, and at any namespace, find.
 pub(super) type Looks = Arc<Mutex<(Look, Look)>>;
 
-/// Where each watch has begun, in the order in which they were opened.
-pub(super) type Opened = Arc<Mutex<Vec<String>>>;
-
-/// A server whose watches deliver, each time, what a function gives with the number of the watch, and then stay open
-/// and silent.
+/// A store over a server whose watches deliver, each time, the same, and then stay open and silent.
 pub(super) struct Played {
     pub(super) store: KubernetesStore,
     pub(super) opened: Opened,
     pub(super) looks: Looks,
 }
 
-pub(super) fn play(watches: fn(usize) -> BoxStream<'static, Value>) -> Played {
-    let opened = Opened::default();
-    let looks: Looks = Arc::new(Mutex::new((Look::Finds("definition"), Look::Finds("namespace"))));
-    let (seen, found) = (Arc::clone(&opened), Arc::clone(&looks));
-    let answer = move |request: Request<kube::client::Body>| {
-        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
-        let from = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=").map(str::to_owned));
-        let (definition, namespace) = *found.lock().unwrap();
-        let (answer, look) = if path.contains("/customresourcedefinitions/") {
-            (None, Some(definition))
-        } else if path.starts_with("/api/v1/namespaces/") {
-            (None, Some(namespace))
-        } else if query.contains("watch=true") {
-            let mut opened = seen.lock().unwrap();
-            opened.push(from.unwrap());
-            (Some(body(watches(opened.len()).chain(stream::pending()))), None)
-        } else if path.ends_with("/epoch") {
-            let epoch = json!({"epoch": {"counter": 1, "id": format!("{:032x}", EPOCH.id)}});
-            (Some(body(stream::iter([internal("epoch", json!({"epoch": {}}), 1, epoch)]))), None)
-        } else {
-            let list = json!({
-                "apiVersion": "rescind.dev/v1alpha1", "kind": "RevocationList",
-                "metadata": {"resourceVersion": "100"}, "items": [],
-            });
-            (Some(body(stream::iter([list]))), None)
-        };
-        async move {
-            let response = match (answer, look) {
-                (Some(body), _) => Response::new(body),
-                (None, look) => look.unwrap_or(Look::Hangs).answer().await,
-            };
-            Ok::<_, Infallible>(response)
-        }
-    };
-    let client = Client::new(tower::service_fn(answer), DEFAULT_NAMESPACE);
-    let config = Config::new("http://nowhere.invalid".parse().unwrap());
-    let (seal_key, environment) = (SealKey::new(&[4; 32]), Environment::of_machine());
-    let store = KubernetesStore::over(client, config, DEFAULT_NAMESPACE, seal_key, environment);
-    Played { store, opened, looks }
-}
+impl Played {
+    pub(super) fn delivering(events: Vec<Value>) -> Self {
+        let opened = Opened::default();
+        let looks: Looks = Arc::new(Mutex::new((Look::Finds("definition"), Look::Finds("namespace"))));
+        let (seen, found) = (Arc::clone(&opened), Arc::clone(&looks));
+        let client = responding(move |request| {
+            let (definition, namespace) = *found.lock().unwrap();
+            let path = request.uri().path();
+            if path.contains("/customresourcedefinitions/") {
+                definition.answer()
+            } else if path.starts_with("/api/v1/namespaces/") {
+                namespace.answer()
+            } else {
+                let watch = |_| watching(stream::iter(events.clone()).chain(stream::pending()));
+                Some(of_log(request, &seen, watch))
+            }
+        });
+        Self { store: store(client), opened, looks }
+    }
 
-/// Follows from version 10.
-pub(super) async fn follow(played: &Played) -> Box<dyn Follow> {
-    Store::follow(&played.store, object::version(EPOCH, 10)).await.unwrap()
+    /// Follows from version 10.
+    pub(super) async fn follow(&self) -> Box<dyn Follow> {
+        Store::follow(&self.store, object::version(EPOCH, 10)).await.unwrap()
+    }
 }

@@ -4,7 +4,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::follower::IDLE_LIMIT;
-use super::played::{BEAT, EPOCH, bookmark, follow, heartbeat, play};
+use super::played::{BEAT, EPOCH, bookmark, follow, heartbeat, server, watching};
 use super::*;
 use crate::store::{Event, What};
 
@@ -14,13 +14,13 @@ async fn check(
     revision: u64,
     begun_at: &[&str],
 ) -> Duration {
-    let played = play(watches);
+    let (client, opened) = server(move |number| watching(watches(number).chain(stream::pending())));
     let started = Instant::now();
-    let mut follow = follow(&played).await;
+    let mut follow = follow(client, 10).await;
     let event = timeout(IDLE_LIMIT * 10, follow.next()).await.expect("it was waited for ever").unwrap();
     let expected = Event { version: object::version(EPOCH, revision), what: What::Heartbeat(BEAT) };
     assert_eq!(event, expected);
-    assert_eq!(*played.opened.lock().unwrap(), begun_at);
+    assert_eq!(*opened.lock().unwrap(), begun_at);
     started.elapsed()
 }
 

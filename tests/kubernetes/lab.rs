@@ -59,6 +59,13 @@ impl Node {
         self.process.take().unwrap().child.kill().await.unwrap();
     }
 
+    /// Ends it in order (SIGTERM), and waits until it is gone.
+    pub(crate) async fn end(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.child.signal(Signal::TERM).unwrap();
+        assert!(process.child.ended(PATIENCE).await.unwrap().success(), "{}", process.child.log());
+    }
+
     /// Stops it as a paused machine is stopped: connections stay open, and nothing answers.
     pub(crate) fn pause(&self) {
         self.process.as_ref().unwrap().child.signal(Signal::STOP).unwrap();
@@ -95,7 +102,7 @@ pub(crate) struct Lab {
     pub(crate) controllers: Vec<Node>,
     pub(crate) sidecars: Vec<Node>,
     pub(crate) keys: Keys,
-    client: Client,
+    pub(crate) client: Client,
     /// API servers beside that of the control plane.
     pub(crate) servers: Vec<ApiServer>,
     pub(crate) plane: ControlPlane,

@@ -9,7 +9,7 @@ use crate::objects::{of, revocation};
 use crate::support::wait::wait_for;
 
 /// Returns the number of the controller that leads, once one does.
-async fn leader(lab: &Lab) -> usize {
+pub(super) async fn leader(lab: &Lab) -> usize {
     let path = "/apis/coordination.k8s.io/v1/namespaces/rescind-system/leases/rescind-controller";
     wait_for("a controller leads", PATIENCE, async || {
         let lease = lab.request("GET", path, &Value::Null).await?;

@@ -268,7 +268,7 @@ mod tests {
         let found = ready(&[gone]);
         assert_eq!(found.len(), 2);
         for finding in found {
-            let next = finding.next.unwrap_or_default().to_owned();
+            let next = finding.next.unwrap_or_default();
             assert!(next.starts_with("bring back what is gone"), "{next}");
         }
     }

@@ -62,9 +62,12 @@ impl Shared {
             possible.take(MAX_RETRIED).map(|(id, lost)| (*id, lost.clone())).collect()
         };
         for (id, revocation) in lost {
-            if let Err(error) = self.write_again(id, &revocation).await {
-                // What was refused to one may be allowed to another. It was told when everything was fetched.
-                tracing::debug!(list = %revocation.list, %error, "a lost revocation still can't be written again");
+            let Err(error) = self.write_again(id, &revocation).await else { continue };
+            // It was told when everything was fetched.
+            tracing::debug!(list = %revocation.list, %error, "a lost revocation still can't be written again");
+            // What was refused to one may be allowed to another; who does not answer would not answer then.
+            if error.is_undecided() || error.is_busy() {
+                return;
             }
         }
     }

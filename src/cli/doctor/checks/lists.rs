@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::super::super::cluster::is_trouble;
 use super::super::facts::Facts;
 use super::super::finding::{Finding, count, some};
-use crate::api::condition::ConditionType;
+use crate::api::condition::{ConditionReason, ConditionType};
 use crate::api::token_revocation_list::{Condition, ConditionStatus, TokenRevocationList};
 
 const LISTS: &str = "lists";
@@ -57,11 +57,7 @@ fn ready(lists: &[TokenRevocationList]) -> Vec<Finding> {
                     condition.reason,
                     condition.message.trim_end_matches('.')
                 );
-                findings.push(Finding::failure(
-                    LISTS,
-                    seen,
-                    "change its declaration, or look at the logs of the controllers",
-                ));
+                findings.push(Finding::failure(LISTS, seen, next_step(condition)));
             }
             Some((ConditionStatus::True, _)) if observed == list.metadata.generation => {}
             _ => {
@@ -77,13 +73,7 @@ fn ready(lists: &[TokenRevocationList]) -> Vec<Finding> {
             conditions(list).iter().filter(|one| one.type_ != ConditionType::Ready && is_trouble(one));
         findings.extend(others.map(|one| {
             let seen = format!("{}: {} ({})", name(list), one.message.trim_end_matches('.'), one.type_);
-            let has_lost = [ConditionType::StoreDeleted, ConditionType::StoreWentBack];
-            let next = if has_lost.iter().any(|type_| one.type_ == *type_) {
-                "revoke again what must be denied everywhere"
-            } else {
-                "do what it says; it goes when that is done, or no longer matters"
-            };
-            Finding::warning(LISTS, seen, next)
+            Finding::warning(LISTS, seen, next_step(one))
         }));
     }
     if findings.is_empty() {
@@ -91,6 +81,23 @@ fn ready(lists: &[TokenRevocationList]) -> Vec<Finding> {
         findings.push(Finding::ok(LISTS, format!("{who} ready")));
     }
     findings
+}
+
+/// What to do about a condition that is trouble.
+fn next_step(condition: &Condition) -> &'static str {
+    use ConditionReason::{DefinitionGone, NamespaceGone, StoreDeleted};
+    if [StoreDeleted, DefinitionGone, NamespaceGone].iter().any(|reason| condition.reason == *reason) {
+        "bring back what is gone; controllers that run on write the revocations again"
+    } else if condition.type_ == ConditionType::Ready {
+        "change its declaration, or look at the logs of the controllers"
+    } else if [ConditionType::StoreDeleted, ConditionType::StoreWentBack]
+        .iter()
+        .any(|type_| condition.type_ == *type_)
+    {
+        "revoke again what must be denied everywhere"
+    } else {
+        "do what it says; it goes when that is done, or no longer matters"
+    }
 }
 
 /// Sums up what replicas report of each list.
@@ -246,6 +253,24 @@ mod tests {
             ..Condition::unknown(ConditionType::StoreWentBack)
         });
         assert_eq!(ready(&[lost])[0].level, Level::Warning);
+    }
+
+    #[test]
+    fn whose_store_is_gone_is_told_to_bring_it_back() {
+        let mut gone = list("a", "False", 2);
+        let conditions = &mut gone.status.as_mut().unwrap().conditions;
+        conditions[0].reason = ConditionReason::StoreDeleted.word().to_owned();
+        conditions.push(Condition {
+            status: ConditionStatus::True,
+            reason: ConditionReason::DefinitionGone.word().to_owned(),
+            ..Condition::unknown(ConditionType::StoreDeleted)
+        });
+        let found = ready(&[gone]);
+        assert_eq!(found.len(), 2);
+        for finding in found {
+            let next = finding.next.unwrap_or_default();
+            assert!(next.starts_with("bring back what is gone"), "{next}");
+        }
     }
 
     #[test]

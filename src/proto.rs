@@ -26,3 +26,6 @@ pub use protocols::rescind::v1;
 
 /// The descriptors of all protocols, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+#[cfg(test)]
+mod tests;

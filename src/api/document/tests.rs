@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::api::compile::tests::document;
 
@@ -86,4 +88,58 @@ fn what_is_not_understood_as_a_whole_is_refused() {
     assert!(parse(|json| json["metadata"]["labels"] = serde_json::json!({})).is_err());
     assert!(parse(|json| json["kind"] = "Revocation".into()).is_err());
     assert!(ListDocument::parse(b"{").is_err());
+}
+
+/// A declaration in which every field says something, as the store keeps it and the stream carries it.
+const FULL: &[u8] = include_bytes!("fixtures/full.json");
+/// One in which only what is needed is said, as it is written by hand.
+const LEAST: &[u8] = include_bytes!("fixtures/least.json");
+/// What the least one is on the wire: an absent field has the value that it always had.
+const LEAST_ON_THE_WIRE: &str = include_str!("fixtures/least-on-the-wire.json");
+
+/// Whoever renames a field, or writes it otherwise, makes running sidecars refuse the declaration, and a stored one
+/// unreadable.
+#[test]
+fn the_bytes_of_a_full_declaration_are_the_golden_ones() {
+    let golden = ListDocument::parse(FULL).unwrap();
+    let mut earlier = golden.clone();
+    earlier.metadata.annotations.clear();
+    earlier.spec.issuers[0].max_token_lifetime_seconds = 1800;
+    earlier.spec.freshness.maximum_seconds = 600;
+    let mut changed = earlier.recorded(now()).unwrap().unwrap();
+    changed.spec = golden.spec;
+    let written = changed.recorded(now()).unwrap().unwrap();
+    assert_eq!(String::from_utf8(written.encode()).unwrap(), String::from_utf8_lossy(FULL));
+    let history = &written.config().unwrap().issuers[0].history;
+    assert_eq!((history[0].0, history[0].1.token_lifetime_seconds), (now(), 1800));
+    assert_eq!(written.past_window().unwrap().seconds, 600);
+}
+
+#[test]
+fn what_a_declaration_leaves_out_has_the_golden_values() {
+    let read = ListDocument::parse(LEAST).unwrap();
+    assert_eq!(String::from_utf8(read.encode()).unwrap(), LEAST_ON_THE_WIRE);
+    assert_eq!(ListDocument::parse(LEAST_ON_THE_WIRE.as_bytes()), Ok(read));
+}
+
+/// A new field has to be said there, too: else nothing holds what it looks like.
+#[test]
+fn the_golden_declaration_says_something_with_every_field_that_there_is() {
+    fn properties(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
+        let fields = schema.get("properties").and_then(serde_json::Value::as_object);
+        found.extend(fields.into_iter().flat_map(|fields| fields.keys().cloned()));
+        let inner = schema.as_object().into_iter().flat_map(|object| object.values());
+        let items = schema.as_array().into_iter().flatten();
+        inner.chain(items).for_each(|value| properties(value, found));
+    }
+    fn said(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+        found.extend(value.as_object().into_iter().flat_map(|object| object.keys().cloned()));
+        let inner = value.as_object().into_iter().flat_map(|object| object.values());
+        inner.chain(value.as_array().into_iter().flatten()).for_each(|value| said(value, found));
+    }
+    let (mut fields, mut golden) = (BTreeSet::new(), BTreeSet::new());
+    properties(schemars::schema_for!(TokenRevocationListSpec).as_value(), &mut fields);
+    said(&serde_json::from_slice(FULL).unwrap(), &mut golden);
+    assert!(fields.len() > 40, "{fields:?}");
+    assert_eq!(fields.difference(&golden).collect::<Vec<_>>(), Vec::<&String>::new());
 }

@@ -15,6 +15,7 @@ use crate::token::hash::sha256;
 use crate::token::list_config::{DeclaredSelector, ListConfig};
 
 mod clock;
+mod doubts;
 mod paths;
 
 /// What is presented.
@@ -47,6 +48,8 @@ struct Case {
     views: Vec<ListView>,
     presents: Presents,
     policy: Vec<(&'static str, &'static str)>,
+    /// Which version the caller needs; only a caller of our own services can say so.
+    min_version: &'static str,
     admission: Admission,
     expected: Expected,
 }
@@ -79,8 +82,16 @@ fn case(
     policy: &[(&'static str, &'static str)],
     expected: Expected,
 ) -> Case {
-    let admission = Admission::Granted;
-    Case { name: name.into(), views: views.to_vec(), presents, policy: policy.to_vec(), admission, expected }
+    let (views, policy) = (views.to_vec(), policy.to_vec());
+    Case {
+        name: name.into(),
+        views,
+        presents,
+        policy,
+        min_version: "",
+        admission: Admission::Granted,
+        expected,
+    }
 }
 
 fn bearer() -> Presents {
@@ -434,5 +445,5 @@ fn table_of_overload() -> Vec<Case> {
 
 fn cases() -> Vec<Case> {
     let tables = [table_of_states(), table_of_tokens(), table_of_places(), table_of_policies()];
-    [tables.concat(), table_of_lists(), table_of_overload()].concat()
+    [tables.concat(), table_of_lists(), doubts::table(), table_of_overload()].concat()
 }

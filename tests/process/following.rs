@@ -1,14 +1,14 @@
 //! Snapshot, deltas, resume, and moves between replicas.
 
-use rescind::proto::v1;
 use rescind::proto::v1::revocation_check_client::RevocationCheckClient;
 use rescind::proto::v1::target::Target;
-use rescind::runtime::dial;
+use rescind::proto::v1::{self, cutoff::Cutoff};
 use serde_json::json;
 
 use crate::relay::{Mode, Relay};
 use crate::support::PATIENCE;
-use crate::support::lab::{Lab, parts};
+use crate::support::issue::now;
+use crate::support::lab::{Lab, parts, revoke_request};
 use crate::support::metrics::metric;
 use crate::support::wait::wait_for;
 
@@ -44,9 +44,7 @@ async fn a_lifted_revocation_lets_the_token_pass_again() {
     let token = lab.keys.token(&json!({"sub": "alice"}));
     let revoked = lab.ban(Target::Subject("alice".into())).await;
     until_verdict(&lab, &token, v1::VerdictKind::Revoked).await;
-    let lift = v1::LiftRequest { list: revoked.list, name: revoked.name, ..v1::LiftRequest::default() };
-    let lifted = lab.admin().lift(lift).await.unwrap().into_inner();
-    lab.until_enforced(&lifted.version).await;
+    lift(&lab, &revoked).await;
     assert_eq!(lab.check(&token).await.unwrap().verdict(), v1::VerdictKind::Active);
 }
 
@@ -57,10 +55,70 @@ async fn of_two_revocations_of_one_subject_either_is_enough() {
     let token = lab.keys.token(&json!({"sub": "alice"}));
     let first = lab.ban(Target::Subject("alice".into())).await;
     lab.ban(Target::Subject("alice".into())).await;
-    let lift = v1::LiftRequest { list: first.list, name: first.name, ..v1::LiftRequest::default() };
+    lift(&lab, &first).await;
+    assert_eq!(lab.check(&token).await.unwrap().verdict(), v1::VerdictKind::Revoked);
+}
+
+/// Invariant 16: of two cutoffs the later one holds, whichever came first (failure 8); and so does the later end of two
+/// bans. What the earlier one would let pass is refused for as long as the other lives.
+#[tokio::test]
+async fn of_two_revocations_of_one_subject_the_later_cutoff_and_the_later_end_hold() {
+    let lab = Lab::start().await;
+    let subject = |name: &str| revoke_request(Target::Subject(name.to_owned()));
+    let up_to = |seconds| Some(v1::Cutoff { cutoff: Some(Cutoff::UnixSeconds(seconds)) });
+    let issued = |name: &str, ago| lab.keys.token(&json!({"sub": name, "iat": now() - ago}));
+    let verdict = async |token: &str| lab.check(token).await.unwrap().verdict();
+    for (name, [first, second]) in [("early-late", [500, 100]), ("late-early", [100, 500])] {
+        let [old, between, new] = [600, 300, 50].map(|ago| issued(name, ago));
+        let mut last = v1::Revocation::default();
+        let mut later = v1::Revocation::default();
+        for ago in [first, second] {
+            let request = v1::RevokeRequest { cutoff: up_to(now() - ago), ..subject(name) };
+            last = lab.try_revoke(request).await.unwrap();
+            if ago == 100 {
+                later = last.clone();
+            }
+        }
+        lab.until_enforced(&last.version).await;
+        let all = async || [verdict(&old).await, verdict(&between).await, verdict(&new).await];
+        let (revoked, active) = (v1::VerdictKind::Revoked, v1::VerdictKind::Active);
+        assert_eq!(all().await, [revoked, revoked, active], "{name}");
+        lift(&lab, &later).await;
+        assert_eq!(all().await, [revoked, active, active], "{name}, the later one lifted");
+    }
+
+    let always = Some(v1::Cutoff { cutoff: Some(Cutoff::Always(true)) });
+    let until = |seconds| v1::RevokeRequest {
+        cutoff: always,
+        expires_at_unix_seconds: now() + seconds,
+        ..subject("banned")
+    };
+    let banned = lab.keys.token(&json!({"sub": "banned"}));
+    let long = lab.try_revoke(until(600)).await.unwrap();
+    let short = lab.try_revoke(until(2)).await.unwrap();
+    until_forgotten(&lab, &short).await;
+    assert_eq!(verdict(&banned).await, v1::VerdictKind::Revoked, "by the one that ends later");
+    lift(&lab, &long).await;
+    assert_eq!(verdict(&banned).await, v1::VerdictKind::Active, "no other covers it");
+}
+
+/// Lifts a revocation, and waits until the sidecar has done so.
+async fn lift(lab: &Lab, revoked: &v1::Revocation) {
+    let (list, name) = (revoked.list.clone(), revoked.name.clone());
+    let lift = v1::LiftRequest { list, name, ..v1::LiftRequest::default() };
     let lifted = lab.admin().lift(lift).await.unwrap().into_inner();
     lab.until_enforced(&lifted.version).await;
-    assert_eq!(lab.check(&token).await.unwrap().verdict(), v1::VerdictKind::Revoked);
+}
+
+/// Waits until a revocation has expired, and the sidecar knows.
+async fn until_forgotten(lab: &Lab, revoked: &v1::Revocation) {
+    wait_for("its end", PATIENCE, async || {
+        let live = lab.live().await;
+        if live.contains(&revoked.uid) { Err(format!("{live:?}")) } else { Ok(()) }
+    })
+    .await;
+    let after = lab.ban(Target::Subject("somebody else".into())).await;
+    lab.until_enforced(&after.version).await;
 }
 
 #[tokio::test]
@@ -150,28 +208,54 @@ async fn several_lists_share_one_stream_and_a_hit_in_any_denies() {
     let token = lab.keys.token(&json!({"sub": "alice"}));
     let request = v1::RevokeRequest {
         list: "default/second".to_owned(),
-        ..crate::support::lab::revoke_request(Target::Subject("alice".into()))
+        ..revoke_request(Target::Subject("alice".into()))
     };
     lab.try_revoke(request).await.unwrap();
     until_verdict(&lab, &token, v1::VerdictKind::Revoked).await;
+}
+
+/// Asks about a token by somebody who needs a version.
+async fn check_at(lab: &Lab, token: &str, min_version: &str) -> v1::CheckResponse {
+    let options = v1::CheckOptions { min_version: min_version.to_owned(), ..v1::CheckOptions::default() };
+    let request =
+        v1::CheckRequest { token: token.to_owned(), options: Some(options), ..v1::CheckRequest::default() };
+    let mut checks = RevocationCheckClient::new(lab.channel("check.sock"));
+    checks.check(request).await.unwrap().into_inner()
 }
 
 /// A caller that has revoked asks for at least that version: it never sees its own revocation missing.
 #[tokio::test]
 async fn a_caller_can_ask_for_its_own_revocation() {
     let lab = Lab::start().await;
-    let channel = dial::channel(&format!("unix:{}", lab.path("check.sock").display()), None, |e| e).unwrap();
-    let mut checks = RevocationCheckClient::new(channel);
     for n in 0..20 {
         let subject = format!("user-{n}");
         let token = lab.keys.token(&json!({"sub": subject}));
         let revoked = lab.revoke(Target::Subject(subject)).await;
-        let options = v1::CheckOptions { min_version: revoked.version, ..v1::CheckOptions::default() };
-        let request = v1::CheckRequest { token, options: Some(options), ..v1::CheckRequest::default() };
-        let answer = checks.check(request).await.unwrap().into_inner();
-        assert!(
-            matches!(answer.verdict(), v1::VerdictKind::Revoked | v1::VerdictKind::Unknown),
-            "{answer:?}"
-        );
+        let answer = check_at(&lab, &token, &revoked.version).await;
+        let seen = (answer.verdict(), answer.reason.as_str());
+        let behind = (v1::VerdictKind::Unknown, "BEHIND_MIN_VERSION");
+        assert!(seen == (v1::VerdictKind::Revoked, "REVOKED") || seen == behind, "{answer:?}");
     }
+}
+
+/// A sidecar that is told nothing does not vouch for what the caller knows to be there, though it is fresh.
+#[tokio::test]
+async fn a_sidecar_that_has_not_heard_of_a_revocation_says_so_to_whoever_asks_for_it() {
+    let mut lab = Lab::declaring(|spec| spec["freshness"]["boundSeconds"] = json!(30));
+    lab.start_controller(&[]).await;
+    let relay = Relay::start(lab.path("relay.sock"), lab.path("stream.sock"));
+    let only_relay = lab.sidecar_arguments_to(&[relay.uri()]);
+    lab.start_sidecar_with(&only_relay).await;
+    lab.until_fresh().await;
+    let token = lab.keys.token(&json!({"sub": "alice"}));
+    relay.set(Mode::Cut);
+    let revoked = lab.revoke(Target::Subject("alice".into())).await;
+    let blind = check_at(&lab, &token, "").await;
+    assert_eq!(blind.verdict(), v1::VerdictKind::Active, "within the bound it can't know: {blind:?}");
+    let behind = check_at(&lab, &token, &revoked.version).await;
+    assert_eq!((behind.decision(), behind.verdict()), (v1::Decision::Deny, v1::VerdictKind::Unknown));
+    assert_eq!(behind.reason, "BEHIND_MIN_VERSION");
+    relay.set(Mode::Pass);
+    lab.until_enforced(&revoked.version).await;
+    assert_eq!(check_at(&lab, &token, &revoked.version).await.verdict(), v1::VerdictKind::Revoked);
 }

@@ -90,6 +90,24 @@ pub(crate) enum Expected {
     ByProxy(u16),
 }
 
+impl Expected {
+    /// Returns what `WWW-Authenticate` says of it.
+    pub(crate) const fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::NoToken => Some("Bearer realm=\"rescind\""),
+            Self::Ambiguous => Some(
+                "Bearer realm=\"rescind\", error=\"invalid_request\", error_description=\"the request must carry \
+                 exactly one token, in one place\"",
+            ),
+            Self::Invalid => Some(
+                "Bearer realm=\"rescind\", error=\"invalid_token\", error_description=\"the access token is not \
+                 accepted\"",
+            ),
+            Self::Passes { .. } | Self::Unasked | Self::Unavailable | Self::ByProxy(_) => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tokens {
     Kept,
@@ -162,7 +180,11 @@ pub(crate) fn judge(
         Expected::Passes { verdict, tokens } => {
             wrong.unless_equal("status", reply.status, 200);
             wrong.unless_equal("the application was asked", is_of_application(reply), true);
-            wrong.unless_equal("x-rescind-verdict", got(reply, "x-rescind-verdict"), vec![verdict.to_owned()]);
+            wrong.unless_equal(
+                "x-rescind-verdict",
+                got(reply, "x-rescind-verdict"),
+                vec![verdict.to_owned()],
+            );
             for name in ["x-rescind-age-ms", "x-rescind-version"] {
                 let said = got(reply, name).concat();
                 let is_said = verdict == "unknown" || said.starts_with(|c: char| c.is_ascii_digit());
@@ -178,23 +200,8 @@ pub(crate) fn judge(
                 wrong.unless_equal(name, got(reply, name), vec![]);
             }
         }
-        Expected::NoToken => wrong.refusal(reply, 401, Some("Bearer realm=\"rescind\"")),
-        Expected::Ambiguous => wrong.refusal(
-            reply,
-            400,
-            Some(
-                "Bearer realm=\"rescind\", error=\"invalid_request\", error_description=\"the request must carry \
-                 exactly one token, in one place\"",
-            ),
-        ),
-        Expected::Invalid => wrong.refusal(
-            reply,
-            401,
-            Some(
-                "Bearer realm=\"rescind\", error=\"invalid_token\", error_description=\"the access token is not \
-                 accepted\"",
-            ),
-        ),
+        Expected::NoToken | Expected::Invalid => wrong.refusal(reply, 401, expected.challenge()),
+        Expected::Ambiguous => wrong.refusal(reply, 400, expected.challenge()),
         Expected::Unavailable => wrong.refusal(reply, 503, None),
         Expected::ByProxy(status) => {
             wrong.unless_equal("status", reply.status, status);

@@ -17,6 +17,7 @@
 mod support;
 
 mod application_errors;
+mod contradictions;
 mod decision_table;
 mod doubt;
 mod expected;

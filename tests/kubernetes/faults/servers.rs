@@ -86,7 +86,7 @@ async fn whichever_server_is_killed_alone_loses_nothing_and_all_are_fresh_again_
         stop.cancel();
     };
     tokio::join!(die, revoke_on(&lab, &acknowledged, &stop));
-    let names = acknowledged.names();
+    let names = acknowledged.end(&lab).await;
     for name in &names {
         lab.until_all(&lab.token(name), 401).await;
     }
@@ -94,7 +94,6 @@ async fn whichever_server_is_killed_alone_loses_nothing_and_all_are_fresh_again_
     let is_there = |name: &&String| there.iter().any(|object| object["metadata"]["name"] == **name);
     let lost: Vec<_> = names.iter().filter(|name| !is_there(name)).collect();
     assert!(lost.is_empty(), "{lost:?} of {} are lost", names.len());
-    acknowledged.end(&lab).await;
     refused.end(&lab).await;
     others.end(&lab).await;
     assert_eq!(ids(), before, "{}", lab.logs());

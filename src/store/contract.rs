@@ -56,6 +56,7 @@ pub(crate) async fn what_was_acknowledged_is_in_every_later_fetch(store: Arc<dyn
     assert!(fetched.version >= bob.version);
 }
 
+/// Invariant 16: of two that revoke the same, one stays.
 pub(crate) async fn a_lift_removes_exactly_what_it_names(store: Arc<dyn Store>) {
     let first = revoke(&*store, "alice").await;
     let second = revoke(&*store, "alice").await;

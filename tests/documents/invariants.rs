@@ -85,6 +85,16 @@ fn every_test_that_is_named_for_an_invariant_says_so_itself() {
     }
 }
 
+/// A safety check that can be taken out without a test that turns red is none.
+#[test]
+fn every_invariant_has_a_safety_check_that_is_taken_out_to_see_its_tests_fail() {
+    let mutants = read("tests/mutants/mutants.toml");
+    let of = |line: &str| line.strip_prefix("invariant = ")?.parse().ok();
+    let taken_out: BTreeSet<u32> = mutants.lines().filter_map(of).collect();
+    let invariants: BTreeSet<u32> = documented().into_keys().collect();
+    assert_eq!(taken_out, invariants, "left: in tests/mutants/mutants.toml; right: in ARCHITECTURE.md");
+}
+
 #[test]
 fn numbers_end_where_prose_begins() {
     assert_eq!(numbers(" 1, 5, 11, 13 and 21, in any order of 3 steps"), [1, 5, 11, 13, 21]);

@@ -42,6 +42,7 @@ impl Bench {
     }
 }
 
+/// Invariant 22: to fetch everything anew is no reason to send it anew.
 #[tokio::test(start_paused = true)]
 async fn after_everything_was_fetched_a_stream_of_a_list_that_has_not_changed_goes_on() {
     let bench = bench().await;
@@ -163,7 +164,8 @@ async fn while_the_store_is_gone_nothing_is_published() {
         .await;
 }
 
-/// Invariant 3: a list that lacks one of its revocations is vouched for by nobody, and the others are.
+/// Invariant 3: a list that lacks one of its revocations is vouched for by nobody.
+/// Invariant 23: and the other lists are.
 #[tokio::test(start_paused = true)]
 async fn a_list_with_a_revocation_that_has_no_row_is_not_published_until_it_is_gone() {
     let bench = bench().await;

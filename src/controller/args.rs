@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::api::document::ListDocument;
 use crate::api::manifest::{self, Object};
+use crate::distribution::MAX_ENTRIES;
 use crate::injection::settings::Settings;
 use crate::runtime::line_log::Place;
 use crate::runtime::listen::Address;
@@ -110,8 +111,9 @@ pub struct ControllerArgs {
     /// Where to tell who has revoked and lifted what, one JSON object per line: a file, or - for standard error
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub audit_log: Place,
-    /// The most live revocations that the store takes; beyond, new ones are refused
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
+    /// The most live revocations that the store takes; beyond, new ones are refused. At most 16000000, as many as a sidecar
+    /// takes in one list
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT, value_parser = limit)]
     pub limit: usize,
 }
 
@@ -184,6 +186,18 @@ impl ControllerArgs {
         };
         Ok(Certificates::Authority { domain: Domain::new(&domain, &self.cluster_domain)? })
     }
+}
+
+/// Reads a limit: what no sidecar would take must not be acknowledged.
+fn limit(text: &str) -> Result<usize, String> {
+    let limit: usize =
+        text.parse().map_err(|error| format!("{error}: give a number, like {DEFAULT_LIMIT}"))?;
+    if limit as u64 > MAX_ENTRIES {
+        return Err(format!(
+            "sidecars take at most {MAX_ENTRIES} entries in one list, and would follow none that is longer: give a lower limit"
+        ));
+    }
+    Ok(limit)
 }
 
 /// Reads the settings of the injection.
@@ -262,5 +276,20 @@ mod tests {
         assert_eq!(cluster(&["--listen=0.0.0.0:7401"]).subscribers, audience("rescind.dev"));
         assert_eq!(cluster(&["--listen=127.0.0.1:7401"]).subscribers, None);
         assert_eq!(cluster(&["--listen=/run/a.sock", "--audience=mine"]).subscribers, audience("mine"));
+    }
+
+    /// Invariant 18: over a limit the last good state stays, so a controller must not acknowledge what comes after it.
+    #[test]
+    fn a_limit_above_what_a_sidecar_takes_is_refused() {
+        let parse = |limit: &str| {
+            let limit = format!("--limit={limit}");
+            Cli::try_parse_from(["controller", "--data=/d", "--listen=/s", "--admin=/a", &limit])
+                .map(|cli| cli.controller.limit)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(parse("16000000").unwrap(), 16_000_000);
+        let refused = parse("16000001").unwrap_err();
+        assert!(refused.contains("--limit") && refused.contains("at most 16000000 entries"), "{refused}");
+        assert!(parse("many").unwrap_err().contains("give a number"));
     }
 }

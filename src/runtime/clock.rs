@@ -79,6 +79,8 @@ impl Clock for ManualClock {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
@@ -86,6 +88,47 @@ mod tests {
         let (first, second) = (SystemClock.now(), SystemClock.now());
         assert!(first.boot_nanos > 0 && second.boot_nanos >= first.boot_nanos);
         assert!(first.wall_nanos > 1_700_000_000_000_000_000);
+    }
+
+    fn uptime_millis() -> u64 {
+        let text = std::fs::read_to_string("/proc/uptime").unwrap();
+        let (seconds, hundredths) = text.split(' ').next().unwrap().split_once('.').unwrap();
+        seconds.parse::<u64>().unwrap() * 1000 + hundredths.parse::<u64>().unwrap() * 10
+    }
+
+    #[test]
+    fn the_boot_clock_is_the_uptime_of_the_machine() {
+        let before = uptime_millis();
+        let read = SystemClock.now().boot_nanos / 1_000_000;
+        // The kernel tells hundredths.
+        assert!(
+            (before..=uptime_millis() + 10).contains(&read),
+            "{before} ms of uptime, {read} ms on the clock"
+        );
+    }
+
+    /// Invariant 1: knowledge ages while the machine sleeps. A time namespace is to a process as if the machine had been
+    /// suspended for a day, so the test above is run in one.
+    #[test]
+    fn the_boot_clock_counts_the_time_in_which_the_machine_was_suspended() {
+        let suspended = |program: &str, arguments: &[&str]| {
+            std::process::Command::new("unshare")
+                .args(["--user", "--map-root-user", "--time", "--boottime", "86400", "--fork", "--", program])
+                .args(arguments)
+                .output()
+        };
+        let possible = suspended("true", &[]).map(|done| (done.status.success(), done.stderr));
+        if !matches!(possible, Ok((true, _))) {
+            // Straight to standard error, past what the harness takes: nobody may miss it.
+            let said = possible.map(|(_, said)| String::from_utf8_lossy(&said).into_owned());
+            drop(writeln!(std::io::stderr(), "\nSKIPPED, THE CLOCK OF A SUSPENDED MACHINE: {said:?}"));
+            return;
+        }
+        let this = std::env::current_exe().unwrap();
+        let test = "runtime::clock::tests::the_boot_clock_is_the_uptime_of_the_machine";
+        let done = suspended(this.to_str().unwrap(), &["--exact", test]).unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success() && said.contains("1 passed"), "{said}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::relay::{Mode, Relay};
 use crate::support::PATIENCE;
 use crate::support::lab::{BOUND, LIST, Lab, parts};
 use crate::support::wait::wait_for;
@@ -29,6 +30,67 @@ async fn a_controller_that_is_killed_right_after_an_acknowledgement_has_it() {
     }
     lab.start_controller(&[]).await;
     assert_eq!(lab.live().await, acknowledged);
+}
+
+/// Waits until a revoked token is refused as such; asked later than the bound after the acknowledgement, it never passes.
+async fn until_revoked(lab: &Lab, token: &str, acknowledged: Instant) {
+    wait_for("it is revoked", PATIENCE, async || {
+        let asked = Instant::now();
+        let answer = lab.check(token).await.map_err(|error| error.to_string())?;
+        // The clock of the test may not run faster than that of the sidecar by more than its allowance.
+        let late = asked >= acknowledged + BOUND + BOUND / 1000;
+        assert!(!late || answer.decision() == v1::Decision::Deny, "{answer:?}\n{}", lab.logs());
+        if answer.verdict() == v1::VerdictKind::Revoked { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+}
+
+/// Invariants 1 and 2: killed between the acknowledgement and everything else. Behind the relay, the sidecar that runs
+/// has certainly not heard of it.
+#[tokio::test]
+async fn what_was_acknowledged_right_before_kill_9_is_refused_by_the_sidecar_that_runs_all_the_while() {
+    let mut lab = Lab::new();
+    lab.start_controller(&[]).await;
+    let relay = Relay::start(lab.path("relay.sock"), lab.path("stream.sock"));
+    lab.start_sidecar_with(&lab.sidecar_arguments_to(&[relay.uri()])).await;
+    for (round, mode) in [Mode::Hang, Mode::Pass, Mode::Hang].into_iter().enumerate() {
+        lab.until_fresh().await;
+        let user = format!("user-{round}");
+        let token = lab.keys.token(&json!({"sub": user}));
+        assert_eq!(lab.check(&token).await.unwrap().verdict(), v1::VerdictKind::Active);
+        relay.set(mode);
+        lab.ban(Target::Subject(user)).await;
+        lab.controller().child.kill().await.unwrap();
+        let acknowledged = Instant::now();
+        relay.set(Mode::Cut);
+        lab.start_controller(&[]).await;
+        relay.set(Mode::Pass);
+        until_revoked(&lab, &token, acknowledged).await;
+    }
+}
+
+/// Invariants 1 and 2: the same where the sidecar is killed with it, and starts first.
+#[tokio::test]
+async fn what_was_acknowledged_right_before_kill_9_of_both_is_vouched_for_by_no_sidecar_that_starts() {
+    let mut lab = Lab::start().await;
+    let token = lab.keys.token(&json!({"sub": "alice"}));
+    assert_eq!(lab.check(&token).await.unwrap().verdict(), v1::VerdictKind::Active);
+    lab.ban(Target::Subject("alice".into())).await;
+    lab.controller().child.signal(Signal::KILL).unwrap();
+    lab.sidecar().child.kill().await.unwrap();
+    lab.controller().child.kill().await.unwrap();
+    lab.start_sidecar(&[]).await;
+    let answer = lab.check(&token).await.unwrap();
+    assert_eq!(answer.decision(), v1::Decision::Deny, "{answer:?}");
+    lab.start_controller(&[]).await;
+    wait_for("alice is revoked", PATIENCE, async || {
+        let answer = lab.check(&token).await.unwrap();
+        assert_eq!(answer.decision(), v1::Decision::Deny, "{answer:?}\n{}", lab.logs());
+        if answer.verdict() == v1::VerdictKind::Revoked { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+    lab.until_fresh().await;
+    assert_eq!(lab.check(&token).await.unwrap().verdict(), v1::VerdictKind::Revoked);
 }
 
 /// Invariant 2: the same under a stream of calls, killed at a moment of nobody's choice.

@@ -1,12 +1,18 @@
 //! The bounds of a replica's streams, over the bytes of gRPC without a socket, so that the time can be paused.
 
+use std::sync::Mutex;
+
 use tokio::time::Instant;
 
 use super::*;
 use crate::api::allowed_subscribers::AllowedSubscribers;
 use crate::distribution::enforcement::{MAX_REPORTED_OF_NAMESPACE, Predecessor, Sessions};
+use crate::distribution::pump::{name, publisher, put};
 use crate::proto::v1::distribution_client::DistributionClient;
 use crate::proto::v1::subscriber_message::Message;
+use crate::revocation::list::tests::version;
+use crate::revocation::state::State;
+use crate::revocation::state::tests::HASH_KEY;
 use crate::runtime::clock::SystemClock;
 use crate::store::SealKey;
 
@@ -203,4 +209,55 @@ async fn a_list_without_a_place_in_the_report_is_not_given_until_there_is_one() 
     };
     tokio::time::timeout(Duration::from_secs(4), counted).await.expect("it was never counted");
     assert_eq!(counts(&shop), Some(1));
+}
+
+async fn subscribe(outbound: &Outbound, list: &ListName) {
+    let (namespace, name) = (list.namespace().to_owned(), list.name().to_owned());
+    let mode = v1::Mode::Exact.into();
+    let subscribe = v1::Subscribe { r#ref: 1, namespace, name, mode, ..v1::Subscribe::default() };
+    say(outbound, Message::Subscribe(subscribe)).await;
+}
+
+/// Reads until the stream has reached a revision; returns how many deltas that took.
+async fn read_up_to(inbound: &mut Streaming<v1::PublisherMessage>, revision: u64) -> usize {
+    use v1::publisher_message::Message;
+    let mut deltas = 0;
+    loop {
+        let message = inbound.message().await.unwrap().unwrap().message.unwrap();
+        let reached = match message {
+            Message::SnapshotEnd(end) => end.version,
+            Message::Delta(delta) => {
+                deltas += 1;
+                delta.to
+            }
+            _ => None,
+        };
+        if reached.is_some_and(|reached| reached.revocations >= revision) {
+            return deltas;
+        }
+    }
+}
+
+/// Invariant 18: what a sidecar does not read does not pile up, and nobody waits for it. It gets the rest at once.
+#[tokio::test(start_paused = true)]
+async fn a_sidecar_that_does_not_read_skips_over_what_it_missed_and_others_get_every_change() {
+    let server = server(2);
+    let hub = Arc::clone(&server.shared.hub);
+    let publisher = publisher(State::new(HASH_KEY), 1);
+    hub.lists.write().unwrap().insert(name(), Arc::new(Mutex::new(publisher)));
+    let (slow, mut unread) = follow(&server).await.unwrap();
+    let (fast, mut read) = follow(&server).await.unwrap();
+    for outbound in [&slow, &fast] {
+        say(outbound, hello()).await;
+        subscribe(outbound, &name()).await;
+    }
+    assert_eq!(read_up_to(&mut read, 1).await, 0);
+    for n in 2..=u8::MAX {
+        hub.with(&name(), &mut |publisher| assert!(publisher.apply(put(n), version(n.into()))));
+        hub.tell(|_| {});
+        assert_eq!(read_up_to(&mut read, n.into()).await, 1, "change {n}");
+    }
+    // A few frames were on their way, and one was to follow them.
+    let deltas = read_up_to(&mut unread, u8::MAX.into()).await;
+    assert!(deltas <= 8, "{deltas} deltas were kept for it");
 }

@@ -6,7 +6,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::api::compile::tests::document;
 use crate::revocation::key::Key;
-use crate::revocation::row::Rows;
+use crate::revocation::row::{End, Rows};
+use crate::revocation::selector::Selection;
 use crate::sidecar::test_support::{State, alice, always, issued_until, list_under};
 
 const HASH_KEY: HashKey = HashKey::new([3; 16]);
@@ -23,6 +24,52 @@ fn held() -> ListView {
         horizon: UnixSeconds::new(1000).ok(),
         ..ListView::empty(name())
     }
+}
+
+/// Written by the build with which this test began. It is never written anew: a later format gets a file of its own
+/// beside it.
+const FORMAT_1: &[u8] = include_bytes!("fixtures/format-1.snapshot");
+const DOCUMENT: &[u8] = include_bytes!("../../api/document/fixtures/full.json");
+
+/// What is in that file: a list in which every field says something, and a row of every kind.
+fn every_kind() -> ListView {
+    let at = |seconds| UnixSeconds::new(seconds).ok();
+    let token = |name: &str| crate::sidecar::test_support::target(Selection::Token(name.to_owned()));
+    let until = Rows { always: at(1_700_000_000).map(End::at), ..Rows::default() };
+    let session = Rows { session_started: at(1_600_000_000), ..Rows::default() };
+    let all = Rows { always: Some(End::NEVER), issued: at(0), session_started: Some(UnixSeconds::MAX) };
+    let issued = issued_until(1_650_000_000);
+    let rows = [
+        (alice(), always()),
+        (token("a"), until),
+        (token("b"), issued),
+        (token("c"), session),
+        (token("d"), all),
+    ];
+    ListView {
+        document: Some(Arc::from(DOCUMENT)),
+        list: Some(Arc::new(list_under(HASH_KEY, &rows))),
+        horizon: at(1_699_999_999),
+        ..held()
+    }
+}
+
+/// What a sidecar of an earlier build has left is what one of this build denies from.
+#[test]
+fn a_snapshot_that_an_earlier_build_has_written_is_read_as_it_was_meant() {
+    let read = decode(FORMAT_1, &name()).unwrap();
+    let expected = every_kind();
+    let list = expected.list.unwrap();
+    assert_eq!(entries(&read.denials[0]), entries(&list));
+    assert_eq!((read.denials[0].hash_key(), read.denials[0].version()), (&HASH_KEY, list.version()));
+    assert_eq!((read.document, read.horizon), (expected.document, expected.horizon));
+    assert!(read.list.is_none() && read.proven.is_none());
+}
+
+/// Who goes back to an earlier build must not be left with nothing: other bytes need another number.
+#[test]
+fn what_is_written_is_what_an_earlier_build_reads() {
+    assert_eq!(encode(&every_kind()).unwrap(), FORMAT_1, "the format has changed: give it another number");
 }
 
 fn name() -> ListName {
@@ -81,7 +128,7 @@ fn what_is_in_doubt_does_not_replace_what_is_good() {
 fn a_list_of_several_chunks_comes_back_whole() {
     let many: Vec<_> = (0..20_000u64)
         .map(|n| {
-            let selection = crate::revocation::selector::Selection::Token(n.to_string());
+            let selection = Selection::Token(n.to_string());
             (crate::sidecar::test_support::target(selection), issued_until(n))
         })
         .collect();

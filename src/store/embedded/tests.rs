@@ -33,6 +33,8 @@ pub(crate) async fn temporary() -> (tempfile::TempDir, Arc<dyn Store>) {
     (folder, Arc::new(store))
 }
 
+mod earlier;
+
 mod contract {
     use super::*;
     store_contract!(temporary());

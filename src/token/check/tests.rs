@@ -8,6 +8,8 @@ use crate::token::issuer::Issuer;
 use crate::token::keys::{Algorithm, Jwk, KeyError};
 use crate::token::rules::tests::issuer_config;
 
+mod foreign;
+
 fn issuer(algorithm: Algorithm) -> (Issuer, IssuerConfig) {
     let issuer = Issuer::generate("https://id.example.com", "k1", algorithm).unwrap();
     let key = VerifyingKey::from_jwk(&issuer.jwk()).unwrap();

@@ -220,7 +220,10 @@ fn dispatch(command: Command, context: &mut Context<'_>) -> Result<Exit, Failure
         Command::Explain(command) => block_on(command.run(context)),
         Command::Doctor(command) => block_on(command.run(context)),
         // These show tokens of their own making, and write for as long as they run: past the console.
-        Command::Demo(args) => Ok(on_all_cores()?.block_on(demo::run(&args, &mut std::io::stdout()))),
+        Command::Demo(args) => {
+            let surface = context.console.out_surface();
+            Ok(on_all_cores()?.block_on(demo::run(&args, surface, &mut std::io::stdout())))
+        }
         Command::Dev(args) => {
             on_all_cores()?.block_on(dev::run(args, &mut std::io::stdout()))?;
             Ok(Exit::Done)

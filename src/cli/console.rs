@@ -61,6 +61,8 @@ pub enum Tone {
     Doubtful,
     /// Beside the point.
     Faint,
+    /// What follows is about it.
+    Title,
 }
 
 impl Tone {
@@ -70,6 +72,7 @@ impl Tone {
             Self::Bad => AnsiColor::Red.on_default().bold(),
             Self::Doubtful => AnsiColor::Yellow.on_default(),
             Self::Faint => Style::new().dimmed(),
+            Self::Title => Style::new().bold(),
         }
     }
 }

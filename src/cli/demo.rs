@@ -3,10 +3,13 @@
 //! It starts a controller and a sidecar as processes of their own (this program again, with hidden commands),
 //! plays the story, and says what it saw.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
+use super::console::Surface;
 use super::failure::Exit;
 use lab::Lab;
 use report::{Report, Style};
@@ -31,21 +34,37 @@ pub enum DemoOutput {
     Json,
 }
 
-/// Runs the demonstration; succeeds only if every step held.
-pub async fn run(args: &DemoArgs, out: &mut (dyn Write + Send)) -> Exit {
+/// Runs the demonstration; succeeds only if every step held. `surface` is what `out` writes to.
+pub async fn run(args: &DemoArgs, surface: Surface, out: &mut (dyn Write + Send)) -> Exit {
     let style = match args.output {
         Some(DemoOutput::Json) => Style::Json,
-        None if std::io::stdout().is_terminal() => Style::Pretty,
-        None => Style::Plain,
+        None => Style::Text(surface),
     };
     let mut report = Report::new(style, out);
-    let outcome = match Lab::start().await {
-        Ok(mut lab) => {
-            let told = story::tell(&mut lab, &mut report).await;
-            // What the processes wrote explains a failure.
-            told.map_err(|error| error.context(lab.logs()))
-        }
-        Err(error) => Err(error.context("can't start")),
+    let outcome = tokio::select! {
+        outcome = play(&mut report) => outcome,
+        ended = interrupted() => ended,
     };
     report.finish(outcome)
+}
+
+async fn play(report: &mut Report<'_>) -> anyhow::Result<()> {
+    let mut lab = Lab::start().await.context("can't start")?;
+    let told = story::tell(&mut lab, report).await;
+    // What the processes wrote explains a failure.
+    let told = told.map_err(|error| anyhow::anyhow!("{error:#}\n\n{}", lab.logs()));
+    lab.end().await;
+    told
+}
+
+/// Waits for a signal to end. It is taken up, or what was started would be left behind: a folder, and processes of which
+/// one may be frozen.
+async fn interrupted() -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    anyhow::bail!("interrupted")
 }

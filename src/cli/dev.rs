@@ -1,5 +1,6 @@
 //! `rescind dev`: controller and sidecar in one process, to try things out.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -154,32 +155,35 @@ fn tell(
     declared: Option<&str>,
 ) -> anyhow::Result<()> {
     let admin = bound.controller.admin.as_ref().map(ToString::to_string).unwrap_or_default();
-    let http = bound.sidecar.http.first().map(ToString::to_string).unwrap_or_default();
     let listed: Vec<String> = names.iter().map(ToString::to_string).collect();
     writeln!(out, "Lists:        {}", listed.join(", "))?;
     writeln!(out, "Admin API:    {admin}")?;
     for address in &bound.sidecar.grpc {
         writeln!(out, "Checks:       {address} (gRPC: Envoy ext_authz, rescind.v1.RevocationCheck)")?;
     }
-    writeln!(out, "Forward auth: http://{http}/auth")?;
+    for address in &bound.sidecar.http {
+        writeln!(out, "Forward auth: {}", forward_auth(address))?;
+    }
     if let Some(health) = &bound.sidecar.health {
         writeln!(out, "Probes:       {} (/metrics, /livez, /readyz, /startupz)", uri(health))?;
     }
     for address in &bound.controller.listeners {
         writeln!(out, "Streams:      {}", uri(address))?;
     }
+    let admin = quoted(&admin)?;
     if let Some(issuer) = sample {
         writeln!(out, "\nTokens to try, good for an hour:")?;
         writeln!(out, "\nALICE={}", sample::token(issuer, "alice", "alice-phone")?)?;
         writeln!(out, "\nBOB={}", sample::token(issuer, "bob", "bob-laptop")?)?;
         writeln!(out, "\nPaste them, then ask, revoke, and ask again:\n")?;
-        writeln!(out, "curl -i -H \"Authorization: Bearer $ALICE\" http://{http}/auth")?;
+        tell_curl(out, bound, "ALICE")?;
         writeln!(out, "rescind subject alice --reason LostDevice --server {admin}")?;
         writeln!(out, "rescind list --server {admin}")?;
     } else {
         writeln!(out, "\nTake a token of yours as TOKEN, then ask, revoke, and ask again:\n")?;
-        writeln!(out, "curl -i -H \"Authorization: Bearer $TOKEN\" http://{http}/auth")?;
+        tell_curl(out, bound, "TOKEN")?;
         if let (Some(list), Some(issuer)) = (names.first(), declared) {
+            let issuer = quoted(issuer)?;
             writeln!(out, "rescind subject SUB --list {list} --issuer {issuer} --server {admin}")?;
         }
         writeln!(out, "rescind status --server {admin}")?;
@@ -187,4 +191,28 @@ fn tell(
     writeln!(out, "\nCtrl-C ends it.")?;
     out.flush()?;
     Ok(())
+}
+
+/// Where forward auth is, for people.
+fn forward_auth(address: &Address) -> String {
+    match address {
+        Address::Tcp(address) => format!("http://{address}/auth"),
+        Address::Unix(_) => format!("{address} (/auth)"),
+    }
+}
+
+fn tell_curl(out: &mut (dyn Write + Send), bound: &Bound, token: &str) -> anyhow::Result<()> {
+    let place = match bound.sidecar.http.first() {
+        Some(Address::Unix(path)) => {
+            format!("--unix-socket {} http://localhost/auth", quoted(&path.to_string_lossy())?)
+        }
+        Some(Address::Tcp(address)) => format!("http://{address}/auth"),
+        None => return Ok(()),
+    };
+    Ok(writeln!(out, "curl -i -H \"Authorization: Bearer ${token}\" {place}")?)
+}
+
+/// Writes a word so that a shell reads it as it is: these lines are there to be pasted.
+fn quoted(word: &str) -> anyhow::Result<Cow<'_, str>> {
+    Ok(shlex::try_quote(word)?)
 }

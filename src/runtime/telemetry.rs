@@ -34,6 +34,7 @@ mod otlp;
 mod traces;
 
 const FILTER: &str = "RUST_LOG";
+const NO_COLOR: &str = "NO_COLOR";
 /// The target of spans that only traces show. They are off while nothing is exported: a span with its fields costs
 /// the logs several microseconds, which is more than what some of them are about.
 pub const TRACES_ONLY: &str = "rescind::trace";
@@ -146,7 +147,8 @@ pub fn init(service: &'static str, format: Format) -> Result<Guard, TelemetryErr
         .transpose()?;
     let filter = filter(&environment, traces.is_some())?;
     let spans = traces.as_ref().map(|provider| traces::layer(service, provider));
-    let colours = io::stderr().is_terminal();
+    // https://no-color.org: set, and not empty.
+    let colours = io::stderr().is_terminal() && environment(NO_COLOR).is_none();
     tracing_subscriber::registry()
         .with(filter)
         .with(output_layer(format, io::stderr, colours))

@@ -445,5 +445,5 @@ fn table_of_overload() -> Vec<Case> {
 
 fn cases() -> Vec<Case> {
     let tables = [table_of_states(), table_of_tokens(), table_of_places(), table_of_policies()];
-    [tables.concat(), table_of_lists(), doubts::table(), table_of_overload()].concat()
+    [tables.concat(), table_of_lists(), doubts::table_of_doubts(), table_of_overload()].concat()
 }

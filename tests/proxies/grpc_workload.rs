@@ -221,7 +221,7 @@ async fn samples(lab: &Lab) -> Vec<Presented> {
     table
 }
 
-/// A client library acts on the code alone: whether to get another token, to come again, or to give up.
+/// Invariant 19: also where a client library acts on the code alone, and gets another token, comes again, or gives up.
 #[tokio::test]
 async fn a_grpc_client_behind_envoy_is_told_the_code_of_every_row() {
     let mut front = Front::start(Lab::start().await).await;

@@ -67,6 +67,14 @@ impl Lab {
         Ok(())
     }
 
+    /// Ends both processes, so that nothing is written any more when the folder goes.
+    pub(super) async fn end(mut self) {
+        for child in [&mut self.controller, &mut self.sidecar] {
+            // One that has ended by itself is fine, too.
+            drop(child.kill().await);
+        }
+    }
+
     pub(super) fn logs(&self) -> String {
         format!(
             "log of the controller:\n{}log of the sidecar:\n{}",

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cli::Exit;
+use crate::cli::{Exit, Surface, Tone};
 
 /// How the story is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
-    Pretty,
-    Plain,
+    /// For people: with marks on a terminal, and with colours if it wants them.
+    Text(Surface),
+    /// For machines.
     Json,
 }
 
@@ -48,8 +49,8 @@ impl<'a> Report<'a> {
     /// Says what comes next.
     pub(super) fn chapter(&mut self, text: &str) {
         match self.style {
-            Style::Pretty => self.line(&format!("\n\u{1b}[1m{text}\u{1b}[0m")),
-            Style::Plain => self.line(text),
+            Style::Text(Surface::Plain) => self.line(text),
+            Style::Text(surface) => self.line(&format!("\n{}", surface.paint(Tone::Title, text))),
             Style::Json => {}
         }
     }
@@ -79,13 +80,15 @@ impl<'a> Report<'a> {
         let Step { name, expected, seen, milliseconds, held } = step;
         let wrong = if *held { String::new() } else { format!(" (expected {expected})") };
         match self.style {
-            Style::Pretty => {
-                let mark = if *held { "\u{1b}[32m✓\u{1b}[0m" } else { "\u{1b}[31m✗\u{1b}[0m" };
-                self.line(&format!("  {mark} {name:<58} {seen}{wrong} \u{1b}[2m{milliseconds} ms\u{1b}[0m"));
-            }
-            Style::Plain => {
+            Style::Text(Surface::Plain) => {
                 let mark = if *held { "ok  " } else { "FAIL" };
                 self.line(&format!("{mark} {name}: {seen}{wrong}, {milliseconds} ms"));
+            }
+            Style::Text(surface) => {
+                let (tone, mark) = if *held { (Tone::Good, "✓") } else { (Tone::Bad, "✗") };
+                let (mark, took) = (surface.paint(tone, mark), format!("{milliseconds} ms"));
+                let took = surface.paint(Tone::Faint, &took);
+                self.line(&format!("  {mark} {name:<58} {seen}{wrong} {took}"));
             }
             Style::Json => {}
         }
@@ -99,7 +102,7 @@ impl<'a> Report<'a> {
     /// Ends the story.
     pub(super) fn finish(mut self, outcome: anyhow::Result<()>) -> Exit {
         let held = outcome.is_ok();
-        let error = outcome.err().map(|error| format!("{error:?}"));
+        let error = outcome.err().map(|error| format!("{error:#}"));
         match (self.style, &error) {
             (Style::Json, _) => {
                 let told = Told { held, steps: &self.steps, error };
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_step_that_does_not_hold_is_named_with_what_was_seen_and_fails_the_demonstration() {
-        let (exit, text) = told(Style::Plain, "401");
+        let (exit, text) = told(Style::Text(Surface::Plain), "401");
         assert_eq!(exit, Exit::Failed);
         assert!(text.contains("FAIL alice passes: 401 (expected 200), 7 ms"), "{text}");
         assert!(text.contains("The demonstration failed: alice passes: expected 200, and saw 401"), "{text}");
@@ -136,11 +139,24 @@ mod tests {
 
     #[test]
     fn steps_that_hold_are_told_in_one_line_each() {
-        let (exit, text) = told(Style::Plain, "200");
+        let (exit, text) = told(Style::Text(Surface::Plain), "200");
         assert_eq!(
             (exit, text.as_str()),
             (Exit::Done, "A chapter\nok   alice passes: 200, 7 ms\n\nAll 1 steps held.\n")
         );
+    }
+
+    #[test]
+    fn on_a_terminal_a_step_is_marked_and_painted_if_colours_are_wanted() {
+        let (_, text) = told(Style::Text(Surface::Monochrome), "401");
+        let step = format!("\nA chapter\n  ✗ {:<58} 401 (expected 200) 7 ms\n", "alice passes");
+        assert!(text.starts_with(&step), "{text}");
+        let (_, text) = told(Style::Text(Surface::Coloured), "200");
+        let step = format!(
+            "\n\u{1b}[1mA chapter\u{1b}[0m\n  \u{1b}[32m✓\u{1b}[0m {:<58} 200 \u{1b}[2m7 ms\u{1b}[0m\n",
+            "alice passes"
+        );
+        assert!(text.starts_with(&step), "{text}");
     }
 
     #[test]

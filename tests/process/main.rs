@@ -26,6 +26,7 @@ mod otlp;
 mod overload;
 mod relay;
 mod restart;
+mod serving;
 mod small_disk;
 mod start_up;
 mod streams;

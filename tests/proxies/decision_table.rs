@@ -10,12 +10,22 @@ use crate::support::http1::Ask;
 use crate::support::lab::Lab;
 
 /// What a client may try: none of it reaches the application, whatever is decided.
-const FORGED: [(&str, &str); 5] = [
+const FORGED: [(&str, &str); 14] = [
     ("x-rescind-verdict", "forged"),
     ("x-rescind-verdict", "forged too"),
     ("x-rescind-age-ms", "forged"),
     ("x-rescind-version", "forged"),
     ("x-rescind-status", "200"),
+    // Nor does what it says of another request decide: here that it is a preflight on a route that asks nobody.
+    ("x-forwarded-for", "127.0.0.1"),
+    ("x-forwarded-host", "localhost"),
+    ("x-forwarded-proto", "https"),
+    ("x-forwarded-method", "OPTIONS"),
+    ("x-forwarded-uri", "/healthz?token=optional&mode=report"),
+    ("x-original-uri", "/healthz?token=optional&mode=report"),
+    ("x-original-method", "OPTIONS"),
+    ("origin", "https://app.example.com"),
+    ("access-control-request-method", "DELETE"),
 ];
 
 fn forged(ask: Ask) -> Ask {

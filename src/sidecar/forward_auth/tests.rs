@@ -90,7 +90,9 @@ async fn preflights_can_not_be_allowed_here() {
     let preflight = get("/auth?preflight=allow")
         .method("OPTIONS")
         .header("origin", "https://app.example")
-        .header("access-control-request-method", "PUT");
+        .header("access-control-request-method", "PUT")
+        .header("x-forwarded-method", "OPTIONS")
+        .header("x-forwarded-uri", "/cors/page");
     assert_eq!(ask(&[shop(&[])], preflight).await.status(), 503);
 }
 

@@ -109,6 +109,6 @@ fn versions() -> Vec<Case> {
 }
 
 /// Invariant 19: what lists contradict each other about, what is too much, and what has not come yet is in doubt.
-pub(super) fn table_of_doubts() -> Vec<Case> {
+pub(crate) fn table_of_doubts() -> Vec<Case> {
     [contradictions(), limits(), versions()].concat()
 }

@@ -59,6 +59,14 @@ impl Node {
         self.process.take().unwrap().child.kill().await.unwrap();
     }
 
+    /// Tells it to stop, and waits until it has ended well.
+    pub(crate) async fn end(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.child.signal(Signal::TERM).unwrap();
+        let ended = process.child.ended(PATIENCE).await.unwrap();
+        assert!(ended.success(), "{}", process.child.log());
+    }
+
     /// Stops it as a paused machine is stopped: connections stay open, and nothing answers.
     pub(crate) fn pause(&self) {
         self.process.as_ref().unwrap().child.signal(Signal::STOP).unwrap();

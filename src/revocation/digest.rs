@@ -90,7 +90,8 @@ mod tests {
     /// with which SipHash's own vectors agree.
     #[test]
     fn the_digests_are_the_golden_ones() {
-        let (ones, counting): ([u8; 16], [u8; 16]) = ([1; 16], std::array::from_fn(|at| at as u8));
+        let (ones, counting): ([u8; 16], [u8; 16]) =
+            ([1; 16], std::array::from_fn(|at| u8::try_from(at).unwrap()));
         let issued = |time| Rows { issued: Some(time), ..Rows::default() };
         let until = Rows { always: Some(End::at(at(1_700_000_000))), ..Rows::default() };
         let session = Rows { session_started: Some(at(1_700_000_000)), ..Rows::default() };

@@ -1,6 +1,7 @@
 //! What holds when parts are killed, paused, cut off, restored from older copies, or deleted.
 
 mod definitions;
+mod drains;
 mod enforcement;
 mod guarded;
 mod leaders;

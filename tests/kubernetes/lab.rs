@@ -59,11 +59,12 @@ impl Node {
         self.process.take().unwrap().child.kill().await.unwrap();
     }
 
-    /// Ends it in order (SIGTERM), and waits until it is gone.
+    /// Tells it to stop, and waits until it has ended well.
     pub(crate) async fn end(&mut self) {
         let mut process = self.process.take().unwrap();
         process.child.signal(Signal::TERM).unwrap();
-        assert!(process.child.ended(PATIENCE).await.unwrap().success(), "{}", process.child.log());
+        let ended = process.child.ended(PATIENCE).await.unwrap();
+        assert!(ended.success(), "{}", process.child.log());
     }
 
     /// Stops it as a paused machine is stopped: connections stay open, and nothing answers.

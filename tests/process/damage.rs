@@ -51,6 +51,10 @@ impl Damage {
         *self.lock() = State { fault: Some(fault), ..State::default() };
     }
 
+    pub(crate) fn damaged(&self) -> usize {
+        self.lock().damaged
+    }
+
     pub(crate) fn end(&self) -> usize {
         std::mem::take(&mut *self.lock()).damaged
     }

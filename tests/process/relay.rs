@@ -55,6 +55,11 @@ impl Relay {
         self.damage.start(fault);
     }
 
+    /// Returns how many messages were damaged since.
+    pub(crate) fn damaged(&self) -> usize {
+        self.damage.damaged()
+    }
+
     /// Returns how many messages were damaged since, and lets all messages pass.
     pub(crate) fn mend(&self) -> usize {
         self.damage.end()

@@ -224,13 +224,13 @@ async fn read_up_to(inbound: &mut Streaming<v1::PublisherMessage>, revision: u64
     let mut deltas = 0;
     loop {
         let message = inbound.message().await.unwrap().unwrap().message.unwrap();
-        let reached = match message {
-            Message::SnapshotEnd(end) => end.version,
-            Message::Delta(delta) => {
-                deltas += 1;
-                delta.to
-            }
-            _ => None,
+        let reached = if let Message::SnapshotEnd(end) = message {
+            end.version
+        } else if let Message::Delta(delta) = message {
+            deltas += 1;
+            delta.to
+        } else {
+            None
         };
         if reached.is_some_and(|reached| reached.revocations >= revision) {
             return deltas;

@@ -430,11 +430,13 @@ mod tests {
         let (awaited, mut is_over) = watch::channel(false);
         let begun = Instant::now();
         let shutdown = CancellationToken::new();
-        let awaiting = tokio::task::spawn(publication.await_api_server(awaited, shutdown.clone()));
-        is_over.wait_for(|is_over| *is_over).await.unwrap();
-        assert_eq!(begun.elapsed(), LONGEST_WAIT);
-        shutdown.cancel();
-        awaiting.await.unwrap().unwrap();
+        let over = async {
+            is_over.wait_for(|is_over| *is_over).await.unwrap();
+            assert_eq!(begun.elapsed(), LONGEST_WAIT);
+            shutdown.cancel();
+        };
+        let (awaited, ()) = tokio::join!(publication.await_api_server(awaited, shutdown.clone()), over);
+        awaited.unwrap();
     }
 
     #[test]

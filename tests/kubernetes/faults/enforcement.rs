@@ -93,7 +93,8 @@ async fn a_leader_that_stood_still_writes_nothing_over_what_another_has_written_
     let relay = Relay::start(lab.plane.url()).await;
     let stale = lab.add_controller(&lab.plane.kubeconfig_at(&relay.url())).await;
     assert_eq!(leader(&lab).await, stale);
-    let other = lab.add_controller(&lab.plane.kubeconfig().to_owned()).await;
+    let kubeconfig = lab.plane.kubeconfig().to_owned();
+    let other = lab.add_controller(&kubeconfig).await;
     // One that knows the stale one alone, one that hangs, so that the revocation stays to be enforced, and one more.
     let follows_stale = lab.add_sidecar(&[stale], LIST).await;
     let hangs = lab.add_sidecar(&[other], LIST).await;

@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(format!("{digest:?}"), expected, "{list:?}");
     }
 
-    /// Whoever changes a digest makes every running sidecar CORRUPT. Computed by another SipHash-2-4, in Python,
+    /// Invariant 14: whoever changes a digest makes every running sidecar CORRUPT. Computed by another SipHash-2-4, in Python,
     /// with which SipHash's own vectors agree.
     #[test]
     fn the_digests_are_the_golden_ones() {

@@ -76,8 +76,8 @@ fn another_hash_key_gives_another_key() {
     assert_ne!(HASH_KEY.target_key(&target), HashKey::new([2; 16]).target_key(&target));
 }
 
-/// Every replica and every sidecar computes keys: one that computes another finds nothing that is revoked. Computed by
-/// another SipHash-2-4, in Python, with which SipHash's own vectors agree.
+/// Invariant 10: every replica and every sidecar computes keys, and one that computes another finds nothing that is revoked.
+/// Computed by another SipHash-2-4, in Python, with which the vectors of its authors agree.
 #[test]
 fn the_encoding_is_the_golden_one() {
     let check = |key: Key, expected: &str| assert_eq!(format!("{key:?}"), format!("Key({expected})"));

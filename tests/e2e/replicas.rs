@@ -101,7 +101,7 @@ async fn of_three_controllers_one_may_freeze_and_another_die_at_any_time() {
     let leader = release::leader(cluster);
     let other = controllers(cluster).into_iter().find(|pod| *pod != leader).unwrap();
     for (pod, what) in [(&other, "freezing a controller"), (&leader, "freezing the leader")] {
-        let process = process(cluster, pod);
+        let process = process_but(cluster, pod, None).await;
         kill_process(process, Signal::STOP).unwrap();
         scene.settle(what).await;
         // It may have been started anew meanwhile: the kubelet has asked it whether it lives.
@@ -112,7 +112,10 @@ async fn of_three_controllers_one_may_freeze_and_another_die_at_any_time() {
     let leader = release::leader(cluster);
     let other = controllers(cluster).into_iter().find(|pod| *pod != leader).unwrap();
     for (pod, what) in [(other, "killing a controller"), (leader, "killing the leader")] {
-        kill_process(process(cluster, &pod), Signal::KILL).unwrap();
+        let killed = process_but(cluster, &pod, None).await;
+        kill_process(killed, Signal::KILL).unwrap();
+        // The kubelet has to notice, and calls it ready until then.
+        process_but(cluster, &pod, Some(killed)).await;
         wait_for_controllers(cluster, 3).await;
         scene.settle(what).await;
     }
@@ -139,16 +142,23 @@ fn pods(cluster: &Cluster, namespace: &str, selector: &str) -> Vec<String> {
     names.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Returns the id of the process of a controller's pod, as this machine knows it.
-fn process(cluster: &Cluster, pod: &str) -> Pid {
+/// Waits until a controller's pod has a process, other than one that it had; returns its id, as this machine knows it.
+async fn process_but(cluster: &Cluster, pod: &str, before: Option<Pid>) -> Pid {
     let path = "--output=jsonpath={.metadata.uid}";
     let uid = cluster.kubectl(&["get", "pod", pod, "-n", release::NAMESPACE, path]);
-    let found = std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+    wait_for(&format!("{pod} has a process"), 4 * PATIENCE, async || {
+        let mut found = processes(&uid).filter(|process| Some(*process) != before);
+        found.next().ok_or_else(|| cluster.seen(release::NAMESPACE))
+    })
+    .await
+}
+
+fn processes(uid: &str) -> impl Iterator<Item = Pid> {
+    std::fs::read_dir("/proc").unwrap().flatten().filter_map(move |entry| {
         let id: i32 = entry.file_name().to_str()?.parse().ok()?;
         let read = |name: &str| std::fs::read_to_string(entry.path().join(name)).ok();
         // The name is cut to 15 characters. The other process of the pod is the one that holds its namespaces.
-        let ours = read("comm")?.trim_end() == "rescind-control" && read("cgroup")?.contains(&uid);
-        ours.then_some(id)
-    });
-    Pid::from_raw(found.unwrap_or_else(|| panic!("no process is {pod}'s, {uid}"))).unwrap()
+        let ours = read("comm")?.trim_end() == "rescind-control" && read("cgroup")?.contains(uid);
+        Pid::from_raw(id).filter(|_| ours)
+    })
 }

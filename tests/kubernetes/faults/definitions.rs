@@ -41,10 +41,15 @@ async fn a_deleted_definition_lifts_nothing_and_a_running_controller_writes_ever
     until_reason(&lab, "Ready", Some("Published")).await;
     until_reason(&lab, "StoreDeleted", None).await;
     refused.end(&lab).await;
+    check_newcomer(&mut lab).await;
+}
+
+/// A sidecar that has seen nothing of what was lost knows it now, and a lift is a lift again.
+pub(super) async fn check_newcomer(lab: &mut Lab) {
+    let (alice, bob) = (lab.token("alice"), lab.token("bob"));
     let new = lab.add_sidecar(&[0, 1], LIST).await;
     lab.until_answer(new, &bob, 200).await;
     assert_eq!(lab.ask(new, &alice).await, Ok(401));
-    // And a lift is a lift again.
     lab.lift("alice").await;
     lab.until_answer(new, &alice, 200).await;
 }

@@ -1,9 +1,9 @@
 //! What held the revocations is deleted and made anew while no controller looks: a namesake has not lifted anything.
 
-use crate::lab::{LIST, Lab, NAMESPACE};
+use crate::lab::{Lab, NAMESPACE};
 use crate::observation::Observation;
 
-use super::definitions::{DEFINITION, begin_deleting_namespace, finish_deleting_namespace};
+use super::definitions::{DEFINITION, begin_deleting_namespace, check_newcomer, finish_deleting_namespace};
 
 /// All controllers stand still while something is made anew.
 async fn check(make_anew: impl AsyncFnOnce(&Lab)) {
@@ -21,12 +21,7 @@ async fn check(make_anew: impl AsyncFnOnce(&Lab)) {
     assert_ne!(before["metadata"]["uid"], after["metadata"]["uid"]);
     assert_eq!(before["status"]["cutoff"], after["status"]["cutoff"]);
     refused.end(&lab).await;
-    let new = lab.add_sidecar(&[0, 1], LIST).await;
-    lab.until_answer(new, &bob, 200).await;
-    assert_eq!(lab.ask(new, &alice).await, Ok(401));
-    // In the namesake a deletion is a lift.
-    lab.lift("alice").await;
-    lab.until_answer(new, &alice, 200).await;
+    check_newcomer(&mut lab).await;
 }
 
 /// Invariant 20: a definition of another UID.

@@ -12,6 +12,7 @@ use crate::runtime::clock::SystemClock;
 use crate::runtime::environment::Environment;
 use crate::runtime::listen::Address;
 use crate::runtime::metrics::Exposition;
+use crate::runtime::signals::Signals;
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::telemetry::{self, Format};
 use crate::sidecar::args::SidecarArgs;
@@ -146,18 +147,28 @@ async fn supervised(
     log: LogArgs,
     start: impl AsyncFnOnce(&mut Supervisor) -> anyhow::Result<Exposition>,
 ) -> anyhow::Result<()> {
+    let mut signals = Signals::take_up()?;
     let guard = telemetry::init(service, log.log_format.into())?;
     let exporter = telemetry::metrics_exporter(service)?;
     let mut supervisor = Supervisor::default();
-    let started = start(&mut supervisor).await.map(|exposition| {
-        if let Some(exporter) = exporter {
-            let exporting = exporter.run(exposition, Arc::new(SystemClock), supervisor.shutdown());
-            supervisor.spawn("metrics", exporting);
+    let started = tokio::select! {
+        started = start(&mut supervisor) => Some(started),
+        // What is waited for may never come: a server that is down, say.
+        signal = signals.next() => {
+            tracing::info!(signal, "ended before it had started");
+            None
         }
-    });
+    };
     let outcome = match started {
-        Ok(()) => supervisor.run_until_signal(DRAIN_DEADLINE).await.map_err(Into::into),
-        Err(error) => Err(error),
+        Some(Ok(exposition)) => {
+            if let Some(exporter) = exporter {
+                let exporting = exporter.run(exposition, Arc::new(SystemClock), supervisor.shutdown());
+                supervisor.spawn("metrics", exporting);
+            }
+            supervisor.run_until_signal(DRAIN_DEADLINE, signals).await.map_err(Into::into)
+        }
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
     };
     guard.shutdown(FLUSH_DEADLINE).await;
     outcome

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod random;
 pub mod readiness;
 pub mod resolve;
+pub mod signals;
 pub mod supervisor;
 pub mod telemetry;
 pub mod tls;

@@ -7,7 +7,8 @@ use std::io::Write;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
+
+use crate::runtime::signals::Signals;
 
 use super::console::Surface;
 use super::failure::Exit;
@@ -41,11 +42,17 @@ pub async fn run(args: &DemoArgs, surface: Surface, out: &mut (dyn Write + Send)
         None => Style::Text(surface),
     };
     let mut report = Report::new(style, out);
-    let outcome = tokio::select! {
-        outcome = play(&mut report) => outcome,
-        ended = interrupted() => ended,
-    };
+    let outcome = play_until_signal(&mut report).await;
     report.finish(outcome)
+}
+
+async fn play_until_signal(report: &mut Report<'_>) -> anyhow::Result<()> {
+    // Without them, what is started would be left behind: a folder, and processes of which one may be frozen.
+    let mut signals = Signals::take_up()?;
+    tokio::select! {
+        outcome = play(report) => outcome,
+        _ = signals.next() => anyhow::bail!("interrupted"),
+    }
 }
 
 async fn play(report: &mut Report<'_>) -> anyhow::Result<()> {
@@ -55,16 +62,4 @@ async fn play(report: &mut Report<'_>) -> anyhow::Result<()> {
     let told = told.map_err(|error| anyhow::anyhow!("{error:#}\n\n{}", lab.logs()));
     lab.end().await;
     told
-}
-
-/// Waits for a signal to end. It is taken up, or what was started would be left behind: a folder, and processes of which
-/// one may be frozen.
-async fn interrupted() -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    anyhow::bail!("interrupted")
 }

@@ -15,6 +15,7 @@ use crate::revocation::names::ListName;
 use crate::runtime::environment::Environment;
 use crate::runtime::line_log::Place;
 use crate::runtime::listen::Address;
+use crate::runtime::signals::Signals;
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::telemetry::{self, Format};
 use crate::sidecar::compose::{self, DEFAULT_MAX_CONCURRENT_CHECKS};
@@ -54,6 +55,7 @@ pub struct DevArgs {
 /// # Errors
 /// A sentence about what can't be had, or what failed.
 pub async fn run(args: DevArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
+    let signals = Signals::take_up()?;
     let guard = telemetry::init("rescind-dev", Format::Text)?;
     let temporary = if args.data.is_none() { Some(TemporaryFolder::new("dev")?) } else { None };
     let data = match (&args.data, &temporary) {
@@ -74,7 +76,7 @@ pub async fn run(args: DevArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<
     let bound = start(args, &data, lists, names.clone(), &mut supervisor).await?;
     // Who reads the lines may have gone; what runs is not for them alone.
     drop(tell(out, &bound, &names, sample, declared.as_deref()));
-    let ended = supervisor.run_until_signal(DRAIN_DEADLINE).await;
+    let ended = supervisor.run_until_signal(DRAIN_DEADLINE, signals).await;
     guard.shutdown(FLUSH_DEADLINE).await;
     Ok(ended?)
 }

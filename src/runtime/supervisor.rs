@@ -5,10 +5,11 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+
+use super::signals::Signals;
 
 /// Says why a process stopped otherwise than by a complete drain.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +48,6 @@ pub enum SupervisorError {
         /// The names of the tasks that were still at work.
         tasks: Vec<String>,
     },
-    /// The handlers of signals could not be installed.
-    #[error("can't install the handlers of SIGTERM and SIGINT: {0}")]
-    Signals(#[source] io::Error),
 }
 
 /// The owner of the tasks of a process, or of a test.
@@ -144,19 +142,26 @@ impl Supervisor {
     /// # Errors
     /// [`SupervisorError`]: the first thing that went wrong.
     pub async fn run(self, drain_deadline: Duration) -> Result<(), SupervisorError> {
-        self.drive(drain_deadline, &mut Interrupts::None).await
+        self.drive(drain_deadline, &mut None).await
     }
 
-    /// Runs as [`run`](Self::run) does; the first SIGTERM or SIGINT drains, the second aborts.
+    /// Runs as [`run`](Self::run) does; the first signal drains, the second aborts.
     ///
     /// # Errors
     /// [`SupervisorError`]: the first thing that went wrong.
-    pub async fn run_until_signal(self, drain_deadline: Duration) -> Result<(), SupervisorError> {
-        let mut signals = Interrupts::install().map_err(SupervisorError::Signals)?;
-        self.drive(drain_deadline, &mut signals).await
+    pub async fn run_until_signal(
+        self,
+        drain_deadline: Duration,
+        signals: Signals,
+    ) -> Result<(), SupervisorError> {
+        self.drive(drain_deadline, &mut Some(signals)).await
     }
 
-    async fn drive(mut self, deadline: Duration, signals: &mut Interrupts) -> Result<(), SupervisorError> {
+    async fn drive(
+        mut self,
+        deadline: Duration,
+        signals: &mut Option<Signals>,
+    ) -> Result<(), SupervisorError> {
         let first = self.work(signals).await;
         if let Err(error) = &first {
             tracing::error!(%error, "stopping");
@@ -169,11 +174,11 @@ impl Supervisor {
     }
 
     /// Waits for a reason to stop.
-    async fn work(&mut self, signals: &mut Interrupts) -> Result<(), SupervisorError> {
+    async fn work(&mut self, signals: &mut Option<Signals>) -> Result<(), SupervisorError> {
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => Ok(()),
-            name = signals.next() => {
+            name = next(signals) => {
                 tracing::info!(signal = name, "draining");
                 Ok(())
             }
@@ -190,7 +195,11 @@ impl Supervisor {
     }
 
     /// Waits for every task to end.
-    async fn drain(&mut self, deadline: Duration, signals: &mut Interrupts) -> Result<(), SupervisorError> {
+    async fn drain(
+        &mut self,
+        deadline: Duration,
+        signals: &mut Option<Signals>,
+    ) -> Result<(), SupervisorError> {
         let timeout = tokio::time::sleep(deadline);
         tokio::pin!(timeout);
         let mut first = Ok(());
@@ -205,7 +214,7 @@ impl Supervisor {
                 () = &mut timeout => {
                     return first.and(Err(SupervisorError::DrainDeadline { tasks: self.running(), deadline }));
                 }
-                _ = signals.next() => {
+                _ = next(signals) => {
                     return first.and(Err(SupervisorError::Aborted { tasks: self.running() }));
                 }
             }
@@ -234,31 +243,11 @@ impl Supervisor {
     }
 }
 
-/// Where requests to stop come from, beside the token.
-#[derive(Debug)]
-enum Interrupts {
-    None,
-    Signals { terminate: Signal, interrupt: Signal },
-}
-
-impl Interrupts {
-    fn install() -> io::Result<Self> {
-        Ok(Self::Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        match self {
-            Self::None => std::future::pending().await,
-            Self::Signals { terminate, interrupt } => {
-                tokio::select! {
-                    _ = terminate.recv() => "SIGTERM",
-                    _ = interrupt.recv() => "SIGINT",
-                }
-            }
-        }
+/// Waits for the next signal, or for ever where none is taken up.
+async fn next(signals: &mut Option<Signals>) -> &'static str {
+    match signals {
+        Some(signals) => signals.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,10 +6,12 @@ use std::process::{Command, Stdio};
 
 use rescind::proto::v1;
 use rescind::proto::v1::target::Target;
+use rescind::runtime::child::Child;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::PATIENCE;
-use crate::support::lab::{Lab, Program};
+use crate::support::lab::{CONTROLLER, Lab, Program};
 use crate::support::wait::wait_for;
 
 /// Runs a program of ours that is to fail at once; returns what it said.
@@ -169,4 +171,34 @@ async fn files_and_sockets_are_open_to_nobody_who_has_no_use_for_them() {
         let found = mode(name).unwrap();
         assert_eq!(found, expected, "{name}: {found:o} is not {expected:o}");
     }
+}
+
+#[tokio::test]
+async fn a_controller_that_waits_for_its_api_server_ends_when_it_is_asked_to() {
+    let lab = Lab::new();
+    // It takes connections, and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", silent.local_addr().unwrap());
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "silent",
+        "contexts": [{"name": "silent", "context": {"cluster": "silent", "user": "nobody"}}],
+        "clusters": [{"name": "silent", "cluster": {"server": server}}],
+        "users": [{"name": "nobody", "user": {}}],
+    });
+    std::fs::write(lab.path("kubeconfig"), kubeconfig.to_string()).unwrap();
+    let arguments = [
+        "--kubernetes".to_owned(),
+        format!("--kubeconfig={}", lab.path("kubeconfig").display()),
+        "--listen=127.0.0.1:0".to_owned(),
+    ];
+    let mut controller = Child::start("controller", Path::new(CONTROLLER), &arguments).unwrap();
+    wait_for("it waits", PATIENCE, async || {
+        if controller.log().contains("trying again") { Ok(()) } else { Err(controller.log()) }
+    })
+    .await;
+    controller.signal(Signal::TERM).unwrap();
+    let ended = controller.ended(PATIENCE).await.unwrap();
+    assert!(ended.success(), "{ended}: {}", controller.log());
 }

@@ -25,3 +25,5 @@ pub const GROUP: &str = "rescind.dev";
 pub const API_VERSION: &str = "rescind.dev/v1alpha1";
 /// The label, with its value, of objects that this program has made: those it may remove.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "rescind");
+/// The annotation of a revocation that says who has made it. The policy `rescind-revoked-by` holds it to the truth.
+pub const REVOKED_BY: &str = "rescind.dev/revoked-by";

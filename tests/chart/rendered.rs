@@ -21,12 +21,13 @@ pub(crate) const VALUES: [(&str, &[&str]); 4] = [
 ];
 
 /// The definitions and policies are compared with their sources elsewhere, and long.
-const SHORT: [&str; 6] = [
+const SHORT: [&str; 7] = [
     "--set=crds.enabled=false",
     "--set=policies.wideTargets=false",
     "--set=policies.internalObjects=false",
     "--set=policies.status=false",
     "--set=policies.declared=false",
+    "--set=policies.revokedBy=false",
     "--set=policies.keepDefinitions=false",
 ];
 

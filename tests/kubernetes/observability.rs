@@ -25,7 +25,7 @@ pub(crate) fn audited(lab: &Lab) -> Vec<Value> {
 }
 
 /// Waits for the line of an act on an object.
-async fn line(lab: &Lab, act: &str, name: &str) -> Value {
+pub(crate) async fn line(lab: &Lab, act: &str, name: &str) -> Value {
     wait_for(&format!("a line of {act} {name}"), PATIENCE, async || {
         let lines = audited(lab);
         let found = lines.iter().find(|line| line["act"] == act && line["name"] == name);
@@ -54,7 +54,7 @@ async fn events_and_the_audit_log_tell_what_became_of_a_revocation() {
 
     let revoked = line(&lab, "revoke", "ticket-1").await;
     let expected = json!({
-        "outcome": "accepted", "manager": "kubectl-create", "via": "object", "kind": "subject", "list": "apps/shop",
+        "outcome": "accepted", "who": "unknown: see the API server's audit log", "manager": "kubectl-create", "via": "object", "kind": "subject", "list": "apps/shop",
         "id": enforced["metadata"]["uid"], "issuer": enforced["spec"]["issuer"], "target": "rescind::audit",
     });
     for (field, value) in expected.as_object().unwrap() {

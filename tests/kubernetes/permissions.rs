@@ -13,6 +13,7 @@ use crate::cluster::{Refusals, done, in_project, refused, revocation, set, wait_
 use crate::support::control_plane::ControlPlane;
 
 const CONTROLLER: &str = "system:serviceaccount:rescind-system:rescind-controller";
+const REVOKED_BY: &str = "rescind.dev/revoked-by";
 const SUPPORT: &str = "alice-support";
 const SECURITY: &str = "security";
 
@@ -82,11 +83,14 @@ fn wait_for_policies(guarded: &Guarded) {
         ["patch", "rvk", "probe", "-nshop", "--dry-run=server", "--subresource=status", "--type=merge"];
     let status = [&status[..], &[r#"--patch={"status":{"target":"probe"}}"#]].concat();
     let definition = ["delete", "crd", "revocations.rescind.dev", "--dry-run=server"];
+    let mut forged = of_shop("forged", &json!({"subject": "alice"}));
+    set(&mut forged["metadata"], "annotations", &json!({REVOKED_BY: SECURITY}));
     wait_until("every policy is in force", || {
         let attempts = [
             guarded.try_create(&guarded.support, &everything),
             guarded.try_create(administrator, &internal("epoch", "shop", &json!({"epoch": {}}))),
             guarded.try_create(administrator, &undeclared),
+            guarded.try_create(administrator, &forged),
             guarded.kubectl(administrator, &status),
             guarded.kubectl(administrator, &definition),
         ];
@@ -264,6 +268,35 @@ fn what_the_list_does_not_declare_is_refused() {
         done(&guarded.try_create(&guarded.support, &object));
     }
     insta::assert_snapshot!("undeclared", refusals.text());
+}
+
+#[test]
+fn an_object_says_the_truth_of_who_has_made_it_or_nothing() {
+    let guarded = guarded();
+    let mut refusals = Refusals::default();
+    let mut object = of_shop("signed", &json!({"subject": "alice"}));
+    set(&mut object["metadata"], "annotations", &json!({REVOKED_BY: SECURITY}));
+    let output = guarded.create(&guarded.support, &object);
+    refusals.add("support revokes as somebody else", SECURITY, &output);
+    set(&mut object["metadata"], "annotations", &json!({REVOKED_BY: SUPPORT}));
+    done(&guarded.create(&guarded.support, &object));
+    let annotate = |user: &Path, annotation: &str| {
+        guarded.kubectl(user, &["annotate", "rvk", "signed", "-nshop", "--overwrite", annotation])
+    };
+    for (title, user, name) in [
+        ("security says that it was security", &guarded.security, SECURITY),
+        ("support says that it was security", &guarded.support, SECURITY),
+    ] {
+        let annotation = format!("{REVOKED_BY}={name}");
+        refusals.add(title, &annotation, &annotate(user, &annotation));
+    }
+    done(&annotate(&guarded.security, "example.com/ticket=4711"));
+    done(&annotate(&guarded.support, &format!("{REVOKED_BY}-")));
+    // Who has not said it at once says it never.
+    let late = format!("{REVOKED_BY}={SUPPORT}");
+    refusals.add("support says it afterwards", &late, &annotate(&guarded.support, &late));
+    done(&guarded.kubectl(&guarded.support, &["delete", "rvk", "signed", "-nshop"]));
+    insta::assert_snapshot!("revoked-by", refusals.text());
 }
 
 /// The namespace's controller does not run here: the test deletes what is in it, as that controller does.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kube::api::PostParams;
 
+use crate::api::REVOKED_BY;
 use crate::api::invalid::label;
 use crate::api::revocation as api;
 use crate::api::target::write;
@@ -42,6 +43,10 @@ impl Cluster {
         let mut object = object(request, &config, &spec)?;
         if dry_run == DryRun::Client {
             return Ok(Revoked::Planned { object: Box::new(object), warnings });
+        }
+        // To revoke matters more than to be named: what asking comes to does not stand in the way.
+        if let Ok(Some(user)) = self.user().await {
+            object.metadata.annotations = Some([(REVOKED_BY.to_owned(), user)].into());
         }
         if dry_run == DryRun::Server {
             let params = PostParams { dry_run: true, ..params() };

@@ -1,6 +1,8 @@
-//! Asks an API server which version it is, and what time it has.
+//! Asks an API server which version it is, what time it has, and as whom it knows the caller.
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::apimachinery::pkg::version::Info;
+use kube::api::{Api, PostParams};
 use kube::client::Body;
 use kube::core::Status;
 
@@ -36,6 +38,15 @@ impl Cluster {
             Err(kube::Error::Api(Box::new(said)))
         };
         self.call(Wanted::new("get", "/version", None), asking).await
+    }
+
+    /// Asks the API server as whom it knows the caller; none if it does not say.
+    pub(in super::super) async fn user(&self) -> Result<Option<String>, ClusterError> {
+        let reviews: Api<SelfSubjectReview> = Api::all(self.client());
+        let wanted = Wanted::new("create", "selfsubjectreviews.authentication.k8s.io", None);
+        let (params, review) = (PostParams::default(), SelfSubjectReview::default());
+        let answer = self.call(wanted, reviews.create(&params, &review)).await?;
+        Ok(answer.status.and_then(|status| status.user_info).and_then(|user| user.username))
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::api::REVOKED_BY;
 use crate::api::condition::ConditionType;
 use crate::api::token_revocation_list::ConditionStatus;
 use crate::controller::audit::{Audit, Deed, ITSELF, Told, UNKNOWN, Via};
@@ -49,7 +50,8 @@ impl Acts {
         if !self.told.insert(id) {
             return;
         }
-        let mut told = self.about(Deed::Revoke, id, mirrored, keys);
+        let who = revoked_by(&mirrored.metadata).unwrap_or(UNKNOWN);
+        let mut told = self.about(Deed::Revoke, who, id, mirrored, keys);
         told.manager(manager(&mirrored.metadata));
         if let Acceptance::Refused { reason, .. } = accepted {
             told.refused(reason.word());
@@ -61,7 +63,7 @@ impl Acts {
     pub(super) fn lifted(&mut self, lifts: &[Lift], keys: Keys<'_>) {
         for lift in lifts {
             self.told.remove(&lift.id);
-            let told = self.about(Deed::Lift, lift.id, &lift.revocation, keys);
+            let told = self.about(Deed::Lift, UNKNOWN, lift.id, &lift.revocation, keys);
             self.waiting.push(told);
         }
     }
@@ -78,8 +80,15 @@ impl Acts {
         self.audit.write_all(std::mem::take(&mut self.waiting)).await;
     }
 
-    fn about(&self, act: Deed, id: RecordId, mirrored: &MirroredRevocation, keys: Keys<'_>) -> Told {
-        let mut told = self.audit.told(act, Via::Object, UNKNOWN.to_owned());
+    fn about(
+        &self,
+        act: Deed,
+        who: &str,
+        id: RecordId,
+        mirrored: &MirroredRevocation,
+        keys: Keys<'_>,
+    ) -> Told {
+        let mut told = self.audit.told(act, Via::Object, who.to_owned());
         fill(&mut told, id, mirrored, keys);
         told
     }
@@ -103,6 +112,12 @@ fn fill(told: &mut Told, id: RecordId, mirrored: &MirroredRevocation, keys: Keys
     if let Some(version) = &mirrored.status.version {
         told.version(version);
     }
+}
+
+/// Returns who has made the object, as it says itself.
+fn revoked_by(metadata: &ObjectMeta) -> Option<&str> {
+    let user = metadata.annotations.as_ref()?.get(REVOKED_BY)?;
+    Some(user.as_str()).filter(|user| !user.is_empty())
 }
 
 /// Returns the program that has written the object as a whole: the first one, and no status.
@@ -171,6 +186,18 @@ mod tests {
         object.status = conditions::status(&object, Some(&config()), None, UnixSeconds::new(9).unwrap());
         assert_eq!(judge(&mut Acts::new(silent()), &object), [json!(null); 0]);
         assert!(judge(&mut acts, &object).is_empty() && acts.told.is_empty());
+    }
+
+    #[test]
+    fn who_has_revoked_is_told_as_the_object_says_and_who_lifts_is_not_known() {
+        for (says, who) in [("alice-support", "alice-support"), ("", UNKNOWN)] {
+            let mut acts = Acts::new(silent());
+            let mut object = mirrored(subject("alice"));
+            object.metadata.annotations = Some([(REVOKED_BY.to_owned(), says.to_owned())].into());
+            assert_eq!(judge(&mut acts, &object)[0]["who"], who);
+            acts.lifted(&[Lift { id: ID, revocation: object, at: moment(1) }], &key);
+            assert_eq!(lines(&mut acts)[0]["who"], UNKNOWN);
+        }
     }
 
     #[test]

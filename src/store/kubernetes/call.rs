@@ -11,8 +11,8 @@ use kube::core::{ApiResource, DynamicObject, Status, WatchEvent};
 use kube::{Client, Config};
 use serde_json::Value;
 
-use crate::api::MANAGED_BY;
 use crate::api::revocation::Revocation;
+use crate::api::{MANAGED_BY, REVOKED_BY};
 use crate::store::StoreError;
 
 /// How long one call may take.
@@ -25,6 +25,9 @@ const PAGE: u32 = 200;
 pub(super) const MAX_LIST_ATTEMPTS: u32 = 20;
 /// "Storage is (re)initializing" lasts a fraction of a second; the next try must not wait much longer.
 const REINITIALIZING_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest name of a user that is kept, in bytes. Those of ServiceAccounts have 340 at most.
+const MAX_USER_NAME: usize = 512;
 
 /// An object of the watched type. What it says is judged apart from what it is, so that one that makes no sense
 /// does not hide the others.
@@ -140,15 +143,14 @@ pub(super) fn resource() -> ApiResource {
     ApiResource::erase::<Revocation>(&())
 }
 
-/// Lists everything, at one revision that is not older than the call. Of the metadata only what is used is kept; of the
-/// annotations, those named.
+/// Lists everything, at one revision that is not older than the call. `strip` leaves out of each object what is not used.
 pub(super) async fn list_all(
     api: &Api<Object>,
-    annotations: &[&str],
+    strip: fn(Object) -> Object,
 ) -> Result<(u64, Vec<Object>), CallError> {
     let mut attempts = 0;
     loop {
-        match list_pages(api, annotations).await {
+        match list_pages(api, strip).await {
             Err(error) if (error.is_gone() || error.is_busy()) && attempts < MAX_LIST_ATTEMPTS => {
                 attempts += 1;
                 tokio::time::sleep(REINITIALIZING_PAUSE).await;
@@ -158,13 +160,13 @@ pub(super) async fn list_all(
     }
 }
 
-async fn list_pages(api: &Api<Object>, annotations: &[&str]) -> Result<(u64, Vec<Object>), CallError> {
+async fn list_pages(api: &Api<Object>, strip: fn(Object) -> Object) -> Result<(u64, Vec<Object>), CallError> {
     let mut objects = Vec::new();
     let mut page = ListParams::default().limit(PAGE);
     loop {
         let listed = timed(api.list(&page)).await?;
         let revision = revision_of(listed.metadata.resource_version.as_deref())?;
-        objects.extend(listed.items.into_iter().map(|object| stripped(object, annotations)));
+        objects.extend(listed.items.into_iter().map(strip));
         match listed.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
             None => return Ok((revision, objects)),
@@ -172,8 +174,8 @@ async fn list_pages(api: &Api<Object>, annotations: &[&str]) -> Result<(u64, Vec
     }
 }
 
-/// Leaves out the metadata that nobody uses here: whoever may create objects decides how much of it there is, and what is
-/// read is kept for as long as the object is there.
+/// Leaves out the metadata that nobody uses here, of the annotations all but those named: whoever may create objects
+/// decides how much of it there is, and what is read is kept for as long as the object is there.
 pub(super) fn stripped(mut object: Object, annotations: &[&str]) -> Object {
     let found = std::mem::take(&mut object.metadata);
     let kept = |map: BTreeMap<String, String>, keys: &[&str]| {
@@ -206,12 +208,20 @@ fn first_writer(entries: Vec<ManagedFieldsEntry>) -> Option<Vec<ManagedFieldsEnt
     Some(vec![entry])
 }
 
-/// Strips what a watch delivers.
+/// Leaves out what nobody uses of a revocation.
+pub(super) fn stripped_revocation(object: Object) -> Object {
+    let mut object = stripped(object, &[REVOKED_BY]);
+    let annotations = &mut object.metadata.annotations;
+    annotations.take_if(|kept| kept.values().any(|name| name.len() > MAX_USER_NAME));
+    object
+}
+
+/// Strips what a watch of revocations delivers.
 pub(super) fn stripped_event(event: WatchEvent<Object>) -> WatchEvent<Object> {
     match event {
-        WatchEvent::Added(object) => WatchEvent::Added(stripped(object, &[])),
-        WatchEvent::Modified(object) => WatchEvent::Modified(stripped(object, &[])),
-        WatchEvent::Deleted(object) => WatchEvent::Deleted(stripped(object, &[])),
+        WatchEvent::Added(object) => WatchEvent::Added(stripped_revocation(object)),
+        WatchEvent::Modified(object) => WatchEvent::Modified(stripped_revocation(object)),
+        WatchEvent::Deleted(object) => WatchEvent::Deleted(stripped_revocation(object)),
         other @ (WatchEvent::Bookmark(_) | WatchEvent::Error(_)) => other,
     }
 }

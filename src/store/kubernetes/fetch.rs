@@ -30,7 +30,7 @@ impl Shared {
             return Err(StoreError::Unavailable { why });
         };
         for _ in 0..MAX_FETCH_ATTEMPTS {
-            let (revision, objects) = call::list_all(&self.api(), &[]).await?;
+            let (revision, objects) = call::list_all(&self.api(), call::stripped_revocation).await?;
             let Some(epoch) = epoch_of(&objects, &self.own) else {
                 let above = self.mirror().epoch.map(|epoch| epoch.counter);
                 self.begin_epoch(above, Reason::First).await?;
@@ -56,7 +56,7 @@ impl Shared {
 
     /// Returns everything live. What is known stays as it is: only the watch, and who starts it, know what is the newest.
     pub(super) async fn read(&self) -> Result<Fetched, StoreError> {
-        let (revision, objects) = call::list_all(&self.api(), &[]).await?;
+        let (revision, objects) = call::list_all(&self.api(), call::stripped_revocation).await?;
         let epoch = epoch_of(&objects, &self.own).ok_or_else(|| {
             let why = "no controller has begun its history yet".to_owned();
             StoreError::Unavailable { why }

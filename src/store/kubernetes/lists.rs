@@ -18,7 +18,7 @@ use crate::api::{API_VERSION, maxima, recorded, window};
 use crate::revocation::names::ListName;
 use crate::revocation::time::UnixSeconds;
 
-use super::call::{CallError, Object, list_all, timed};
+use super::call::{CallError, Object, list_all, stripped, timed};
 
 /// The annotations that are the controllers' own.
 const OWN: [&str; 3] = [maxima::ANNOTATION, window::ANNOTATION, recorded::ANNOTATION];
@@ -126,7 +126,7 @@ pub(super) async fn fetch(
     now: UnixSeconds,
 ) -> Result<Vec<Declared>, CallError> {
     let api: Api<Object> = Api::all_with(client.clone(), &resource());
-    let (_, objects) = list_all(&api, &OWN).await.map_err(|error| {
+    let (_, objects) = list_all(&api, |object| stripped(object, &OWN)).await.map_err(|error| {
         // Nothing can be told of lists that can't be listed: not even that they are gone.
         if error.is_not_found() { CallError::Undefined(DEFINITION) } else { error }
     })?;

@@ -8,6 +8,7 @@ use tokio::task::block_in_place;
 use super::{Seen, finish, rescind};
 use crate::lab::{Lab, NAMESPACE, PATIENCE, RELAXED_BOUND};
 use crate::objects::list;
+use crate::observability::line;
 use crate::support::issue::now;
 use crate::support::wait::wait_for;
 
@@ -80,6 +81,10 @@ async fn a_session_that_is_revoked_ends_and_another_of_the_same_user_goes_on() {
     shop.until(&lost, 200).await;
     let told = shop.run("session laptop --name ticket-1 --reason LostDevice");
     assert!(told.contains("\n  target       session laptop\n"), "{told}");
+    let audited = line(&shop.lab, "revoke", "ticket-1").await;
+    let administrator =
+        shop.lab.kubectl(&["auth", "whoami", "--output=jsonpath={.status.userInfo.username}"]);
+    assert_eq!(audited["who"], administrator.as_str(), "{audited}");
     assert_eq!((shop.answer(&lost).await, shop.answer(&kept).await), (401, 200));
     // Whatever a session is issued later is of the same session.
     assert_eq!(shop.answer(&shop.later(&json!({"sub": "alice", "sid": "laptop"})).await).await, 401);

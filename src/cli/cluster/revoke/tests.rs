@@ -69,6 +69,8 @@ struct Server {
     /// How many calls that change something have their effect and are not answered.
     lost_answers: u32,
     stored: Option<Value>,
+    /// As whom it knows the caller, if it says so.
+    user: Option<&'static str>,
 }
 
 impl Server {
@@ -79,6 +81,10 @@ impl Server {
             let status = json!({"kind": "Status", "code": code, "reason": reason, "message": text, "details": details});
             (code, status)
         };
+        if request.uri().path().ends_with("/selfsubjectreviews") {
+            let reviewed = |user| (201, json!({"status": {"userInfo": {"username": user}}}));
+            return self.user.map_or_else(|| status(403, "Forbidden"), reviewed);
+        }
         let answer = match (request.method(), request.uri().path().contains("tokenrevocationlists"), body) {
             (&Method::GET, true, _) => return (200, declared()),
             (&Method::GET, false, _) => {
@@ -123,7 +129,7 @@ fn declared() -> Value {
 }
 
 fn cluster(lost_answers: u32) -> (Cluster, Arc<Mutex<Server>>) {
-    let server = Arc::new(Mutex::new(Server { lost_answers, stored: None }));
+    let server = Arc::new(Mutex::new(Server { lost_answers, stored: None, user: None }));
     let answering = Arc::clone(&server);
     let service = tower::service_fn(move |request: Request<Body>| {
         let server = Arc::clone(&answering);
@@ -160,6 +166,17 @@ async fn a_revocation_whose_answer_is_lost_is_found_again_by_its_name() {
         let stored = server.lock().unwrap().stored.clone().unwrap();
         assert_eq!(stored["metadata"]["name"], view.name.as_str(), "{lost_answers}");
         assert_eq!(stored["metadata"]["uid"], view.uid.as_str());
+    }
+}
+
+#[tokio::test]
+async fn an_object_names_who_has_made_it_where_the_api_server_says_it() {
+    for user in [Some("alice-support"), None] {
+        let (cluster, server) = cluster(0);
+        server.lock().unwrap().user = user;
+        revoke(&cluster).await.unwrap();
+        let stored = server.lock().unwrap().stored.clone().unwrap();
+        assert_eq!(stored["metadata"]["annotations"][REVOKED_BY], json!(user), "{stored}");
     }
 }
 

@@ -35,10 +35,18 @@ fn of_the_metadata_only_what_is_used_is_kept() {
     ]);
     let kept = stripped(object(much.clone()), &["rescind.dev/in-force"]);
     assert_eq!(kept, object(metadata()));
-    let mut of_revocation = metadata();
-    of_revocation.as_object_mut().unwrap().remove("annotations");
-    assert_eq!(stripped(object(much.clone()), &[]), object(of_revocation.clone()));
-    let event = WatchEvent::Modified(object(much));
-    let WatchEvent::Modified(kept) = stripped_event(event) else { panic!("another event") };
-    assert_eq!(kept, object(of_revocation));
+    for (user, is_kept) in [(None, false), (Some(512), true), (Some(513), false)] {
+        let mut of_revocation = metadata();
+        of_revocation.as_object_mut().unwrap().remove("annotations");
+        if let Some(length) = user {
+            much["annotations"][REVOKED_BY] = json!("u".repeat(length));
+        }
+        if is_kept {
+            of_revocation["annotations"] = json!({REVOKED_BY: much["annotations"][REVOKED_BY]});
+        }
+        assert_eq!(stripped_revocation(object(much.clone())), object(of_revocation.clone()));
+        let event = WatchEvent::Modified(object(much.clone()));
+        let WatchEvent::Modified(kept) = stripped_event(event) else { panic!("another event") };
+        assert_eq!(kept, object(of_revocation));
+    }
 }

@@ -29,7 +29,9 @@ async fn listed(
         asked.push(parameter(request, "continue"));
         pages(asked.len())
     });
-    let listed = timeout(PATIENCE, list_all(&Api::all_with(client, &call::resource()), &[])).await;
+    let listed =
+        timeout(PATIENCE, list_all(&Api::all_with(client, &call::resource()), call::stripped_revocation))
+            .await;
     let names = |objects: Vec<Object>| objects.into_iter().filter_map(|object| object.metadata.name);
     let listed = listed.expect("it was asked for ever").map(|(at, objects)| (at, names(objects).collect()));
     let asked = asked.lock().unwrap().clone();

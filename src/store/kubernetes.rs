@@ -173,6 +173,7 @@ impl Shared {
 
     async fn lists(&self) -> Result<Vec<StoredList>, StoreError> {
         let client = self.client();
+        // Nobody follows meanwhile who would see that it is back.
         if self.mirror().definition_is_gone {
             self.look_at_definition(&client).await?;
         }

@@ -134,8 +134,9 @@ impl StatusWriter {
                 Ok(()) = changes.changed(), if leader => {}
                 () = tokio::time::sleep(self.rest()), if leader => {}
                 _ = housekeeping.tick() => {
-                    // Each replica has seen what others may not have.
-                    self.store.retry_lost().await;
+                    // Each replica has seen what others may not have. Nothing else is done meanwhile, so not for long;
+                    // what is cut off is found by its name.
+                    drop(tokio::time::timeout(HOUSEKEEPING, self.store.retry_lost()).await);
                     if leader { self.keep_house().await } else { _ = self.look().await }
                 },
             }

@@ -239,7 +239,7 @@ impl Place {
     fn changed(&mut self, object: &Object) -> Result<(), Broken> {
         let says = object::read(object, self.epoch, &self.shared.own);
         let at = self.advance(object)?;
-        self.shared.observe(|mirror, now| mirror.put(object, &says, now));
+        self.shared.observe(|mirror, now| mirror.watched(object, &says, now));
         let live = Known::Live { generation: object.metadata.generation };
         match says {
             Says::Live(revocation) => {

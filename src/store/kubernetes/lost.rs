@@ -9,14 +9,14 @@ use kube::Client;
 use kube::api::Api;
 
 use crate::revocation::names::RecordId;
-use crate::revocation::record::Cutoff;
 use crate::revocation::version::Epoch;
-use crate::store::written::generated_name;
+use crate::runtime::random;
 use crate::store::{Revocation, StoreError};
 
 use super::Shared;
 use super::call::{CallError, Object, timed};
 use super::mirror::MirroredRevocation;
+use super::mirror::again::{names, with_its_cutoff};
 use super::object::{self, Says};
 use super::{append, deletion};
 
@@ -52,16 +52,14 @@ impl Shared {
         Ok(written)
     }
 
-    /// Tries once more to write what could not be written again, where that may be possible by now: an API server whose
-    /// policies can't judge yet refuses, and so does a quota. What it writes comes as an event of the watch.
+    /// Tries once more to write some of what could not be written again, where that may be possible by now: an API server
+    /// whose policies can't judge yet refuses, and so does a quota. What it writes comes as an event of the watch.
     pub(super) async fn retry_lost(&self) {
-        let lost: Vec<(RecordId, MirroredRevocation)> = {
-            let mirror = self.mirror();
-            let possible =
-                mirror.lost.iter().filter(|(_, lost)| mirror.gone_holder(lost.list.namespace()).is_none());
-            possible.take(MAX_RETRIED).map(|(id, lost)| (*id, lost.clone())).collect()
-        };
-        for (id, revocation) in lost {
+        for (id, revocation) in self.some_lost() {
+            // Another replica may have been faster meanwhile, and somebody may have lifted it.
+            if !self.mirror().lost.contains_key(&id) {
+                continue;
+            }
             let Err(error) = self.write_again(id, &revocation).await else { continue };
             // It was told when everything was fetched.
             tracing::debug!(list = %revocation.list, %error, "a lost revocation still can't be written again");
@@ -70,6 +68,22 @@ impl Shared {
                 return;
             }
         }
+    }
+
+    /// Returns lost revocations that may be written again, by turns: those that are refused for good must not keep others
+    /// from being tried.
+    fn some_lost(&self) -> Vec<(RecordId, MirroredRevocation)> {
+        let mirror = self.mirror();
+        let possible: Vec<_> = mirror
+            .lost
+            .iter()
+            .filter(|(_, lost)| mirror.gone_holder(lost.list.namespace()).is_none())
+            .collect();
+        let random = u64::from_le_bytes(random::bytes(&*self.environment.random));
+        let first =
+            usize::try_from(random).unwrap_or_default().checked_rem(possible.len()).unwrap_or_default();
+        let count = possible.len().min(MAX_RETRIED);
+        possible.iter().cycle().skip(first).take(count).map(|(id, lost)| (**id, (*lost).clone())).collect()
     }
 
     /// A complete list explains what it does not show, if it is of the same history, and what held the object still
@@ -118,8 +132,7 @@ impl Shared {
         let Ok(revocation) = &lost.read else { return Ok(Outcome::Kept) };
         let again = with_its_cutoff(revocation);
         let api = self.api_in(lost.list.namespace());
-        // Its own name may be another's by now.
-        for name in [again.name.clone(), generated_name(again.id)] {
+        for name in names(revocation) {
             let again = Revocation { name, ..again.clone() };
             match append::create(&api, &again).await {
                 Ok(_) => return Ok(Outcome::Written),
@@ -148,15 +161,4 @@ impl Shared {
 enum Outcome {
     Written,
     Kept,
-}
-
-/// The default of a cutoff is the time of creation, which would be another now.
-fn with_its_cutoff(revocation: &Revocation) -> Revocation {
-    let mut again = revocation.clone();
-    if again.spec.cutoff.is_none()
-        && let Ok(cutoff @ Cutoff::At(_)) = again.spec.effective_cutoff(again.created)
-    {
-        again.spec.cutoff = Some(cutoff);
-    }
-    again
 }

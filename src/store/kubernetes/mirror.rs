@@ -16,8 +16,10 @@ use super::call::{Object, revision};
 use super::epoch;
 use super::object::{self, Says};
 
+pub(super) mod again;
 pub mod departures;
 
+use again::is_again;
 use departures::{Departures, Lift};
 
 /// A revocation's object.
@@ -152,6 +154,15 @@ impl Mirror {
             return Some(Holder::Definition);
         }
         self.gone.contains_key(namespace).then_some(Holder::Namespace)
+    }
+
+    /// Takes an object as the watch shows it. A lost revocation that is there again is lost no more: it may be lifted from
+    /// now on, and nobody else writes it then.
+    pub(super) fn watched(&mut self, object: &Object, says: &Says, now: Moment) {
+        if let Says::Live(found) = says {
+            self.lost.retain(|_, lost| !lost.read.as_ref().is_ok_and(|lost| is_again(lost, found)));
+        }
+        self.put(object, says, now);
     }
 
     /// Takes an object as it is now.

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::object::tests::{object, subject};
 use super::*;
+use crate::store::written::generated_name;
 
 const OWN: &str = "rescind-system";
 const HISTORY: Epoch = Epoch { counter: 1_700_000_000_000, id: 7 };
@@ -191,4 +192,33 @@ fn what_is_lost_is_kept_unless_it_had_expired() {
     mirror.lose(RecordId(2), None);
     assert_eq!(mirror.lost.len(), 1);
     assert!(mirror.revocations.is_empty());
+}
+
+/// A lost revocation that some replica has written again may be lifted, and the others must not write it once more.
+#[test]
+fn what_is_lost_is_lost_no_more_when_it_is_seen_again_and_by_nothing_else() {
+    let at = |spec: Value| {
+        let mut spec = spec;
+        spec["cutoff"] = json!("2026-11-21T10:00:00Z");
+        spec
+    };
+    let cases = [
+        ("r-1", at(subject("alice")), true),
+        (&*generated_name(RecordId(1)), at(subject("alice")), true),
+        ("another", at(subject("alice")), false),
+        ("r-1", at(subject("bob")), false),
+        // A cutoff of its own, which is later.
+        ("r-1", subject("alice"), false),
+    ];
+    for (name, spec, is_again) in cases {
+        let mut mirror = listed(&[alice(5)], 6, 1);
+        mirror.lose(RecordId(1), None);
+        let mut found = object(("shop", name), 7, 9, spec.clone(), json!({}));
+        // It is the cutoff that stays the same, and not the time of creation.
+        found.metadata.creation_timestamp = serde_json::from_value(json!("2026-11-21T11:00:00Z")).unwrap();
+        let says = object::read(&found, HISTORY, OWN);
+        mirror.watched(&found, &says, moment(9));
+        assert_eq!(mirror.lost.is_empty(), is_again, "{name} {spec}");
+        assert!(mirror.revocations.contains_key(&RecordId(7)));
+    }
 }

@@ -193,9 +193,10 @@ fn refuse(name: &str) {
 #[tokio::test]
 async fn a_lost_revocation_that_was_refused_is_tried_again() {
     let _cluster = cluster().await;
-    let store = open().await;
+    let (store, other) = (open().await, open().await);
     let alice = revoke(&store, "alice").await;
     let mut above = Store::fetch(&store).await.unwrap().version;
+    Store::fetch(&other).await.unwrap();
     let copy = json!({
         "apiVersion": "rescind.dev/v1alpha1", "kind": "Revocation",
         "metadata": {"name": alice.name, "namespace": "default"},
@@ -223,17 +224,26 @@ async fn a_lost_revocation_that_was_refused_is_tried_again() {
     Store::start_epoch(&store, above).await.unwrap();
     let fetched = Store::fetch(&store).await.unwrap();
     assert_eq!(fetched.revocations, []);
+    assert_eq!(Store::fetch(&other).await.unwrap().revocations, []);
     let mut follow = Store::follow(&store, fetched.version).await.unwrap();
-    let lost = || store.with_mirror(|mirror| mirror.lost.keys().copied().collect::<Vec<_>>());
+    let mut other_follow = Store::follow(&other, fetched.version).await.unwrap();
+    let lost =
+        |of: &KubernetesStore| of.with_mirror(|mirror| mirror.lost.keys().copied().collect::<Vec<_>>());
     store.retry_lost().await;
-    assert_eq!(lost(), [alice.id]);
+    assert_eq!((lost(&store), lost(&other)), (vec![alice.id], vec![alice.id]));
     kubectl(&["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "refuse"]);
     until(false);
     store.retry_lost().await;
-    assert_eq!(lost(), []);
+    assert_eq!(lost(&store), []);
+    let seen = delivered(&other, &mut other_follow, 1).await;
+    assert!(matches!(&seen[..], [What::Added(again)] if again.name == alice.name), "{seen:?}");
     let delivered = delivered(&store, &mut follow, 1).await;
     let [What::Added(again)] = &delivered[..] else { panic!("{delivered:?}") };
     assert_eq!((&again.name, again.spec.cutoff), (&alice.name, Some(Cutoff::At(alice.created))));
+    // Whoever has not written it has seen it: it may be lifted, and stays so.
+    kubectl(&["delete", "revocation", "-n", "default", &alice.name]);
+    other.retry_lost().await;
+    assert_eq!(Store::fetch(&other).await.unwrap().revocations, []);
 }
 
 /// Within one history a complete list explains what it does not show.

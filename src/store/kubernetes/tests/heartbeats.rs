@@ -134,14 +134,20 @@ async fn a_report_is_written_when_it_says_something_else() {
     assert_eq!(reported(&api).await, sidecars(3));
 }
 
+/// A replica that has reported one sidecar, and has beaten since.
+async fn beaten(api: &Api<Object>) -> Heartbeats {
+    let mut heartbeats = Heartbeats::default();
+    heartbeats.report(api, REPLICA, 1, sidecars(1)).await.unwrap();
+    heartbeats.beat(api, beat(2)).await.unwrap();
+    heartbeats
+}
+
 /// Invariant 1: a replica was silent for so long that the leader has removed its pulse and its report. It goes on with
 /// the same sidecars, and nobody is told to be fresh before they are in a report again.
 #[tokio::test]
 async fn a_report_that_was_removed_with_its_pulse_is_written_again_before_the_next_pulse() {
     let (_cluster, api, _) = apis().await;
-    let mut heartbeats = Heartbeats::default();
-    heartbeats.report(&api, REPLICA, 1, sidecars(1)).await.unwrap();
-    heartbeats.beat(&api, beat(2)).await.unwrap();
+    let mut heartbeats = beaten(&api).await;
     kubectl(&["delete", "revocations", "-n", DEFAULT_NAMESPACE, PULSE, REPORT]);
     // A round writes the report first, and this one says what the one before has said.
     heartbeats.report(&api, REPLICA, 3, sidecars(1)).await.unwrap();
@@ -156,9 +162,7 @@ async fn a_report_that_was_removed_with_its_pulse_is_written_again_before_the_ne
 #[tokio::test]
 async fn a_report_that_is_written_anew_is_another_revision_even_if_it_says_the_same() {
     let (_cluster, api, _) = apis().await;
-    let mut heartbeats = Heartbeats::default();
-    heartbeats.report(&api, REPLICA, 1, sidecars(1)).await.unwrap();
-    heartbeats.beat(&api, beat(2)).await.unwrap();
+    let mut heartbeats = beaten(&api).await;
     let seen = api.get(REPORT).await.unwrap().metadata;
     kubectl(&["delete", "revocations", "-n", DEFAULT_NAMESPACE, PULSE]);
     heartbeats.beat(&api, beat(3)).await.unwrap_err();

@@ -35,8 +35,8 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// A webhook has a few seconds to answer in, and this is a part of them.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a replica waits at its start for the API server to trust the webhook. What hinders that must not take the
-/// streams from the sidecars that there are.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// streams from the sidecars that there are, also if all replicas start at once: so less than the default of a list's bound.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const PARALLEL: usize = 8;
 /// How soon what could not be published is tried again.

@@ -52,7 +52,7 @@ impl WebhookConfiguration {
     /// Whether the API server trusts all of a bundle. There is nothing to tell where nothing is configured.
     pub(super) async fn is_told(&self, bundle: &str) -> Result<bool, PublicationError> {
         let found = timed(self.api.get_opt(NAME)).await?;
-        Ok(found.is_none_or(|mut found| !self.put(&mut found.data, bundle)))
+        Ok(found.is_none_or(|mut found| !put_ca_bundle(&mut found.data, bundle, self.keeper)))
     }
 
     /// Tells the API server, unless cert-manager does.
@@ -62,17 +62,13 @@ impl WebhookConfiguration {
         if self.keeper == Keeper::Operator && is_injected(&found) {
             return Ok(());
         }
-        if !self.put(&mut found.data, bundle) {
+        if !put_ca_bundle(&mut found.data, bundle, self.keeper) {
             return Ok(());
         }
         // Under the revision that was read: of two changes none gets lost.
         timed(self.api.replace(NAME, &PostParams::default(), &found)).await?;
         tracing::info!("the API server was told whom to trust");
         Ok(())
-    }
-
-    fn put(&self, configuration: &mut Value, bundle: &str) -> bool {
-        put_ca_bundle(configuration, bundle, |told, bundle| self.keeper.is_enough(told, bundle))
     }
 }
 
@@ -82,10 +78,10 @@ fn is_injected(configuration: &DynamicObject) -> bool {
 }
 
 /// Writes whom to trust into those webhooks of a configuration that are not told enough; returns whether that is a change.
-fn put_ca_bundle(configuration: &mut Value, bundle: &str, is_enough: impl Fn(&str, &str) -> bool) -> bool {
+fn put_ca_bundle(configuration: &mut Value, bundle: &str, keeper: Keeper) -> bool {
     let is_told = |told: Option<&Value>| {
         let told = told.and_then(Value::as_str).and_then(|encoded| STANDARD.decode(encoded).ok());
-        told.is_some_and(|told| is_enough(&String::from_utf8_lossy(&told), bundle))
+        told.is_some_and(|told| keeper.is_enough(&String::from_utf8_lossy(&told), bundle))
     };
     let webhooks = configuration.get_mut("webhooks").and_then(Value::as_array_mut);
     let mut is_changed = false;
@@ -121,8 +117,7 @@ mod tests {
             {"name": "a", "clientConfig": client(443), "later": {"field": 1}},
             {"name": "b", "clientConfig": {"caBundle": "b2xk", "url": "https://a"}},
         ]});
-        let same = |told: &str, bundle: &str| told == bundle;
-        assert!(put_ca_bundle(&mut configuration, "new", same));
+        assert!(put_ca_bundle(&mut configuration, "new", Keeper::Controllers));
         let mut expected = client(443);
         expected["caBundle"] = json!("bmV3");
         let webhooks = json!([
@@ -130,8 +125,8 @@ mod tests {
             {"name": "b", "clientConfig": {"caBundle": "bmV3", "url": "https://a"}},
         ]);
         assert_eq!(configuration["webhooks"], webhooks);
-        assert!(!put_ca_bundle(&mut configuration, "new", same), "written once");
-        assert!(!put_ca_bundle(&mut json!({}), "new", same));
+        assert!(!put_ca_bundle(&mut configuration, "new", Keeper::Controllers), "written once");
+        assert!(!put_ca_bundle(&mut json!({}), "new", Keeper::Controllers));
     }
 
     #[test]

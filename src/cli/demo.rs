@@ -42,24 +42,24 @@ pub async fn run(args: &DemoArgs, surface: Surface, out: &mut (dyn Write + Send)
         None => Style::Text(surface),
     };
     let mut report = Report::new(style, out);
-    let outcome = play_until_signal(&mut report).await;
+    let outcome = play(&mut report).await;
     report.finish(outcome)
 }
 
-async fn play_until_signal(report: &mut Report<'_>) -> anyhow::Result<()> {
+async fn play(report: &mut Report<'_>) -> anyhow::Result<()> {
     // Without them, what is started would be left behind: a folder, and processes of which one may be frozen.
     let mut signals = Signals::take_up()?;
-    tokio::select! {
-        outcome = play(report) => outcome,
+    let mut lab = tokio::select! {
+        lab = Lab::start() => lab.context("can't start")?,
         _ = signals.next() => anyhow::bail!("interrupted"),
-    }
-}
-
-async fn play(report: &mut Report<'_>) -> anyhow::Result<()> {
-    let mut lab = Lab::start().await.context("can't start")?;
-    let told = story::tell(&mut lab, report).await;
-    // What the processes wrote explains a failure.
-    let told = told.map_err(|error| anyhow::anyhow!("{error:#}\n\n{}", lab.logs()));
+    };
+    let told = tokio::select! {
+        // What the processes wrote explains a failure.
+        told = story::tell(&mut lab, report) => {
+            told.map_err(|error| anyhow::anyhow!("{error:#}\n\n{}", lab.logs()))
+        }
+        _ = signals.next() => Err(anyhow::anyhow!("interrupted")),
+    };
     lab.end().await;
     told
 }

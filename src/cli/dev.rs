@@ -55,7 +55,7 @@ pub struct DevArgs {
 /// # Errors
 /// A sentence about what can't be had, or what failed.
 pub async fn run(args: DevArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
-    let signals = Signals::take_up()?;
+    let mut signals = Signals::take_up()?;
     let guard = telemetry::init("rescind-dev", Format::Text)?;
     let temporary = if args.data.is_none() { Some(TemporaryFolder::new("dev")?) } else { None };
     let data = match (&args.data, &temporary) {
@@ -73,7 +73,10 @@ pub async fn run(args: DevArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<
     let mut supervisor = Supervisor::default();
     let sample = args.files.is_empty().then_some(&issuer);
     let declared = lists.first().and_then(|list| list.spec.issuers.first()).map(|of| of.issuer.clone());
-    let bound = start(args, &data, lists, names.clone(), &mut supervisor).await?;
+    let bound = tokio::select! {
+        bound = start(args, &data, lists, names.clone(), &mut supervisor) => bound?,
+        _ = signals.next() => return Ok(()),
+    };
     // Who reads the lines may have gone; what runs is not for them alone.
     drop(tell(out, &bound, &names, sample, declared.as_deref()));
     let ended = supervisor.run_until_signal(DRAIN_DEADLINE, signals).await;

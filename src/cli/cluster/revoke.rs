@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::api::PostParams;
+use tokio::time::timeout;
 
 use crate::api::REVOKED_BY;
 use crate::api::invalid::label;
@@ -25,6 +26,8 @@ use super::{Cluster, ClusterError, REVOCATIONS};
 
 /// What was not answered is sent so many times. The name makes it the same revocation.
 const ATTEMPTS: u32 = 3;
+/// How long who revokes is asked for.
+const NAMED_WITHIN: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(500);
 
 impl Cluster {
@@ -45,7 +48,7 @@ impl Cluster {
             return Ok(Revoked::Planned { object: Box::new(object), warnings });
         }
         // To revoke matters more than to be named: what asking comes to does not stand in the way.
-        if let Ok(Some(user)) = self.user().await {
+        if let Ok(Ok(Some(user))) = timeout(NAMED_WITHIN, self.user()).await {
             object.metadata.annotations = Some([(REVOKED_BY.to_owned(), user)].into());
         }
         if dry_run == DryRun::Server {

@@ -101,7 +101,7 @@ async fn of_three_controllers_one_may_freeze_and_another_die_at_any_time() {
     let leader = release::leader(cluster);
     let other = controllers(cluster).into_iter().find(|pod| *pod != leader).unwrap();
     for (pod, what) in [(&other, "freezing a controller"), (&leader, "freezing the leader")] {
-        let process = process_but(cluster, pod, None).await;
+        let process = await_process(cluster, pod, None).await;
         kill_process(process, Signal::STOP).unwrap();
         scene.settle(what).await;
         // It may have been started anew meanwhile: the kubelet has asked it whether it lives.
@@ -112,10 +112,10 @@ async fn of_three_controllers_one_may_freeze_and_another_die_at_any_time() {
     let leader = release::leader(cluster);
     let other = controllers(cluster).into_iter().find(|pod| *pod != leader).unwrap();
     for (pod, what) in [(other, "killing a controller"), (leader, "killing the leader")] {
-        let killed = process_but(cluster, &pod, None).await;
+        let killed = await_process(cluster, &pod, None).await;
         kill_process(killed, Signal::KILL).unwrap();
         // The kubelet has to notice, and calls it ready until then.
-        process_but(cluster, &pod, Some(killed)).await;
+        await_process(cluster, &pod, Some(killed)).await;
         wait_for_controllers(cluster, 3).await;
         scene.settle(what).await;
     }
@@ -143,7 +143,7 @@ fn pods(cluster: &Cluster, namespace: &str, selector: &str) -> Vec<String> {
 }
 
 /// Waits until a controller's pod has a process, other than one that it had; returns its id, as this machine knows it.
-async fn process_but(cluster: &Cluster, pod: &str, before: Option<Pid>) -> Pid {
+async fn await_process(cluster: &Cluster, pod: &str, before: Option<Pid>) -> Pid {
     let path = "--output=jsonpath={.metadata.uid}";
     let uid = cluster.kubectl(&["get", "pod", pod, "-n", release::NAMESPACE, path]);
     wait_for(&format!("{pod} has a process"), 4 * PATIENCE, async || {

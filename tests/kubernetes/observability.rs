@@ -54,7 +54,8 @@ async fn events_and_the_audit_log_tell_what_became_of_a_revocation() {
 
     let revoked = line(&lab, "revoke", "ticket-1").await;
     let expected = json!({
-        "outcome": "accepted", "who": "unknown: see the API server's audit log", "manager": "kubectl-create", "via": "object", "kind": "subject", "list": "apps/shop",
+        "outcome": "accepted", "who": "unknown: see the API server's audit log", "manager": "kubectl-create",
+        "via": "object", "kind": "subject", "list": "apps/shop",
         "id": enforced["metadata"]["uid"], "issuer": enforced["spec"]["issuer"], "target": "rescind::audit",
     });
     for (field, value) in expected.as_object().unwrap() {

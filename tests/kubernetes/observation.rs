@@ -99,15 +99,21 @@ impl Acknowledged {
         self.known.lock().unwrap().iter().map(|one| one.name.clone()).collect()
     }
 
-    /// Ends, and returns the names.
+    /// Waits until what was added first has been asked about, ends, and returns the names.
     ///
     /// # Panics
-    /// If a token passed.
+    /// If a token passed, or if there was no answer.
     pub(crate) async fn end(mut self, lab: &Lab) -> Vec<String> {
+        let first = self.known.lock().unwrap().first().map(|one| one.since).unwrap();
+        tokio::time::sleep_until(first + WINDOW + 4 * PAUSE).await;
         self.stop.cancel();
+        let mut asked = 0;
         while let Some(seen) = self.tasks.join_next().await {
-            seen.unwrap().check(lab);
+            let seen = seen.unwrap();
+            seen.check(lab);
+            asked += seen.asked;
         }
+        assert!(asked > 0, "nothing was answered");
         self.names()
     }
 }

@@ -122,19 +122,29 @@ async fn a_sidecar_that_was_never_fresh_makes_every_proxy_answer_503() {
     check(&fronts, Knowledge::None, &table).await;
 }
 
-/// The sidecar could vouch, and is asked more than it takes on: as in any doubt, and good again when there is room.
-#[tokio::test]
-async fn a_sidecar_that_is_overloaded_makes_every_proxy_answer_503() {
+/// The few rows that stand for all where nothing is looked at.
+pub(crate) async fn samples(lab: &Lab) -> Vec<Presented> {
+    let all = presented::all(&lab.keys).into_iter();
+    let few = all.filter(|presented| ["active", "nothing", "garbage"].contains(&&*presented.name));
+    let table: Vec<_> = few.chain(revocations::make(lab).await.into_iter().take(1)).collect();
+    assert_eq!(table.len(), 4);
+    table
+}
+
+/// A lab whose sidecar is fresh, and takes on one check at a time.
+pub(crate) async fn with_room_for_one() -> Lab {
     let mut lab = Lab::new();
     lab.start_controller(&[]).await;
     lab.start_sidecar(&["--max-concurrent-checks=1"]).await;
     lab.until_fresh().await;
-    let fronts = Fronts::start(lab).await;
-    let all = presented::all(&fronts.lab.keys).into_iter();
-    let mut table: Vec<_> =
-        all.filter(|presented| ["active", "nothing", "garbage"].contains(&&*presented.name)).collect();
-    table.extend(revocations::make(&fronts.lab).await.into_iter().take(1));
-    assert_eq!(table.len(), 4);
+    lab
+}
+
+/// The sidecar could vouch, and is asked more than it takes on: as in any doubt, and good again when there is room.
+#[tokio::test]
+async fn a_sidecar_that_is_overloaded_makes_every_proxy_answer_503() {
+    let fronts = Fronts::start(with_room_for_one().await).await;
+    let table = samples(&fronts.lab).await;
     let mut wrong = Vec::new();
     for (proxy, route) in Proxy::ALL.iter().flat_map(|proxy| Route::ALL.map(|route| (*proxy, route))) {
         let ask_all = async || {

@@ -17,11 +17,10 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_prost::ProstCodec;
 
-use crate::doubt::{freeze, whole_table};
+use crate::doubt::{freeze, samples, whole_table, with_room_for_one};
 use crate::expected::{Expected, Knowledge, Route, expect};
 use crate::fronts::{Fronts, Proxy};
 use crate::presented::{self, Presented};
-use crate::revocations;
 use crate::support::PATIENCE;
 use crate::support::held::while_held;
 use crate::support::http1::{Ask, Reply};
@@ -212,15 +211,6 @@ fn judge(knowledge: Knowledge, answers: &[(Route, Presented, Result<HealthCheckR
     assert!(wrong.is_empty(), "{} deviations, {knowledge:?}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// The few rows that stand for all where nothing is looked at.
-async fn samples(lab: &Lab) -> Vec<Presented> {
-    let all = presented::all(&lab.keys).into_iter();
-    let few = all.filter(|presented| ["active", "nothing", "garbage"].contains(&&*presented.name));
-    let table: Vec<_> = few.chain(revocations::make(lab).await.into_iter().take(1)).collect();
-    assert_eq!(table.len(), 4);
-    table
-}
-
 /// Invariant 19: also where a client library acts on the code alone, and gets another token, comes again, or gives up.
 #[tokio::test]
 async fn a_grpc_client_behind_envoy_is_told_the_code_of_every_row() {
@@ -232,7 +222,6 @@ async fn a_grpc_client_behind_envoy_is_told_the_code_of_every_row() {
     front.until(&table[0], Some(Code::Unavailable)).await;
     front.check(Knowledge::Stale, &table).await;
     front.lab.sidecar().child.kill().await.unwrap();
-    front.check(Knowledge::None, &[]).await;
     for route in [Route::Required, Route::Optional, Route::Report] {
         let status = front.call(route, &table[0]).await.unwrap_err();
         assert_eq!(Some(told(&status)), expected_told(Expected::Unavailable), "{route:?} without a sidecar");
@@ -249,11 +238,7 @@ async fn a_grpc_client_behind_envoy_and_a_sidecar_that_was_never_fresh_is_told_u
 
 #[tokio::test]
 async fn a_grpc_client_behind_envoy_and_a_sidecar_that_is_overloaded_is_told_unavailable() {
-    let mut lab = Lab::new();
-    lab.start_controller(&[]).await;
-    lab.start_sidecar(&["--max-concurrent-checks=1"]).await;
-    lab.until_fresh().await;
-    let front = Front::start(lab).await;
+    let front = Front::start(with_room_for_one().await).await;
     let table = samples(&front.lab).await;
     front.until(&table[0], None).await;
     let (answers, _) = while_held(&front.lab, 1, async || front.call_all(&table).await).await;

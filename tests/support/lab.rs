@@ -27,6 +27,9 @@ pub(crate) const SIDECAR: &str = env!("CARGO_BIN_EXE_rescind-sidecar");
 pub(crate) const LIST: &str = "default/shop";
 /// How old the sidecar's knowledge may be.
 pub(crate) const BOUND: Duration = Duration::from_secs(3);
+/// How long after the acknowledgement a token may pass, by the clock of the test: it may run faster than that of the
+/// sidecar by the allowance.
+pub(crate) const WINDOW: Duration = Duration::from_millis(3003);
 
 /// A process of ours, with what it said of its addresses.
 pub(crate) struct Process {

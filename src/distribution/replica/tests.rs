@@ -62,6 +62,16 @@ impl Bench {
         tokio::time::timeout(Duration::from_secs(120), news.wait_for(what)).await.expect("in time").unwrap();
     }
 
+    /// Waits until something is so that no news tells of.
+    async fn until_so(&self, is_so: impl Fn() -> bool) {
+        let wait = async {
+            while !is_so() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap();
+    }
+
     async fn proof(&self) {
         let serial = self.hub.ping();
         self.until(|news| news.proven >= serial).await;
@@ -334,12 +344,7 @@ async fn a_replica_never_goes_back_to_an_earlier_state() {
             bench.store.set(Fault::Stale(Box::new(earlier)));
             let serial = bench.hub.ping();
             let stale = bench.fetches();
-            let fetched_again = async {
-                while bench.fetches() < stale + 2 {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(60), fetched_again).await.unwrap();
+            bench.until_so(|| bench.fetches() >= stale + 2).await;
             assert_eq!(bench.record_count(), 1);
             assert!(bench.hub.news().borrow().complete >= Some(alice.version));
             bench.store.set(Fault::None);

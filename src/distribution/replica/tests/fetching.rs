@@ -31,12 +31,7 @@ impl Bench {
         self.store.set(Fault::FollowersDead);
         meanwhile.await;
         let serial = self.hub.ping();
-        let fetched = async {
-            while self.fetches() == before {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), fetched).await.unwrap();
+        self.until_so(|| self.fetches() != before).await;
         self.store.set(Fault::None);
         self.until(|news| news.proven >= serial).await;
     }
@@ -151,12 +146,7 @@ async fn while_the_store_is_gone_nothing_is_published() {
             assert_eq!(bench.record_count(), 1);
             bench.store.set(Fault::StoreGone);
             let serial = bench.hub.ping();
-            let unpublished = async {
-                while bench.hub.with(&list(), &mut |_| {}) {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(60), unpublished).await.unwrap();
+            bench.until_so(|| !bench.hub.with(&list(), &mut |_| {})).await;
             bench.store.set(Fault::None);
             bench.until(|news| news.proven >= serial).await;
             assert_eq!(bench.record_count(), 1);

@@ -96,6 +96,8 @@ async fn of_three_controllers_one_may_freeze_and_another_die_at_any_time() {
     let Some(turn) = Cluster::take_turn().await else { return };
     let cluster = turn.cluster;
     release::upgrade(cluster, &["controller.replicas=3"]);
+    // Helm does not wait for those that are replaced to be gone.
+    wait_for_controllers(cluster, 3).await;
     let mut scene = Scene::begin(turn).await;
 
     let leader = release::leader(cluster);

@@ -35,20 +35,39 @@ async fn the_commands_of_the_operations_page_work() {
         String::from_utf8(lab.plane.kubectl(&name).stdout).unwrap()
     };
     let before = epoch();
+    // Somebody else has made what the administrator restores.
+    let revocation = r#"{
+        "apiVersion": "rescind.dev/v1alpha1", "kind": "Revocation",
+        "metadata": {"name": "restored", "namespace": "shop", "annotations": {"rescind.dev/revoked-by": "alice-support"}},
+        "spec": {"listName": "shop", "issuer": "https://id.example.com", "target": {"subject": "mallory"}}
+    }"#;
+    let create = ["create", "--filename=-", "--as=alice-support", "--as-group=system:masters"];
+    lab.kubectl_with(&create, &serde_json::from_str(revocation).unwrap());
+    let restored = || {
+        let path = "--output=jsonpath={.metadata.annotations.rescind\\.dev/revoked-by}";
+        lab.kubectl(&["get", "revocation", "restored", "-n", "shop", path])
+    };
     let said: Vec<String> = blocks()
         .iter()
-        .map(|block| block_in_place(|| done(&lab.plane.shell(folder.path(), block))))
+        .map(|block| {
+            if block.contains("apply -f shop.yaml") {
+                lab.kubectl(&["delete", "revocation", "restored", "-n", "shop"]);
+            }
+            block_in_place(|| done(&lab.plane.shell(folder.path(), block)))
+        })
         .collect();
-    assert_eq!(said.len(), 4);
+    assert_eq!(said.len(), 5);
     assert!(said[0].contains("shop") && said[0].contains("rescind-controller"), "{}", said[0]);
     let copy = std::fs::read_to_string(folder.path().join("shop.yaml")).unwrap();
     assert!(copy.contains("TokenRevocationList"), "{copy}");
-    assert!(said[2].contains("\"epoch\" deleted"), "{}", said[2]);
+    assert!(said[2].contains("revocation.rescind.dev/restored created"), "{}", said[2]);
+    assert_eq!(restored(), "alice-support");
+    assert!(said[3].contains("\"epoch\" deleted"), "{}", said[3]);
     block_in_place(|| {
         wait_until("another history has begun", || {
             let now = epoch();
             !now.is_empty() && now != before
         });
     });
-    assert!(said[3].contains("enforced"), "{}", said[3]);
+    assert!(said[4].contains("enforced"), "{}", said[4]);
 }

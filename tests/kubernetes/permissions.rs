@@ -90,7 +90,7 @@ fn wait_for_policies(guarded: &Guarded) {
             guarded.try_create(&guarded.support, &everything),
             guarded.try_create(administrator, &internal("epoch", "shop", &json!({"epoch": {}}))),
             guarded.try_create(administrator, &undeclared),
-            guarded.try_create(administrator, &forged),
+            guarded.try_create(&guarded.support, &forged),
             guarded.kubectl(administrator, &status),
             guarded.kubectl(administrator, &definition),
         ];
@@ -292,6 +292,10 @@ fn an_object_says_the_truth_of_who_has_made_it_or_nothing() {
     }
     done(&annotate(&guarded.security, "example.com/ticket=4711"));
     done(&annotate(&guarded.support, &format!("{REVOKED_BY}-")));
+    // Whoever could impersonate them may restore what others have made.
+    let mut copy = of_shop("restored", &json!({"subject": "alice"}));
+    set(&mut copy["metadata"], "annotations", &json!({REVOKED_BY: SUPPORT}));
+    done(&guarded.try_create(guarded.administrator(), &copy));
     // Who has not said it at once says it never.
     let late = format!("{REVOKED_BY}={SUPPORT}");
     refusals.add("support says it afterwards", &late, &annotate(&guarded.support, &late));

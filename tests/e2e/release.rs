@@ -12,7 +12,8 @@ pub(crate) const NAMESPACE: &str = "rescind-system";
 pub(crate) const CONTROLLERS: &str = "app.kubernetes.io/component=controller";
 
 const PLACE: [&str; 3] = ["--namespace", NAMESPACE, "--create-namespace"];
-const WAIT: [&str; 5] = ["--wait", "--timeout", "3m", "--set", "image.pullPolicy=Never"];
+/// What a node without a registry needs, and whoever waits.
+pub(crate) const WAIT: [&str; 5] = ["--wait", "--timeout", "3m", "--set", "image.pullPolicy=Never"];
 
 /// Installs the chart where no release is.
 pub(crate) fn install(cluster: &Cluster) {
@@ -45,7 +46,7 @@ pub(crate) fn leader(cluster: &Cluster) -> String {
 }
 
 /// Asks whether the very next pod is injected: a release is there only once it is.
-fn assert_injects(cluster: &Cluster) {
+pub(crate) fn assert_injects(cluster: &Cluster) {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::cluster::{Cluster, Turn};
 use crate::forward::Forward;
@@ -60,6 +61,12 @@ impl Scene {
             })
             .await;
         }
+        let shops = self.turn.objects(&["get", "pods", "-n", NAMESPACE, "-l", "app=shop"]);
+        let restarts = |pod: &Value| pod["status"]["initContainerStatuses"][0]["restartCount"].clone();
+        assert!(
+            shops.iter().all(|pod| restarts(pod) == 0),
+            "{after}: a sidecar was started anew: {shops:#?}"
+        );
         self.revocations.go_on(3).await;
         self.traffic.go_on(100).await;
         let answers = self.traffic.assert_right(after);

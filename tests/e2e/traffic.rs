@@ -31,6 +31,8 @@ struct Seen {
     revoked: Mutex<Vec<String>>,
     wrong: Mutex<Vec<String>>,
     answers: AtomicUsize,
+    /// How often Envoy got no answer from the sidecar in time.
+    late: AtomicUsize,
 }
 
 impl Traffic {
@@ -53,6 +55,8 @@ impl Traffic {
         let answers = self.seen.answers.load(Ordering::Relaxed);
         let first: Vec<&String> = wrong.iter().take(20).collect();
         assert!(wrong.is_empty(), "{during}: {} of {answers} answers were wrong: {first:#?}", wrong.len());
+        let late = self.seen.late.load(Ordering::Relaxed);
+        assert!(late * 100 <= answers, "{during}: for {late} of {answers} answers the sidecar took too long");
         assert!(self.tasks.try_join_next().is_none(), "{during}: the stream has ended");
         answers
     }
@@ -76,7 +80,7 @@ async fn flow(address: String, good: String, seen: Arc<Seen>) {
             all.get(number % all.len()).cloned().unwrap()
         };
         for (token, status) in [(&good, 200), (&revoked, 401)] {
-            let reply = ask(&address, token).await;
+            let reply = ask(&address, token, &seen.late).await;
             seen.answers.fetch_add(1, Ordering::Relaxed);
             if !reply.as_ref().is_ok_and(|reply| reply.status == status) {
                 let said = format!("after {:?}: not {status}: {reply:?}", started.elapsed());
@@ -88,7 +92,7 @@ async fn flow(address: String, good: String, seen: Arc<Seen>) {
 
 /// Asks as a client with patience: where Envoy itself has said 503, the sidecar had no time to answer within half a second,
 /// which on a busy machine says nothing about what it knows. Its own refusals bear a status.
-async fn ask(address: &str, token: &str) -> Result<Reply, String> {
+async fn ask(address: &str, token: &str, late: &AtomicUsize) -> Result<Reply, String> {
     let mut reply = requests::show(address, token).await;
     for _ in 0..3 {
         let is_envoys =
@@ -96,7 +100,7 @@ async fn ask(address: &str, token: &str) -> Result<Reply, String> {
         if !is_envoys {
             break;
         }
-        println!("Envoy got no answer in time");
+        late.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(1)).await;
         reply = requests::show(address, token).await;
     }

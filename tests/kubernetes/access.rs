@@ -271,6 +271,28 @@ async fn a_sidecar_of_a_list_that_does_not_exist_says_so_and_is_not_ready() {
     assert_eq!(get(&lab.sidecars[sidecar].address("health"), "/readyz", &[]).await.0, 200);
 }
 
+/// Reconnections of many sidecars must not become as many questions.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_is_asked_once_about_a_token_that_is_shown_again() {
+    let lab = Lab::guarded().await;
+    lab.add_account("apps", "web");
+    let token = lab.account_token("apps", "web", OURS).await;
+    let reviews = || {
+        let metrics = lab.kubectl(&["get", "--raw", "/metrics"]);
+        let of_reviews = metrics.lines().filter(|line| {
+            line.starts_with("apiserver_request_total{") && line.contains("resource=\"tokenreviews\"")
+        });
+        of_reviews.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum::<f64>()
+    };
+    let (before, begun) = (reviews(), tokio::time::Instant::now());
+    for _ in 0..3 {
+        lab.following(&token, &[LIST]).await.given(1).await;
+    }
+    let asked = reviews() - before;
+    // An answer is good for ten seconds, which a machine may need that is very busy.
+    assert!((asked - 1.0).abs() < 0.5 || begun.elapsed() > Duration::from_secs(10), "{asked} questions");
+}
+
 /// Invariant 24: a sidecar that is known goes on, and comes back; who is not known keeps what it holds and waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_api_server_is_silent_known_pairs_of_account_and_list_come_back() {

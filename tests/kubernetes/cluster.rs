@@ -43,6 +43,16 @@ pub(crate) fn in_project(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path).display().to_string()
 }
 
+/// Returns the blocks of commands of a page that a test is named for.
+pub(crate) fn blocks(page: &str, test: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(in_project(page)).unwrap();
+    let mark = format!("<!-- tested: {test} -->");
+    text.split(&mark)
+        .skip(1)
+        .map(|rest| rest.split("```").nth(1).unwrap().trim_start_matches("sh\n").to_owned())
+        .collect()
+}
+
 /// Returns what a successful command has printed.
 ///
 /// # Panics

@@ -10,7 +10,7 @@ use rescind::api::manifest;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use crate::cluster::{done, in_project, refused};
+use crate::cluster::{blocks, done, in_project, refused};
 use crate::lab::{ACCOUNT, ACCOUNT_GROUPS, Lab};
 use crate::support::control_plane::ControlPlane;
 use crate::support::lab::{CONTROLLER, Process};
@@ -150,7 +150,6 @@ fn has_sidecar(pod: &Value) -> bool {
     pod["spec"]["initContainers"][0]["name"] == SIDECAR
 }
 
-/// The label as docs/reference/annotations.md shows it.
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_are_injected_by_label_and_what_the_api_server_stores_is_what_the_command_shows() {
     let injector = Injector::start().await;
@@ -158,6 +157,12 @@ async fn pods_are_injected_by_label_and_what_the_api_server_stores_is_what_the_c
         "enabled",
         &["rescind.dev/inject=enabled", "pod-security.kubernetes.io/enforce=restricted"],
     );
+    injector.namespace("shop", &[]);
+    let page = "docs/reference/annotations.md";
+    let test = "pods_are_injected_by_label_and_what_the_api_server_stores_is_what_the_command_shows";
+    let [label] = &blocks(page, test)[..] else { panic!("{page} shows another number of commands") };
+    done(&injector.lab.plane.shell(std::path::Path::new("."), label));
+    injector.until_injected(&pod("web", "shop"));
     injector.namespace("plain", &["pod-security.kubernetes.io/enforce=restricted"]);
     let seen = injector.until_injected(&pod("web", "enabled"));
     let sidecar = &seen["spec"]["initContainers"][0];

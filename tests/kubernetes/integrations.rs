@@ -72,6 +72,12 @@ fn the_example_for_traefik_as_an_ingress_controller_fits_its_schema() {
 /// in the kinds, which have.
 #[test]
 fn the_middlewares_and_routers_of_the_file_for_traefik_fit_the_schema_of_its_kinds() {
+    let start = yaml("examples/traefik/traefik.yaml");
+    let file = json!({"filename": "dynamic.yaml"});
+    assert_eq!(
+        (&start["providers"], &start["entryPoints"]["web"]["address"]),
+        (&json!({"file": file}), &json!("127.0.0.1:8080"))
+    );
     let http = yaml("examples/traefik/dynamic.yaml")["http"].clone();
     let members: Vec<&String> = http.as_object().unwrap().keys().collect();
     assert_eq!(members, ["middlewares", "routers", "services"]);

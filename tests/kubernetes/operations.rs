@@ -2,19 +2,9 @@
 
 use tokio::task::block_in_place;
 
-use crate::cluster::{done, in_project, wait_until};
+use crate::cluster::{blocks, done, in_project, wait_until};
 use crate::lab::{Lab, PATIENCE};
 use crate::support::wait::wait_for;
-
-const PAGE: &str = "docs/operations.md";
-const MARK: &str = "<!-- tested: the_commands_of_the_operations_page_work -->";
-
-/// Returns the blocks of commands that this test is named for.
-fn blocks() -> Vec<String> {
-    let text = std::fs::read_to_string(in_project(PAGE)).unwrap();
-    let after = text.split(MARK).skip(1);
-    after.map(|rest| rest.split("```").nth(1).unwrap().trim_start_matches("sh\n").to_owned()).collect()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_the_operations_page_work() {
@@ -47,7 +37,8 @@ async fn the_commands_of_the_operations_page_work() {
         let path = "--output=jsonpath={.metadata.annotations.rescind\\.dev/revoked-by}";
         lab.kubectl(&["get", "revocation", "restored", "-n", "shop", path])
     };
-    let said: Vec<String> = blocks()
+    let blocks = blocks("docs/operations.md", "the_commands_of_the_operations_page_work");
+    let said: Vec<String> = blocks
         .iter()
         .map(|block| {
             if block.contains("apply -f shop.yaml") {

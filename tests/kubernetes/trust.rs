@@ -9,11 +9,15 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rescind::proto::v1;
+use rescind::proto::v1::revocation_admin_client::RevocationAdminClient;
+use rescind::runtime::{dial, tls};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::cluster::in_project;
 use crate::lab::{LIST, Lab, NAMESPACE, PATIENCE};
+use crate::support::control_plane::TOKEN;
 use crate::support::http1::{Ask, ask_unix};
 use crate::support::metrics::{get, metric};
 use crate::support::wait::wait_for;
@@ -220,6 +224,36 @@ async fn sidecars_trust_what_is_published_and_nothing_else() {
     lab.until_told(&bundle).await;
 }
 
+/// As the chart serves it: on a port, by the name of its Service.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_api_on_a_port_is_served_over_tls_only() {
+    let mut lab = Lab::new().await;
+    let arguments = ["--listen=127.0.0.1:0", "--service-domain=localhost", "--admin=127.0.0.1:0"];
+    let controller = lab.add_controller_over_tcp(&arguments.map(ToOwned::to_owned)).await;
+    let authorities = lab.path("admin.crt");
+    std::fs::write(&authorities, lab.published("rescind-system", 1).await).unwrap();
+    let address = lab.controllers[controller].address("admin");
+    let over_tls = address.replace("127.0.0.1", "https://rescind-admin.localhost");
+    let by = async |uri: &str, trusted: Option<&std::path::Path>| {
+        let tls = trusted.map(|authorities| tls::client(authorities, None).unwrap());
+        let here = Some(address.parse().unwrap());
+        let channel = dial::channel_to(uri, here, tls, |endpoint| endpoint.timeout(PATIENCE)).unwrap();
+        let mut request =
+            tonic::Request::new(v1::ListRequest { list: LIST.to_owned(), ..v1::ListRequest::default() });
+        request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+        RevocationAdminClient::new(channel).list(request).await
+    };
+    wait_for("the administrator is answered", PATIENCE, async || {
+        by(&over_tls, Some(&authorities)).await.map_err(|status| format!("{status}\n{}", lab.logs()))
+    })
+    .await;
+    std::fs::write(lab.path("stranger.crt"), stranger()).unwrap();
+    let refused = by(&over_tls, Some(&lab.path("stranger.crt"))).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("invalid peer certificate"), "{refused:?}");
+    let plain = by(&format!("http://{address}"), None).await.unwrap_err();
+    assert_ne!(plain.code(), tonic::Code::Unauthenticated, "it was read: {plain:?}");
+}
+
 /// Once: else there would be no end of successors.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_who_annotates_the_secret_gets_a_successor_and_the_annotation_goes() {
@@ -242,6 +276,7 @@ async fn a_rotation_of_the_authority_under_load_leaves_everybody_fresh() {
         lab.add_certified_controller().await;
     }
     let mounted = lab.mount(1).await;
+    lab.request("POST", WEBHOOK, &webhook()).await.unwrap();
     lab.add_sidecar_over_tls(&[0, 1], &mounted).await;
     lab.until_fresh().await;
     let mut tasks = JoinSet::new();
@@ -249,6 +284,7 @@ async fn a_rotation_of_the_authority_under_load_leaves_everybody_fresh() {
 
     lab.age(|authorities| authorities["signing"]["created"] = date(91)).await;
     lab.mount(2).await;
+    lab.until_told(&lab.published(NAMESPACE, 2).await).await;
     lab.until_logged(0, "the certificates were read anew").await;
     let before = lab.authorities().await;
     assert_eq!(before["next"]["key"].as_str().map(|key| key.contains("PRIVATE KEY")), Some(true));
@@ -275,6 +311,7 @@ async fn a_rotation_of_the_authority_under_load_leaves_everybody_fresh() {
     lab.age(|authorities| authorities["retired"][0]["since"] = date(3)).await;
     assert_eq!(lab.mount(1).await, mounted);
     assert_eq!(lab.published(NAMESPACE, 1).await, alone);
+    lab.until_told(&alone).await;
     lab.controllers[0].start().await;
     lab.until_fresh().await;
     assert_eq!(*refused.lock().unwrap(), Vec::<String>::new(), "{}", lab.logs());

@@ -48,8 +48,12 @@ async fn every_act_has_a_line_in_a_file_that_may_be_rotated() {
     let mut lab = Lab::new();
     let file = lab.path("audit.log");
     lab.start_controller(&["--audit-log", file.to_str().unwrap()]).await;
+    let before = jiff::Timestamp::now();
     act(&lab).await;
     let told = until(4, || std::fs::read_to_string(&file).unwrap()).await;
+    let when: Vec<jiff::Timestamp> =
+        told.iter().map(|line| line["timestamp"].as_str().unwrap().parse().unwrap()).collect();
+    assert!(when.is_sorted() && before <= when[0] && when[3] <= jiff::Timestamp::now(), "{when:?}");
     let expected = [
         ["revoke", "accepted", "", "subject"],
         ["revoke", "refused", "INVALID_ARGUMENT", "session"],

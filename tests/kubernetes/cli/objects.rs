@@ -55,6 +55,16 @@ fn a_presented_token_is_verified_before_its_identifier_is_taken() {
 }
 
 #[test]
+fn of_an_opaque_token_the_object_holds_the_hash_only() {
+    let place = Place::new();
+    let name = place.run_with("token --opaque --wait=false -o name", "session-id-4711\n").done();
+    let object = place.get(name.trim().trim_start_matches("revocation/"));
+    let hash = "ff75740e2ea4440707f279805567cdd940302c30015043db400996d561d3213c";
+    assert_eq!(object["spec"]["target"], json!({"opaqueTokenSha256": hash}));
+    assert!(!object.to_string().contains("session-id"), "{object}");
+}
+
+#[test]
 fn a_revocation_is_lifted_by_name_or_by_uid_and_only_once() {
     let place = Place::new();
     for (name, subject) in [("one", "alice"), ("two", "bob")] {

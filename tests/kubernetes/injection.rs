@@ -11,9 +11,12 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use crate::cluster::{blocks, done, in_project, refused};
-use crate::lab::{ACCOUNT, ACCOUNT_GROUPS, Lab};
+use crate::lab::{ACCOUNT, ACCOUNT_GROUPS, Lab, PATIENCE};
 use crate::support::control_plane::ControlPlane;
+use crate::support::issue::now;
 use crate::support::lab::{CONTROLLER, Process};
+use crate::support::metrics::{metric, metric_where};
+use crate::support::wait::wait_for;
 
 const CONFIGURATION: &str = "rescind-injector";
 const SIDECAR: &str = "rescind-sidecar";
@@ -148,6 +151,33 @@ fn annotated(mut pod: Value, name: &str, value: &str) -> Value {
 
 fn has_sidecar(pod: &Value) -> bool {
     pod["spec"]["initContainers"][0]["name"] == SIDECAR
+}
+
+/// The files are replaced as a certificate's keeper does, and nothing is started anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_are_injected_and_counted_also_after_the_certificate_of_the_webhook_was_replaced() {
+    let injector = Injector::start().await;
+    injector.namespace("enabled", &["rescind.dev/inject=enabled"]);
+    injector.until_injected(&pod("before", "enabled"));
+    let health = injector.controller.as_ref().unwrap().address("health").to_owned();
+    let injected =
+        async || metric_where(&health, "rescind_injections_total", &[("outcome", "injected")]).await;
+    let before = injected().await;
+    assert!(before >= 1.0, "{before}");
+    assert!(metric(&health, "rescind_serving_certificate_expiry_timestamp_seconds").await > now() as f64);
+
+    let authority = certify(&injector.lab).replace('\r', "");
+    std::fs::write(injector.lab.path("authority.pem"), &authority).unwrap();
+    let path = "--output=jsonpath={.webhooks[0].clientConfig.caBundle}";
+    wait_for("the API server is told of the new authority", PATIENCE, async || {
+        let told = injector.lab.kubectl(&["get", "mutatingwebhookconfiguration", CONFIGURATION, path]);
+        let told = String::from_utf8(STANDARD.decode(told.trim()).unwrap()).unwrap().replace('\r', "");
+        if told.contains(authority.trim()) { Ok(()) } else { Err(format!("{told}\n{}", injector.log())) }
+    })
+    .await;
+    // The old certificate is good for nobody who trusts the new authority alone.
+    injector.until_injected(&pod("after", "enabled"));
+    assert!(injected().await > before, "{}", injector.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@
 #   docker build --target cli        --build-arg TARGET=$target -t rescind-cli .
 #
 # `buildah bud` takes the same arguments, and Docker needs no BuildKit. To make an image for another architecture than the
-# machine's, add --platform.
+# machine's, add --platform (linux/arm64, say); that takes BuildKit.
 #
 # There is no system around the programs, so:
 # - folders for --data, --admin and --socket are volumes, writable for user 65532;

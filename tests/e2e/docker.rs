@@ -64,13 +64,13 @@ impl Engine {
     }
 }
 
-/// Returns the images that the head of the Dockerfile builds, with the arguments of each.
-fn builds() -> Vec<(String, Vec<String>)> {
+/// Returns the images that the head of the Dockerfile builds for a target, with the arguments of each.
+fn builds(target: &str) -> Vec<(String, Vec<String>)> {
     let dockerfile = include_str!("../../Dockerfile");
     let lines = dockerfile.lines().filter_map(|line| line.strip_prefix("#   docker build "));
     lines
         .map(|line| {
-            let line = line.replace("$target", "x86_64-unknown-linux-gnu");
+            let line = line.replace("$target", target);
             let arguments: Vec<String> = line.split_whitespace().map(ToOwned::to_owned).collect();
             let tag = arguments.iter().position(|argument| argument == "-t").unwrap() + 1;
             (arguments[tag].clone(), arguments)
@@ -87,7 +87,7 @@ async fn docker_builds_the_images_with_and_without_build_kit() {
         return;
     }
     let engine = Engine::start().await;
-    let builds = builds();
+    let builds = builds("x86_64-unknown-linux-gnu");
     assert_eq!(builds.len(), 3, "{builds:?}");
     for (image, arguments) in &builds {
         for build_kit in ["0", "1"] {
@@ -103,6 +103,33 @@ async fn docker_builds_the_images_with_and_without_build_kit() {
             );
             succeed(engine.docker(build_kit).args(["image", "rm", image]));
         }
+    }
+    engine.end().await;
+}
+
+/// Nothing of the image is run while it is built, so any file will do for the program.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes Docker; make e2e runs it"]
+async fn docker_builds_the_images_for_another_architecture() {
+    if !is_able() {
+        return;
+    }
+    let (engine, context) = (Engine::start().await, TempDir::with_prefix("rescind-context-").unwrap());
+    let target = "aarch64-unknown-linux-gnu";
+    let programs = context.path().join("target").join(target).join("dist");
+    std::fs::create_dir_all(&programs).unwrap();
+    for program in ["rescind-controller", "rescind-sidecar", "rescind"] {
+        std::fs::write(programs.join(program), program).unwrap();
+    }
+    for file in ["Dockerfile", ".dockerignore"] {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        std::fs::copy(from, context.path().join(file)).unwrap();
+    }
+    for (image, arguments) in &builds(target) {
+        let build = ["build", "--platform=linux/arm64"];
+        succeed(engine.docker("1").current_dir(context.path()).args(build).args(arguments));
+        let architecture = ["image", "inspect", "--format={{.Architecture}}", image];
+        assert_eq!(succeed(engine.docker("1").args(architecture)).trim(), "arm64", "{image}");
     }
     engine.end().await;
 }

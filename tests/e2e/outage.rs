@@ -80,7 +80,8 @@ async fn without_the_api_server_strict_lists_vouch_for_nobody_and_lenient_ones_g
     })
     .await;
     assert_eq!(show(&strict, &bob).await.unwrap().status, 401);
-    cluster.kubectl(&["delete", "namespace", NAMESPACE, "--timeout=60s"]);
+    // After an outage, the programs of Kubernetes itself wait up to half a minute each before they ask again.
+    cluster.kubectl(&["delete", "namespace", NAMESPACE, "--timeout=180s"]);
 }
 
 /// Goes on for twice the bound.

@@ -54,6 +54,21 @@ async fn uninstalling_leaves_what_the_page_says_and_that_goes_away_cleanly() {
         if left == definitions { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .await;
+    // Of what bears no label of the release, only what the page names.
+    let of_page = [
+        "customresourcedefinition.",
+        "tokenrevocationlist.rescind.dev/",
+        "revocation.rescind.dev/",
+        "namespace/rescind-system",
+        "secret/rescind-",
+        "lease.coordination.k8s.io/rescind-controller",
+        "configmap/rescind-ca",
+    ];
+    let others: Vec<String> = everything(cluster, &[])
+        .into_iter()
+        .filter(|name| name.contains("rescind") && !of_page.iter().any(|stays| name.starts_with(stays)))
+        .collect();
+    assert!(others.is_empty(), "{others:?}");
     // A workload with a sidecar that nobody serves any more, and one that asks nobody.
     wait_for("nobody vouches", 2 * BOUND, async || match show(&left, &bob).await {
         Ok(reply) if reply.status == 503 => Ok(()),

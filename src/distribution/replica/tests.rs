@@ -186,12 +186,7 @@ async fn a_ping_during_a_round_waits_for_the_next() {
     bench
         .run(async {
             let first = bench.hub.ping();
-            let begun = async {
-                while bench.beats() == 0 {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(60), begun).await.unwrap();
+            bench.until_so(|| bench.beats() > 0).await;
             let second = bench.hub.ping();
             let mut news = bench.hub.news();
             bench.store.set(Fault::None);

@@ -70,14 +70,27 @@ fn bearer<'a>(lines: &[&'a [u8]], source: &'a TokenSource) -> Presented<'a> {
 }
 
 fn cookie<'a>(lines: &[&'a [u8]], name: &str, source: &'a TokenSource) -> Presented<'a> {
-    let mut values = lines.iter().flat_map(|line| pairs(line)).filter(|(found, _)| *found == name.as_bytes());
-    match (values.next(), values.next()) {
+    let mut found = lines.iter().flat_map(|line| pairs(line)).filter(|(found, _)| may_be(found, name));
+    match (found.next(), found.next()) {
         (None, _) => Presented::Absent,
-        (Some((_, value)), None) => {
+        (Some((found, value)), None) if found == name.as_bytes() => {
             std::str::from_utf8(value).map_or(Presented::Malformed, |v| one(v, source))
         }
-        (Some(_), Some(_)) => Presented::Ambiguous,
+        (Some(_), _) => Presented::Ambiguous,
     }
+}
+
+/// Whether some server may take a cookie's name for this one: many strip white space that is not ASCII, or control
+/// characters. What can't be told in UTF-8, Envoy shows as `!`.
+fn may_be(found: &[u8], name: &str) -> bool {
+    bare(found) == bare(name.as_bytes())
+}
+
+fn bare(name: &[u8]) -> &[u8] {
+    let stays = |byte: &u8| byte.is_ascii_graphic() && *byte != b'!';
+    let first = name.iter().position(stays).unwrap_or(name.len());
+    let after_last = name.iter().rposition(stays).map_or(first, |last| last + 1);
+    name.get(first..after_last).unwrap_or_default()
 }
 
 fn one<'a>(token: &'a str, source: &'a TokenSource) -> Presented<'a> {
@@ -101,9 +114,7 @@ fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 #[must_use]
 pub fn without_tokens(cookies: &[&[u8]], sources: &[TokenSource]) -> Vec<u8> {
     let is_token = |name: &[u8]| {
-        sources
-            .iter()
-            .any(|source| matches!(&source.place, Place::Cookie(cookie) if cookie.as_bytes() == name))
+        sources.iter().any(|source| matches!(&source.place, Place::Cookie(cookie) if may_be(name, cookie)))
     };
     let kept =
         cookies.iter().flat_map(|line| line.split(|b| *b == b';')).map(<[u8]>::trim_ascii).filter(|pair| {

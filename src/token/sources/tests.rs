@@ -71,6 +71,25 @@ fn what_is_there_and_is_no_token_is_malformed_never_absent() {
     assert_eq!(find(&[], &[b"access_token=\xff"], &sources), Presented::Malformed);
 }
 
+/// Many servers strip more than ASCII white space from names; what can't be told in UTF-8 is shown as `!` by Envoy.
+#[test]
+fn a_name_that_some_server_may_take_for_the_source_is_ambiguous() {
+    let bytes = |line: &'static [u8]| format!("{:?}", find(&[], &[line], &sources())).to_lowercase();
+    for alone in
+        [&b"\xa0access_token=a"[..], b"access_token\xa0=a", b"x=y; \x1faccess_token=a", b"\xa0access_token"]
+    {
+        assert_eq!(bytes(alone), "ambiguous");
+        assert_eq!(
+            without_tokens(&[alone, b"theme=dark"], &sources()),
+            *if alone[0] == b'x' { &b"x=y; theme=dark"[..] } else { &b"theme=dark"[..] }
+        );
+    }
+    assert_eq!(check(&[], &["access_token=good; \u{a0}access_token=bad"]), "ambiguous");
+    assert_eq!(check(&[], &["!access_token=bad"]), "ambiguous");
+    assert_eq!(check(&[], &["\u{3000}access_token\u{2003}=bad"]), "ambiguous");
+    assert_eq!(check(&[], &["my\u{a0}access_token=x"]), "absent");
+}
+
 #[test]
 fn token_cookies_are_taken_off_and_others_kept() {
     let cleaned = |lines: &[&[u8]]| String::from_utf8(without_tokens(lines, &sources())).unwrap();

@@ -16,7 +16,7 @@ use crate::store::{Revocation, StoreError};
 use super::Shared;
 use super::call::{CallError, Object, timed};
 use super::mirror::MirroredRevocation;
-use super::mirror::again::{names, with_its_cutoff};
+use super::mirror::again::{names, turn, with_its_cutoff};
 use super::object::{self, Says};
 use super::{append, deletion};
 
@@ -79,11 +79,9 @@ impl Shared {
             .iter()
             .filter(|(_, lost)| mirror.gone_holder(lost.list.namespace()).is_none())
             .collect();
-        let random = u64::from_le_bytes(random::bytes(&*self.environment.random));
-        let first =
-            usize::try_from(random).unwrap_or_default().checked_rem(possible.len()).unwrap_or_default();
-        let count = possible.len().min(MAX_RETRIED);
-        possible.iter().cycle().skip(first).take(count).map(|(id, lost)| (**id, (*lost).clone())).collect()
+        let first = u64::from_le_bytes(random::bytes(&*self.environment.random));
+        let some = turn(possible.len(), first, MAX_RETRIED).filter_map(|place| possible.get(place));
+        some.map(|(id, lost)| (**id, (*lost).clone())).collect()
     }
 
     /// A complete list explains what it does not show, if it is of the same history, and what held the object still

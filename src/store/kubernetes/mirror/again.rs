@@ -29,3 +29,27 @@ pub(super) fn is_again(lost: &Revocation, found: &Revocation) -> bool {
         && with_its_cutoff(lost).spec == found.spec
         && names(lost).contains(&found.name)
 }
+
+/// Returns the places of those whose turn it is: at most so many of `count`, from a first one on that is picked at random,
+/// and around.
+pub(in super::super) fn turn(count: usize, random: u64, at_most: usize) -> impl Iterator<Item = usize> {
+    let length = u64::try_from(count).unwrap_or(u64::MAX);
+    let first = random.checked_rem(length).and_then(|first| usize::try_from(first).ok()).unwrap_or_default();
+    (0..count).cycle().skip(first).take(count.min(at_most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_a_turn_and_none_has_two_at_once() {
+        let taken = |count, random, at_most| turn(count, random, at_most).collect::<Vec<_>>();
+        assert_eq!(taken(0, 7, 64), [0; 0]);
+        assert_eq!(taken(3, 7, 64), [1, 2, 0]);
+        assert_eq!(taken(5, 4, 2), [4, 0]);
+        assert_eq!(taken(5, u64::MAX, 2), [0, 1]);
+        let begun: Vec<usize> = (0..100).flat_map(|random| taken(100, random, 64)).collect();
+        assert!((0..100).all(|place| begun.iter().filter(|taken| **taken == place).count() == 64));
+    }
+}

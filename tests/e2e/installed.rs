@@ -74,13 +74,16 @@ async fn a_user_installs_the_chart_and_revokes_a_lost_device() {
     assert_nothing_is_amiss(&cluster);
 }
 
-/// The commands of README.md: to install, and to test that.
+/// The commands to install the chart and to test that, which two pages show.
 fn commands() -> [String; 2] {
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let after =
-        page.split("<!-- tested: a_user_installs_the_chart_and_revokes_a_lost_device -->").nth(1).unwrap();
-    let block = after.split("```").nth(1).unwrap().trim_start_matches("sh\n");
-    block.lines().map(ToOwned::to_owned).collect::<Vec<_>>().try_into().unwrap()
+    let [commands, of_the_chart] = ["README.md", "charts/rescind/README.md"].map(|page| {
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+        let mark = "<!-- tested: a_user_installs_the_chart_and_revokes_a_lost_device -->";
+        let block = page.split(mark).nth(1).unwrap().split("```").nth(1).unwrap().trim_start_matches("sh\n");
+        block.lines().map(ToOwned::to_owned).collect::<Vec<_>>()
+    });
+    assert_eq!(commands, of_the_chart);
+    commands.try_into().unwrap()
 }
 
 /// In a pod there is nothing beside the sidecar's socket but the sidecar's own program.

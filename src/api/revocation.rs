@@ -346,6 +346,10 @@ pub struct ListReport {
     /// The declaration that all of them have in force at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
+    /// Of which list of that name: a name of its hash key, 16 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub hash_key: Option<String>,
 }
 
 /// Internal: one history of the store.

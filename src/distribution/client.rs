@@ -291,7 +291,7 @@ impl Client {
         match self.drive(&mut stream, shutdown).await {
             Ok(Some(new)) => End::Moved(Box::new(new), Box::new(stream.connection)),
             Ok(None) => {
-                self.say_goodbye(stream.connection).await;
+                say_goodbye(stream.connection, self.session.goodbye()).await;
                 End::Shutdown
             }
             Err(lost) => End::Lost(lost),
@@ -370,7 +370,7 @@ impl Client {
                 self.failures = 0;
                 self.choice.settle(stream.connection.candidate);
                 if let Some(old) = stream.retiring.take() {
-                    self.say_goodbye(old).await;
+                    say_goodbye(old, self.session.goodbye_to_the_one_before()).await;
                 }
             }
         }
@@ -397,17 +397,17 @@ impl Client {
         let list = index.and_then(|index| self.session.view(index)).map(|view| &view.name);
         self.environment.observer.noted(list, note);
     }
+}
 
-    /// Ends a stream in order; a peer that does not take it is none to wait for.
-    async fn say_goodbye(&self, connection: Connection) {
-        let Connection { outbound, mut inbound, .. } = connection;
-        for message in self.session.goodbye() {
-            drop(outbound.try_send(message));
-        }
-        drop(outbound);
-        let ended = async { while let Ok(Some(_)) = inbound.message().await {} };
-        drop(tokio::time::timeout(GOODBYE, ended).await);
+/// Ends a stream in order; a peer that does not take it is none to wait for.
+async fn say_goodbye(connection: Connection, goodbye: Vec<v1::SubscriberMessage>) {
+    let Connection { outbound, mut inbound, .. } = connection;
+    for message in goodbye {
+        drop(outbound.try_send(message));
     }
+    drop(outbound);
+    let ended = async { while let Ok(Some(_)) = inbound.message().await {} };
+    drop(tokio::time::timeout(GOODBYE, ended).await);
 }
 
 /// A stream at work.

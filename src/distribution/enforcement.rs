@@ -50,7 +50,16 @@ pub struct SessionId(u64);
 pub struct InUse {
     /// Everything up to here.
     pub version: Version,
-    /// The declaration in force; zero before the first.
+    /// The declaration in force; none while it is not known.
+    pub declaration: Option<Declaration>,
+}
+
+/// Which declaration of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Declaration {
+    /// The name of the list's hash key. A list that is deleted and declared anew counts from one again, and has another key.
+    pub hash_key: u64,
+    /// Its generation.
     pub generation: u64,
 }
 
@@ -96,14 +105,21 @@ pub struct SessionReport {
 }
 
 impl InUse {
-    /// Returns what two sidecars both have in use; of versions that are not ordered, neither.
+    /// Returns what two sidecars both have in use; of versions that are not ordered, neither, and of declarations of two
+    /// lists none.
     #[must_use]
     pub fn and(self, other: Self) -> Option<Self> {
         let version = match self.version.partial_cmp(&other.version)? {
             Ordering::Less | Ordering::Equal => self.version,
             Ordering::Greater => other.version,
         };
-        Some(Self { version, generation: self.generation.min(other.generation) })
+        let both = self.declaration.zip(other.declaration);
+        let both = both.filter(|(one, other)| one.hash_key == other.hash_key);
+        let older = |(one, other): (Declaration, Declaration)| Declaration {
+            generation: one.generation.min(other.generation),
+            ..one
+        };
+        Some(Self { version, declaration: both.map(older) })
     }
 }
 

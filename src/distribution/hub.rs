@@ -153,6 +153,7 @@ impl Hub {
     #[must_use]
     pub fn report(&self, now: Moment) -> Vec<ListReport> {
         let of = |(list, summary): (ListName, Summary)| {
+            let declaration = summary.lowest.and_then(|lowest| lowest.declaration);
             let mut lowest = summary.lowest.map(|lowest| lowest.version);
             self.with(&list, &mut |publisher| {
                 lowest = lowest.map(|lowest| publisher.has_steps_up_to(lowest))
@@ -163,7 +164,8 @@ impl Hub {
                 subscribers: i64::from(summary.subscribers),
                 connected: i64::from(summary.connected),
                 lowest: lowest.map(|lowest| lowest.to_string()),
-                generation: summary.lowest.and_then(|lowest| i64::try_from(lowest.generation).ok()),
+                generation: declaration.and_then(|declared| i64::try_from(declared.generation).ok()),
+                hash_key: declaration.map(|declared| format!("{:016x}", declared.hash_key)),
             }
         };
         self.sessions.summary(now).into_iter().map(of).collect()

@@ -176,11 +176,22 @@ impl Session {
         self.pings.front().map_or(0, |ping| now.boot_nanos.saturating_sub(ping.sent.boot_nanos))
     }
 
-    /// Returns the messages that say goodbye to a stream which is no longer used.
+    /// Returns the messages that say goodbye to a stream when nothing is checked any more.
     #[must_use]
     pub fn goodbye(&self) -> Vec<v1::SubscriberMessage> {
-        let references = (1u32..).zip(&self.followed).map(|(reference, _)| reference);
-        references.map(|reference| message(Out::Bye(v1::Bye { r#ref: reference }))).collect()
+        self.goodbye_if(|_| true)
+    }
+
+    /// Returns the messages that say goodbye to the stream before this one: for the lists that this one has proven. Of
+    /// another the sidecar is as fresh as the stream before has made it, and has to be counted there.
+    #[must_use]
+    pub fn goodbye_to_the_one_before(&self) -> Vec<v1::SubscriberMessage> {
+        self.goodbye_if(Followed::is_proven)
+    }
+
+    fn goodbye_if(&self, is_over: impl Fn(&Followed) -> bool) -> Vec<v1::SubscriberMessage> {
+        let over = (1u32..).zip(&self.followed).filter(|(_, followed)| is_over(followed));
+        over.map(|(reference, _)| message(Out::Bye(v1::Bye { r#ref: reference }))).collect()
     }
 
     /// Returns the shortest bound in force for the followed lists; none while no declaration is known.

@@ -14,7 +14,7 @@ use crate::store::SealKey;
 use super::MAX_LISTS;
 use super::admission::Admission;
 use super::convert::{ConvertError, Sealed, digest_from_wire, version_from_wire};
-use super::enforcement::InUse;
+use super::enforcement::{Declaration, InUse};
 use super::frame::Frame;
 use super::publisher::ListPublisher;
 
@@ -205,6 +205,7 @@ impl Subscriber {
             floor: self.highest,
             position: None,
             proven: None,
+            sent_before_proof: None,
             acknowledged: None,
             declared: None,
             nacks: 0,
@@ -226,6 +227,9 @@ impl Subscriber {
     /// Notes what the sidecar has in use. While it is not decided what it holds (a resume, or a resync after a
     /// refusal), what it says of it counts for nothing; nor does a version that this store has not sealed: the
     /// sidecar still holds a list of another one, until the snapshot that replaces it has arrived.
+    ///
+    /// A declaration takes effect with a proof. Until the sidecar has taken one of this stream, it goes by what another has
+    /// brought, perhaps of a list that had the same name. That it has is plain once it has more than was sent before the first.
     fn acknowledge(&mut self, ack: v1::Ack) -> Result<Option<(ListName, InUse)>, ProtocolError> {
         let sealed = version_from_wire("ack.version", ack.version)?;
         let (reference, version, generation) = (ack.r#ref, sealed.version, ack.config_generation);
@@ -238,7 +242,10 @@ impl Subscriber {
         }
         following.acknowledged = Some(version);
         following.nacks = 0;
-        Ok(Some((following.list.clone(), InUse { version, generation })))
+        let has_taken_a_proof = following.sent_before_proof.is_some_and(|sent| version > sent);
+        let declared = following.declared.filter(|_| has_taken_a_proof);
+        let declaration = declared.map(|(_, hash_key)| Declaration { hash_key: hash_key.name(), generation });
+        Ok(Some((following.list.clone(), InUse { version, declaration })))
     }
 
     fn nack(&mut self, nack: v1::Nack) -> Result<Reaction, ProtocolError> {
@@ -320,6 +327,7 @@ impl Subscriber {
             let Some(following) = self.following.get_mut(index) else { continue };
             if serial > following.subscribed_at {
                 following.proven = Some(complete);
+                following.sent_before_proof = following.sent_before_proof.or(following.position);
                 self.answered.push(following.list.clone());
                 vouched.push(proof);
             }

@@ -25,6 +25,13 @@ impl HashKey {
         &self.0
     }
 
+    /// Returns a name of this hash key, from which it can't be told: lists of one name that were declared one after the
+    /// other have different ones.
+    #[must_use]
+    pub fn name(&self) -> u64 {
+        SipHasher24::new_with_key(&self.0).hash(b"the name of a hash key").h1
+    }
+
     /// Computes the key of a built-in selector with one string, or with none for `everything`.
     #[must_use]
     pub fn built_in_key(&self, issuer: &str, selector: BuiltIn, value: Option<ValueRef<'_>>) -> Key {

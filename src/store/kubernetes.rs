@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::api::revocation::ListReport;
+use crate::revocation::key::HashKey;
 use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::{Epoch, Version};
 use crate::runtime::environment::Environment;
@@ -31,7 +32,7 @@ use epoch::Reason;
 use follower::Follower;
 use heartbeat::{Heartbeats, PulseError};
 use keys::HashKeys;
-use lists::{Declared, Seen};
+use lists::{Declared, Looked, Seen};
 use mirror::Mirror;
 
 mod append;
@@ -108,7 +109,7 @@ struct Shared {
     heartbeats: tokio::sync::Mutex<Heartbeats>,
     hash_keys: HashKeys,
     seen_lists: Seen,
-    declared: Mutex<Vec<Declared>>,
+    declared: Mutex<Looked>,
 }
 
 impl fmt::Debug for KubernetesStore {
@@ -172,7 +173,7 @@ impl Shared {
     }
 
     async fn lists(&self) -> Result<Vec<StoredList>, StoreError> {
-        let client = self.client();
+        let (client, began) = (self.client(), self.now());
         // Nobody follows meanwhile who would see that it is back.
         if self.mirror().definition_is_gone {
             self.look_at_definition(&client).await?;
@@ -180,9 +181,18 @@ impl Shared {
         let declared = lists::fetch(&client, &self.seen_lists, self.wall()).await?;
         self.look_at_new_namespaces(&client, &declared).await?;
         let stored = self.with_hash_keys(&client, &declared).await?;
-        *self.declared.lock().unwrap_or_else(PoisonError::into_inner) = declared;
+        self.seen(Looked { began: Some(began), lists: declared });
         self.changes.send_modify(|changes| *changes += 1);
         Ok(stored)
+    }
+
+    /// Keeps what a look has shown, unless one that began later was faster.
+    fn seen(&self, looked: Looked) {
+        let mut kept = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = |looked: &Looked| looked.began.map(|began| began.boot_nanos);
+        if began(&looked) >= began(&kept) {
+            *kept = looked;
+        }
     }
 
     /// Adds the keys of the hashes to the declarations that can be used.
@@ -241,10 +251,8 @@ impl Shared {
         match heartbeats.beat(&self.own_api(), beat).await {
             Ok(revision) => Ok(object::version(epoch, revision)),
             Err(PulseError::Call(error)) => Err(error.into()),
-            Err(PulseError::WentBack) => {
-                heartbeats.forget();
-                Err(StoreError::WentBack)
-            }
+            // What shows it is kept until another history has begun.
+            Err(PulseError::WentBack) => Err(StoreError::WentBack),
         }
     }
 
@@ -255,17 +263,9 @@ impl Shared {
     }
 
     async fn start_epoch(&self, above: Version) -> Result<(), StoreError> {
-        let current = epoch::current(&self.own_api(), &self.own).await?;
-        let newest = call::newest_revision(&self.api()).await?;
-        let reached = current.map(|epoch| object::version(epoch, newest));
-        if reached.is_some_and(|reached| reached.epoch.counter > above.epoch.counter) {
-            return Ok(());
-        }
-        if reached.is_some_and(|reached| reached > above) {
-            return Ok(());
-        }
-        self.heartbeats.lock().await.forget();
+        // Also if its revisions are above by now: an older copy goes on counting, and has lost what it has lost.
         self.begin_epoch(Some(above.epoch.counter), Reason::WentBack).await?;
+        self.heartbeats.lock().await.forget();
         Ok(())
     }
 }
@@ -320,7 +320,19 @@ impl KubernetesStore {
     /// Returns the objects of the lists, as they were when they were looked at last.
     #[must_use]
     pub fn declared(&self) -> Vec<Declared> {
+        self.looked().lists
+    }
+
+    /// Returns the last look at the lists.
+    #[must_use]
+    pub fn looked(&self) -> Looked {
         self.shared.declared.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the key of the hashes of a list that was looked at, by the UID of its object.
+    #[must_use]
+    pub fn hash_key(&self, uid: &str) -> Option<HashKey> {
+        self.shared.hash_keys.known(uid)
     }
 
     /// Returns a client with the connections in use.

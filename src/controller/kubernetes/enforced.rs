@@ -25,8 +25,25 @@ pub(super) struct Needed {
     pub(super) version: Version,
     /// The declaration by which the revocation was accepted.
     pub(super) generation: i64,
+    /// Of which list of that name: as in the reports. None, and nobody has it, while that is not known.
+    pub(super) hash_key: Option<String>,
     /// When this process saw both.
     pub(super) observed: Moment,
+}
+
+/// How long a sidecar of a list may go on without news, at the longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) nanos: u64,
+    /// When the look at the list began that showed it.
+    pub(super) as_of: Moment,
+}
+
+impl Window {
+    /// Tells whether nothing can be missing in it that was declared before.
+    pub(super) const fn is_of_after(self, moment: Moment) -> bool {
+        self.as_of.boot_nanos > moment.boot_nanos
+    }
 }
 
 /// What is known of the reports.
@@ -37,10 +54,13 @@ pub(super) struct Reports<'a> {
     pub(super) since: Moment,
 }
 
-/// Returns how far the enforcement has come. `window_nanos` is the longest time for which a sidecar of the list may
-/// go on without news.
-pub(super) fn progress(needed: &Needed, reports: Reports<'_>, window_nanos: u64, now: Moment) -> Progress {
-    let over = |since: Moment| elapsed_nanos(since, now) > window_nanos;
+/// Returns how far the enforcement has come.
+///
+/// A sidecar that does not know the revocation goes by a declaration of before it, which may be wider than what was seen
+/// before it. So nobody is taken for stale by a look that began earlier.
+pub(super) fn progress(needed: &Needed, reports: Reports<'_>, window: Window, now: Moment) -> Progress {
+    let over = |since: Moment| elapsed_nanos(since, now) > window.nanos;
+    let is_known = window.is_of_after(needed.observed);
     let mut progress = Progress::default();
     for report in reports.by_replica.values() {
         let of_list = report
@@ -52,9 +72,10 @@ pub(super) fn progress(needed: &Needed, reports: Reports<'_>, window_nanos: u64,
             progress.subscribers = progress.subscribers.saturating_add(subscribers);
             let lowest: Option<ToldVersion> = of.lowest.as_deref().and_then(|lowest| lowest.parse().ok());
             let has_version = lowest.is_some_and(|lowest| lowest.reaches(&needed.version));
-            if has_version && of.generation >= Some(needed.generation) {
+            let is_of_list = needed.hash_key.is_some() && of.hash_key == needed.hash_key;
+            if has_version && is_of_list && of.generation >= Some(needed.generation) {
                 progress.applied = progress.applied.saturating_add(subscribers);
-            } else if over(report.changed) {
+            } else if is_known && over(report.changed) {
                 // The replica is gone, and whom it had told to be fresh is so no more.
                 progress.away = progress.away.saturating_add(subscribers);
             }
@@ -62,7 +83,8 @@ pub(super) fn progress(needed: &Needed, reports: Reports<'_>, window_nanos: u64,
     }
     let all_applied = progress.applied + progress.away == progress.subscribers;
     // After the window, the bound itself says so: whoever allows has a proof that includes the version.
-    progress.enforced = (all_applied && over(reports.since)) || over(needed.observed);
+    let all_counted = window.is_of_after(reports.since) && over(reports.since);
+    progress.enforced = (all_applied && all_counted) || (is_known && over(needed.observed));
     progress
 }
 
@@ -71,14 +93,17 @@ pub(in crate::controller) struct OverReports(pub(in crate::controller) Kubernete
 
 impl Enforcing for OverReports {
     fn progress(&self, list: &ListName, version: Version, observed: Moment, now: Moment) -> Progress {
-        let declared = self.0.declared().into_iter().find(|declared| declared.name == *list);
-        let read = declared.as_ref().and_then(|declared| DeclaredList::read(declared, now.wall().floor()));
+        let looked = self.0.looked();
+        let declared = looked.lists.iter().find(|declared| declared.name == *list);
+        let read = looked.began.zip(declared);
+        let read =
+            read.and_then(|(as_of, list)| DeclaredList::read(&self.0, list, as_of, now.wall().floor()));
         // Of a list that is not declared nothing is known, and nothing is enforced.
         let Some(of) = read else { return Progress::default() };
-        let needed = Needed { list: list.clone(), version, generation: of.generation, observed };
+        let needed = of.needed(list, version, observed);
         self.0.with_mirror(|mirror| {
             let reports = Reports { by_replica: &mirror.reports, since: mirror.since };
-            progress(&needed, reports, of.window_nanos, now)
+            progress(&needed, reports, of.window, now)
         })
     }
 

@@ -11,7 +11,7 @@ use crate::revocation::names::ListName;
 use crate::revocation::time::{Moment, UnixSeconds};
 use crate::store::kubernetes::mirror::{MirroredReport, MirroredRevocation};
 
-use super::enforced::elapsed_nanos;
+use super::enforced::{Window, elapsed_nanos};
 
 /// How long an object that has expired stays for people to see.
 const KEPT_SECONDS: u64 = 86_400;
@@ -22,10 +22,12 @@ const IDLE_NANOS: u64 = 3600 * 1_000_000_000;
 const LONGEST_WINDOW_NANOS: u64 = *MAXIMUM_SECONDS.end() as u64 * 1_000_000_000;
 
 /// Whom a replica had told to be fresh is counted until it can allow nothing any more.
-pub(super) fn is_gone(report: &MirroredReport, windows: &HashMap<ListName, u64>, now: Moment) -> bool {
+pub(super) fn is_gone(report: &MirroredReport, windows: &HashMap<ListName, Window>, now: Moment) -> bool {
     let window = |of: &ListReport| {
         let list = ListName::new(&of.namespace, &of.name).ok();
-        list.and_then(|list| windows.get(&list).copied()).unwrap_or(LONGEST_WINDOW_NANOS)
+        let window = list.and_then(|list| windows.get(&list).copied());
+        let known = window.filter(|window| window.is_of_after(report.changed));
+        known.map_or(LONGEST_WINDOW_NANOS, |window| window.nanos)
     };
     let followed = report.lists.iter().filter(|list| list.subscribers > 0);
     let patience = followed.map(|list| window(list).saturating_mul(2)).max().unwrap_or(IDLE_NANOS);
@@ -93,6 +95,7 @@ mod tests {
             connected: 0,
             lowest: None,
             generation: None,
+            hash_key: None,
         };
         MirroredReport { lists: vec![list], changed: moment(0), objects: BTreeMap::new() }
     }
@@ -100,9 +103,15 @@ mod tests {
     /// Invariant 1: whom a replica had told to be fresh is counted until it can allow nothing any more.
     #[test]
     fn a_replica_is_forgotten_only_when_its_sidecars_can_allow_nothing_any_more() {
-        let windows = HashMap::from([(ListName::new("default", "shop").unwrap(), 10_000_000_000)]);
+        let list = ListName::new("default", "shop").unwrap();
+        let as_of = |seconds| {
+            HashMap::from([(list.clone(), Window { nanos: 10_000_000_000, as_of: moment(seconds) })])
+        };
+        let windows = as_of(1);
         assert!(!is_gone(&report(1), &windows, moment(20)));
         assert!(is_gone(&report(1), &windows, moment(21)));
+        // It may have been widened meanwhile.
+        assert!(!is_gone(&report(1), &as_of(0), moment(21)));
         // One without sidecars has no reason to write.
         assert!(!is_gone(&report(0), &windows, moment(3600)));
         assert!(is_gone(&report(0), &windows, moment(3601)));

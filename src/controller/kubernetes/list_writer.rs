@@ -215,6 +215,7 @@ mod tests {
                 connected: 0,
                 lowest: None,
                 generation: None,
+                hash_key: None,
             };
             let report = MirroredReport { lists: vec![list], changed: moment(10), objects: BTreeMap::new() };
             BTreeMap::from([("aa".to_owned(), report)])

@@ -18,7 +18,7 @@ use crate::distribution::hub::Hub;
 use crate::revocation::key::HashKey;
 use crate::revocation::names::{ListName, RecordId};
 use crate::revocation::time::{Moment, UnixSeconds};
-use crate::revocation::version::ToldVersion;
+use crate::revocation::version::{ToldVersion, Version};
 use crate::runtime::clock::Clock;
 use crate::store::kubernetes::lists::Declared;
 use crate::store::kubernetes::mirror::{Mirror, MirroredRevocation};
@@ -28,7 +28,7 @@ use crate::token::list_config::ListConfig;
 
 use super::acts::Acts;
 use super::conditions::{self, Acceptance};
-use super::enforced::{self, Needed, Reports, elapsed_nanos};
+use super::enforced::{self, Needed, Reports, Window, elapsed_nanos};
 use super::events::{Events, Note};
 use super::lease::Leadership;
 use super::leftovers::{is_gone, is_left_over};
@@ -83,8 +83,9 @@ pub(super) struct DeclaredList {
     /// Of the object that it was read from.
     resource_version: String,
     config: ListConfig,
-    pub(super) generation: i64,
-    pub(super) window_nanos: u64,
+    generation: i64,
+    hash_key: Option<String>,
+    pub(super) window: Window,
 }
 
 impl StatusWriter {
@@ -298,7 +299,7 @@ impl StatusWriter {
         };
         let needed = self.pending.entry(id).or_insert_with(|| needed(mirrored, revocation, list, now));
         let reports = Reports { by_replica: &mirror.reports, since: mirror.since };
-        Some(enforced::progress(needed, reports, list.window_nanos, now))
+        Some(enforced::progress(needed, reports, list.window, now))
     }
 
     /// Reads the lists that have changed, and returns those by which revocations are to be judged anew. What a
@@ -307,11 +308,18 @@ impl StatusWriter {
         let now = self.clock.now().wall().floor();
         let mut before = std::mem::take(&mut self.declared);
         let mut changed = HashSet::new();
-        for list in self.store.declared() {
+        let looked = self.store.looked();
+        let as_of = looked.began.unwrap_or(Moment { boot_nanos: 0, wall_nanos: 0 });
+        for list in looked.lists {
             let known = before.remove(&list.name);
             let generation = known.as_ref().map(|known| known.generation);
-            let known = known.filter(|known| known.resource_version == list.resource_version);
-            let read = known.or_else(|| DeclaredList::read(&list, now));
+            let is_current = |known: &DeclaredList| {
+                known.resource_version == list.resource_version && known.hash_key.is_some()
+            };
+            let known = known.filter(is_current);
+            let read = known
+                .map(|known| known.seen_again(as_of))
+                .or_else(|| DeclaredList::read(&self.store, &list, as_of, now));
             if read.as_ref().map(|read| read.generation) != generation {
                 changed.insert(list.name.clone());
             }
@@ -324,7 +332,7 @@ impl StatusWriter {
     async fn keep_house(&mut self) {
         self.look().await;
         let now = self.clock.now();
-        let windows = self.declared.iter().map(|(name, list)| (name.clone(), list.window_nanos)).collect();
+        let windows = self.declared.iter().map(|(name, list)| (name.clone(), list.window.nanos)).collect();
         self.lists.write(&windows, &mut self.events, now).await;
         let left_out = self.events.left_out();
         if left_out > 0 {
@@ -362,7 +370,7 @@ impl StatusWriter {
     async fn clean_up(&self) {
         let now = self.clock.now();
         let windows: HashMap<_, _> =
-            self.declared.iter().map(|(name, list)| (name.clone(), list.window_nanos)).collect();
+            self.declared.iter().map(|(name, list)| (name.clone(), list.window)).collect();
         let (expired, silent) = self.store.with_mirror(|mirror| {
             let expired =
                 mirror.revocations.values().filter(|mirrored| is_left_over(mirrored, now.wall().floor()));
@@ -392,13 +400,31 @@ fn hash_key(hub: &Hub, list: &ListName) -> Option<HashKey> {
 }
 
 impl DeclaredList {
-    pub(super) fn read(list: &Declared, now: UnixSeconds) -> Option<Self> {
+    pub(super) fn read(
+        store: &KubernetesStore,
+        list: &Declared,
+        as_of: Moment,
+        now: UnixSeconds,
+    ) -> Option<Self> {
         let document = list.document.as_ref().ok()?;
         let config = document.config().ok()?;
         let past = document.past_window().and_then(|past| past.window_nanos(now));
-        let window_nanos = past.unwrap_or(0).max(config.freshness.window_nanos());
+        let window = Window { nanos: past.unwrap_or(0).max(config.freshness.window_nanos()), as_of };
         let resource_version = list.resource_version.clone();
-        Some(Self { resource_version, config, generation: list.generation, window_nanos })
+        let hash_key = store.hash_key(&list.uid).map(|hash_key| format!("{:016x}", hash_key.name()));
+        Some(Self { resource_version, config, generation: list.generation, hash_key, window })
+    }
+
+    /// Returns what the sidecars of this list must have.
+    pub(super) fn needed(&self, list: &ListName, version: Version, observed: Moment) -> Needed {
+        let hash_key = self.hash_key.clone();
+        Needed { list: list.clone(), version, generation: self.generation, hash_key, observed }
+    }
+
+    /// Returns the same, as a later look has shown it.
+    const fn seen_again(mut self, as_of: Moment) -> Self {
+        self.window.as_of = as_of;
+        self
     }
 }
 
@@ -413,7 +439,7 @@ fn needed(
     // A process that started after the status was written has seen the object at a later revision only.
     let told = mirrored.status.version.as_deref().and_then(|told| told.parse::<ToldVersion>().ok());
     let version = told.and_then(|told| told.in_history(version.epoch)).unwrap_or(version);
-    Needed { list: mirrored.list.clone(), version, generation: list.generation, observed: now }
+    list.needed(&mirrored.list, version, now)
 }
 
 #[cfg(test)]

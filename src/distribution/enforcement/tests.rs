@@ -24,7 +24,7 @@ fn follower(sessions: &Sessions, instance: u128, since: u64) -> SessionId {
 
 /// What a sidecar has that holds a version under the first declaration.
 const fn in_use(version: Version) -> InUse {
-    InUse { version, generation: 1 }
+    InUse { version, declaration: Some(Declaration { hash_key: 7, generation: 1 }) }
 }
 
 const fn progress(enforced: bool, subscribers: u32, applied: u32, away: u32) -> Progress {
@@ -248,7 +248,11 @@ fn a_summary_counts_those_that_are_known_and_names_what_all_of_them_have() {
     };
     let one = follower(&sessions, 1, 0);
     assert_eq!(sessions.summary(moment(1)), summary(1, 1, None));
-    let held = |revision, generation| InUse { version: version(revision), generation };
+    let of = |hash_key, revision, generation| InUse {
+        version: version(revision),
+        declaration: Some(Declaration { hash_key, generation }),
+    };
+    let held = |revision, generation| of(7, revision, generation);
     sessions.acknowledge(one, &list(), held(7, 2));
     assert_eq!(sessions.summary(moment(1)), summary(1, 1, Some(held(7, 2))));
     let two = follower(&sessions, 2, 0);
@@ -256,6 +260,11 @@ fn a_summary_counts_those_that_are_known_and_names_what_all_of_them_have() {
     // Each of the two is behind in something.
     sessions.acknowledge(two, &list(), held(5, 3));
     assert_eq!(sessions.summary(moment(1)), summary(2, 2, Some(held(5, 2))));
+    // Of two lists that had the same name, one after the other.
+    sessions.acknowledge(two, &list(), of(8, 5, 3));
+    let version_alone = InUse { version: version(5), declaration: None };
+    assert_eq!(sessions.summary(moment(1)), summary(2, 2, Some(version_alone)));
+    sessions.acknowledge(two, &list(), held(5, 3));
     sessions.bye(one, &list());
     assert_eq!(sessions.summary(moment(1)), summary(1, 1, Some(held(5, 3))));
 }

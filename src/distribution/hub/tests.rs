@@ -3,7 +3,7 @@ use kube::CustomResourceExt;
 use super::*;
 use crate::api::revocation::MAX_REPORTED_LISTS;
 use crate::distribution::enforcement::{
-    InUse, MAX_REPORTED_OF_NAMESPACE, Predecessor, SessionId, TooManyLists,
+    Declaration, InUse, MAX_REPORTED_OF_NAMESPACE, Predecessor, SessionId, TooManyLists,
 };
 use crate::distribution::pump::{moment, name, publisher, put, seal_key};
 use crate::revocation::list::tests::version;
@@ -23,9 +23,14 @@ fn sidecar(hub: &Hub, instance: u128, in_use: Option<(u64, u64)>) -> SessionId {
     let id = hub.sessions().open("sidecar", instance, "one", moment(0));
     hub.sessions().follow(id, &name()).unwrap();
     if let Some((revision, generation)) = in_use {
-        hub.sessions().acknowledge(id, &name(), InUse { version: version(revision), generation });
+        hub.sessions().acknowledge(id, &name(), has(revision, generation));
     }
     id
+}
+
+fn has(revision: u64, generation: u64) -> InUse {
+    let declaration = Declaration { hash_key: HASH_KEY.name(), generation };
+    InUse { version: version(revision), declaration: Some(declaration) }
 }
 
 fn check(hub: &Hub, subscribers: i64, connected: i64, lowest: Option<u64>, generation: Option<i64>) {
@@ -36,6 +41,7 @@ fn check(hub: &Hub, subscribers: i64, connected: i64, lowest: Option<u64>, gener
         connected,
         lowest: lowest.map(|revision| version(revision).to_string()),
         generation,
+        hash_key: generation.map(|_| format!("{:016x}", HASH_KEY.name())),
     };
     assert_eq!(hub.report(moment(1)), [expected]);
 }
@@ -73,8 +79,7 @@ fn a_report_does_not_change_as_long_as_nothing_happens_to_the_list() {
     let id = sidecar(&hub, 1, Some((5, 1)));
     check(&hub, 1, 1, Some(5), Some(1));
     hub.with(&name(), &mut |publisher| publisher.advance(version(8)));
-    let in_use = InUse { version: version(8), generation: 1 };
-    hub.sessions().acknowledge(id, &name(), in_use);
+    hub.sessions().acknowledge(id, &name(), has(8, 1));
     check(&hub, 1, 1, Some(5), Some(1));
     // A revocation that changes no row is a step, too: whoever waits for it finds it reported.
     hub.with(&name(), &mut |publisher| _ = publisher.apply(put(1), version(9)));

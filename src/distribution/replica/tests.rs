@@ -311,7 +311,7 @@ async fn what_a_sidecar_has_acknowledged_is_reported_between_the_rounds() {
             sessions.follow(id, &list()).unwrap();
             bench.store.written();
             let version = bench.hub.news().borrow().complete.unwrap();
-            sessions.acknowledge(id, &list(), InUse { version, generation: 1 });
+            sessions.acknowledge(id, &list(), InUse { version, declaration: None });
             let reported = async {
                 loop {
                     let written = bench.store.written();

@@ -279,6 +279,11 @@ impl Followed {
         }
     }
 
+    /// Tells whether this stream has proven something of the list.
+    pub(super) const fn is_proven(&self) -> bool {
+        self.proven.is_some()
+    }
+
     /// Returns the highest version of which all is in use: the last change, or what was proven without one since.
     /// A replica knows only what it has proven itself.
     pub(super) fn in_use(&self) -> Option<Sealed> {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::distribution::convert::{Proof, delta_to_wire, proof_to_wire, snapshot_end_to_wire};
-use crate::distribution::enforcement::InUse;
+use crate::distribution::enforcement::{Declaration, InUse};
 use crate::distribution::publisher::{ListPublisher, PublishedConfig};
 use crate::distribution::pump::{Ended, Pump, Replica, config, lift, moment, name, put, seal_key};
 use crate::distribution::subscriber::Reaction;
@@ -101,16 +101,28 @@ fn nacks(received: &[Received]) -> Vec<NackReason> {
     replies.filter_map(reason).collect()
 }
 
+/// Returns the declaration that a replica takes to be in force by an acknowledgement.
+fn declaration(reaction: &Reaction) -> Option<Declaration> {
+    match reaction {
+        Reaction::Acknowledged(in_use) | Reaction::Ping(in_use) => in_use.first()?.1.declaration,
+        Reaction::Hello { .. } | Reaction::Subscribed(_) | Reaction::Refused { .. } | Reaction::Bye(_) => {
+            None
+        }
+    }
+}
+
 #[test]
 fn a_snapshot_and_then_deltas_are_applied_and_acknowledged() {
     let (mut pump, mut replica) = fresh();
+    assert!(pump.reactions.iter().all(|reaction| declaration(reaction).is_none()), "{:?}", pump.reactions);
     replica.step(put(3));
     replica.step(lift(1));
     let received = pump.settle(&mut replica).unwrap();
     assert!(matches!(&received[..], [Received { notes, changed, .. }]
         if notes[..] == [Note::Delta { index: 0 }] && changed[..] == [0]));
     assert_eq!((found(&pump, 1), found(&pump, 2), found(&pump, 3)), (false, true, true));
-    let in_use = InUse { version: version(replica.newest), generation: 1 };
+    let declaration = Some(Declaration { hash_key: HASH_KEY.name(), generation: 1 });
+    let in_use = InUse { version: version(replica.newest), declaration };
     let acknowledged = Reaction::Acknowledged(vec![(name(), in_use)]);
     assert!(pump.reactions.contains(&acknowledged), "{:?}", pump.reactions);
     assert_eq!(replica.list.counts().snapshots, 1);
@@ -430,6 +442,18 @@ fn a_controller_that_is_behind_or_about_to_end_is_left() {
     assert_eq!(draining.leave, Some(Leave::Draining { within_milliseconds: 7 }));
     let goodbye = pump.session.goodbye();
     assert_eq!(goodbye, [message(Out::Bye(v1::Bye { r#ref: 1 }))]);
+}
+
+/// Invariant 1: of a list that the new stream proves nothing of, the sidecar is as fresh as the old one has made it: there it
+/// has to stay counted.
+#[test]
+fn goodbye_is_said_for_what_the_new_stream_has_proven_alone() {
+    let (mut pump, _) = fresh();
+    let goodbye = [message(Out::Bye(v1::Bye { r#ref: 1 }))];
+    assert_eq!(pump.session.goodbye_to_the_one_before(), goodbye);
+    pump.session.connect();
+    assert_eq!(pump.session.goodbye_to_the_one_before(), []);
+    assert_eq!(pump.session.goodbye(), goodbye);
 }
 
 /// Invariant 4: who may not have a list any more goes on denying what it holds of it, and no longer than before vouches.

@@ -30,6 +30,8 @@ pub(super) struct Following {
     pub(super) position: Option<Version>,
     /// What was proven to it last: with its position it holds all up to here.
     pub(super) proven: Option<Version>,
+    /// What it had after everything that was sent before the first proof.
+    pub(super) sent_before_proof: Option<Version>,
     pub(super) acknowledged: Option<Version>,
     /// The declaration that was sent: its generation, and the key of the hashes that came with it.
     pub(super) declared: Option<(u64, HashKey)>,
@@ -84,7 +86,7 @@ impl Following {
     pub(super) fn start_over(&mut self) {
         let seen = [self.position.take(), self.proven.take(), self.floor];
         self.floor = seen.into_iter().flatten().reduce(|a, b| if b > a { b } else { a });
-        (self.acknowledged, self.held, self.declared) = (None, None, None);
+        (self.acknowledged, self.held, self.declared, self.sent_before_proof) = (None, None, None, None);
     }
 
     /// Adds what leads to the last change; returns where the list stands if the sidecar will stand there too. A

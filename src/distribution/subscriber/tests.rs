@@ -221,7 +221,7 @@ fn no_ping_is_answered_before_what_was_sent_earlier_is_acknowledged() {
     let list_name = ListName::new("default", "list-1").unwrap();
     assert_eq!(
         acknowledged,
-        Reaction::Acknowledged(vec![(list_name, InUse { version: version(2), generation: 1 })])
+        Reaction::Acknowledged(vec![(list_name, InUse { version: version(2), declaration: None })])
     );
     assert_eq!(kinds(&frames(&mut subscriber, 1, &mut list)), "pong");
 }

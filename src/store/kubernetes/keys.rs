@@ -37,8 +37,7 @@ impl HashKeys {
         uid: &str,
         random: &dyn Random,
     ) -> Result<HashKey, CallError> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).copied();
-        if let Some(known) = known {
+        if let Some(known) = self.known(uid) {
             return Ok(known);
         }
         let owner = BTreeMap::from([("rescind.dev/list".to_owned(), list.to_string())]);
@@ -46,6 +45,11 @@ impl HashKeys {
         let key = HashKey::new(key);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), key);
         Ok(key)
+    }
+
+    /// Returns the key of a list, if it was asked for before.
+    pub(super) fn known(&self, uid: &str) -> Option<HashKey> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).copied()
     }
 
     /// Forgets the keys of lists that are gone; their Secrets stay.

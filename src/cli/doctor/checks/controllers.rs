@@ -187,6 +187,7 @@ mod tests {
             connected,
             lowest: None,
             generation: None,
+            hash_key: None,
         };
         Replica {
             replica: name.to_owned(),

@@ -283,6 +283,7 @@ mod tests {
                 connected,
                 lowest: lowest.map(str::to_owned),
                 generation: None,
+                hash_key: None,
             });
             let replica = Replica { lists: report.into_iter().collect(), ..Replica::default() };
             let replicas = Ok(Twice { first: Vec::new(), second: vec![replica] });

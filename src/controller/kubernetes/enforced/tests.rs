@@ -9,6 +9,8 @@ const WINDOW_SECONDS: u64 = 10;
 const SINCE: u64 = 1;
 /// When the revocation was observed, at revision 5.
 const OBSERVED: u64 = 100;
+/// The name of the list's hash key.
+const HASH_KEY: &str = "00000000000000aa";
 /// The declaration that has to be in force.
 const GENERATION: i64 = 3;
 
@@ -19,7 +21,8 @@ fn version(counter: u64, revision: u64) -> Version {
 
 fn needed() -> Needed {
     let list = "shop".parse().unwrap();
-    Needed { list, version: version(1, 5), generation: GENERATION, observed: moment(OBSERVED) }
+    let (hash_key, observed) = (Some(HASH_KEY.to_owned()), moment(OBSERVED));
+    Needed { list, version: version(1, 5), generation: GENERATION, hash_key, observed }
 }
 
 /// What one replica reports: sidecars, and what all of them have at least.
@@ -32,6 +35,7 @@ fn of_list(subscribers: i64, lowest: Option<&str>, generation: Option<i64>) -> L
         connected: subscribers,
         lowest: lowest.map(ToOwned::to_owned),
         generation,
+        hash_key: generation.map(|_| HASH_KEY.to_owned()),
     }
 }
 
@@ -39,10 +43,15 @@ fn report(list: ListReport, changed: u64) -> MirroredReport {
     MirroredReport { lists: vec![list], changed: moment(changed), objects: BTreeMap::new() }
 }
 
+/// W, by a look that began at this second.
+fn window(as_of: u64) -> Window {
+    Window { nanos: WINDOW_SECONDS * 1_000_000_000, as_of: moment(as_of) }
+}
+
 fn progress_at(reports: &[MirroredReport], since: u64, seconds: u64) -> Progress {
     let by_replica = (0..).zip(reports).map(|(n, report)| (format!("{n:016x}"), report.clone())).collect();
     let reports = Reports { by_replica: &by_replica, since: moment(since) };
-    progress(&needed(), reports, WINDOW_SECONDS * 1_000_000_000, moment(seconds))
+    progress(&needed(), reports, window(seconds), moment(seconds))
 }
 
 /// How far the revocation has come a second after it was observed.
@@ -113,6 +122,28 @@ fn the_window_counts_from_when_this_process_observed_the_revocation() {
     assert_eq!(at(OBSERVED + WINDOW_SECONDS + 1), told(true, 1, 0, 0));
 }
 
+/// Invariant 1: the list's bound may have been raised just before the revocation, and a sidecar that does not know of the
+/// one may know of the other.
+#[test]
+fn nobody_is_taken_for_stale_by_a_look_from_before_the_revocation() {
+    let silent = BTreeMap::from([(
+        "00000000000000aa".to_owned(),
+        report(of_list(1, Some("1/4"), Some(GENERATION)), OBSERVED),
+    )]);
+    let reports = Reports { by_replica: &silent, since: moment(SINCE) };
+    let late = moment(OBSERVED + WINDOW_SECONDS + 1);
+    assert_eq!(progress(&needed(), reports, window(OBSERVED), late), told(false, 1, 0, 0));
+    assert_eq!(progress(&needed(), reports, window(OBSERVED + 1), late), told(true, 1, 0, 1));
+    // Where all are counted, and have it, no window is needed; unless the history is young.
+    let applied = BTreeMap::from([(
+        "00000000000000aa".to_owned(),
+        report(of_list(1, Some("1/5"), Some(GENERATION)), OBSERVED),
+    )]);
+    let reports = |since| Reports { by_replica: &applied, since: moment(since) };
+    assert!(progress(&needed(), reports(SINCE), window(SINCE + 1), moment(OBSERVED)).enforced);
+    assert!(!progress(&needed(), reports(SINCE), window(SINCE), moment(OBSERVED)).enforced);
+}
+
 /// Invariant 1: a heartbeat that comes late is a sign of life of that moment.
 #[test]
 fn a_late_heartbeat_makes_a_replica_that_was_taken_for_gone_count_again() {
@@ -138,6 +169,21 @@ fn a_sidecar_that_has_not_adopted_the_declaration_has_not_applied_it() {
     check(&[report(of_list(1, Some("1/5"), None), OBSERVED)], told(false, 1, 0, 0));
 }
 
+/// Invariant 1: a list that was deleted and declared anew counts from one again, and a sidecar may still go by the one before.
+#[test]
+fn a_declaration_of_another_list_of_the_same_name_does_not_count() {
+    let of_this = of_list(1, Some("1/5"), Some(GENERATION));
+    check(&[report(of_this.clone(), OBSERVED)], told(true, 1, 1, 0));
+    for hash_key in [None, Some("00000000000000bb".to_owned())] {
+        check(&[report(ListReport { hash_key, ..of_this.clone() }, OBSERVED)], told(false, 1, 0, 0));
+    }
+    let unknown = Needed { hash_key: None, ..needed() };
+    let none = ListReport { hash_key: None, ..of_this };
+    let by_replica = BTreeMap::from([("00000000000000aa".to_owned(), report(none, OBSERVED))]);
+    let reports = Reports { by_replica: &by_replica, since: moment(SINCE) };
+    assert_eq!(progress(&unknown, reports, window(OBSERVED), moment(OBSERVED)), told(false, 1, 0, 0));
+}
+
 #[test]
 fn a_version_of_an_earlier_history_is_not_enough_and_of_a_later_one_it_is() {
     let needed_in = |counter, lowest| {
@@ -147,8 +193,7 @@ fn a_version_of_an_earlier_history_is_not_enough_and_of_a_later_one_it_is() {
             report(of_list(1, Some(lowest), Some(GENERATION)), OBSERVED),
         )]);
         let reports = Reports { by_replica: &by_replica, since: moment(SINCE) };
-        let window_nanos = WINDOW_SECONDS * 1_000_000_000;
-        progress(&needed, reports, window_nanos, moment(OBSERVED + 1)).enforced
+        progress(&needed, reports, window(OBSERVED), moment(OBSERVED + 1)).enforced
     };
     assert!(!needed_in(2, "1/9"));
     assert!(needed_in(2, "2/5"));

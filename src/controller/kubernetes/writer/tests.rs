@@ -100,6 +100,7 @@ async fn beat(store: &KubernetesStore, replica: u64, nonce: u128) {
         connected: 1,
         lowest: None,
         generation: None,
+        hash_key: None,
     };
     Store::report(store, replica, vec![of_list]).await.unwrap();
     Store::beat(store, Beat { replica, nonce }).await.unwrap();
@@ -119,7 +120,7 @@ async fn the_heartbeats_of_a_replica_that_is_gone_are_removed_and_those_of_one_t
     bench.look().await;
     let of = |replica: u64| [format!("pulse-{replica:016x}"), format!("report-{replica:016x}")];
     let of_all: BTreeSet<String> = [gone, runs, wakes_up].into_iter().flat_map(of).collect();
-    bench.clock.advance(Duration::from_nanos(2 * bench.writer.declared[&list()].window_nanos));
+    bench.clock.advance(Duration::from_nanos(2 * bench.writer.declared[&list()].window.nanos));
     beat(&store, runs, 2).await;
     bench.look().await;
     bench.writer.clean_up().await;

@@ -276,6 +276,29 @@ fn a_list_that_is_declared_anew_under_a_running_stream_is_sent_whole_and_nothing
     }
 }
 
+/// Invariant 1: what acknowledges the snapshot of the new list bears the generation of the old one, which is in force until
+/// the first proof.
+#[test]
+fn a_declaration_counts_once_a_proof_was_taken_that_names_it() {
+    let (mut pump, mut replica) = fresh();
+    pump.reactions.clear();
+    pump.prove(&mut replica, moment(2)).unwrap();
+    let of = |hash_key: HashKey| Some(Declaration { hash_key: hash_key.name(), generation: 1 });
+    assert_eq!(pump.reactions.iter().filter_map(declaration).next_back(), of(HASH_KEY));
+    let hash_key = HashKey::new([5; 16]);
+    let mut anew = declared_anew(State::of(hash_key, []), replica.newest + 30);
+    (anew.pings, anew.proven) = (replica.pings, replica.proven);
+    pump.reactions.clear();
+    pump.settle(&mut anew).unwrap();
+    anew.step(put(4));
+    pump.prove(&mut anew, moment(5)).unwrap();
+    check_fresh(&pump, &anew, 5);
+    assert!(pump.reactions.len() > 2, "{:?}", pump.reactions);
+    assert_eq!(pump.reactions.iter().find_map(declaration), None);
+    pump.prove(&mut anew, moment(6)).unwrap();
+    assert_eq!(pump.reactions.iter().find_map(declaration), of(hash_key));
+}
+
 /// Invariant 21: a store that was made anew counts its declarations from one.
 #[test]
 fn another_history_counts_its_declarations_anew() {

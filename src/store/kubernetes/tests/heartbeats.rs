@@ -1,5 +1,6 @@
 //! The heartbeats of a process, and what they prove when a write fails.
 
+use futures::FutureExt;
 use serde_json::json;
 
 use super::super::call::{CallError, patch_status};
@@ -77,6 +78,26 @@ async fn an_older_nonce_is_a_way_back_in_time() {
     heartbeats.beat(&api, beat(4)).await.unwrap();
 }
 
+/// Invariant 12: a round that took too long is given up while its heartbeat is under way: it may be carried out all the same.
+#[tokio::test]
+async fn a_write_that_nobody_waits_for_any_more_is_no_way_back_in_time() {
+    let (_cluster, api, _) = apis().await;
+    let mut heartbeats = Heartbeats::default();
+    let first = heartbeats.beat(&api, beat(1)).await.unwrap();
+    // It is begun, and dropped.
+    assert!(heartbeats.beat(&api, beat(2)).now_or_never().is_none());
+    let found = api.get(PULSE).await.unwrap();
+    if status_nonce(&found) != Some(format!("{:032x}", 2)) {
+        write_behind(&api, 2).await;
+    }
+    conflict(&mut heartbeats, &api, 3).await;
+    assert!(heartbeats.beat(&api, beat(4)).await.unwrap() > first);
+}
+
+fn status_nonce(object: &Object) -> Option<String> {
+    super::super::object::status(object).heartbeat.and_then(|heartbeat| heartbeat.nonce)
+}
+
 /// Invariant 12: it may have been carried out all the same; that is no way back in time, and proves nothing either.
 #[tokio::test]
 async fn a_write_without_an_answer_proves_nothing() {
@@ -109,7 +130,15 @@ async fn a_pulse_that_was_removed_is_made_anew() {
 /// A report of one list with so many sidecars.
 fn sidecars(subscribers: i64) -> Vec<ListReport> {
     let (namespace, name) = ("shop".to_owned(), "shop".to_owned());
-    vec![ListReport { namespace, name, subscribers, connected: 0, lowest: None, generation: None }]
+    vec![ListReport {
+        namespace,
+        name,
+        subscribers,
+        connected: 0,
+        lowest: None,
+        generation: None,
+        hash_key: None,
+    }]
 }
 
 async fn reported(api: &Api<Object>) -> Vec<ListReport> {

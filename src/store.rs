@@ -312,8 +312,9 @@ pub trait Store: Send + Sync + 'static {
         Duration::from_millis(200)
     }
 
-    /// Starts another history above a version that was sealed by this store, and which it has not reached: it went
-    /// back in time, to an older copy of itself. Does nothing if one above was started already.
+    /// Starts another history above a version that was sealed by this store, after it was found to be an older copy of
+    /// itself. That it is above that version by now says nothing: a copy goes on counting. Does nothing if a later history
+    /// was started already.
     fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Returns the key under which versions are sealed before they leave the controllers.

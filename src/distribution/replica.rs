@@ -127,7 +127,7 @@ impl Replica {
     }
 
     /// The store is an older copy of itself. Sidecars keep what they know of the history that is lost, beside the one
-    /// that begins.
+    /// that begins. Nothing is fetched before it has begun: what the store has lost would seem to be lifted.
     async fn start_epoch(&self, seen: Version) -> Again {
         tracing::error!(
             replica = self.hub.name,
@@ -135,18 +135,28 @@ impl Replica {
             "the store has not reached what a sidecar has seen: it went back in time, perhaps restored from a backup; \
              another history begins, and what was revoked since the backup has to be revoked again"
         );
-        match self.store.start_epoch(seen).await {
-            Ok(()) => Again::Changed("another history has begun"),
-            Err(error) => refused(error),
+        let mut pause = FETCH_PAUSE;
+        loop {
+            match self.store.start_epoch(seen).await {
+                Ok(()) => return Again::Changed("another history has begun"),
+                Err(error @ StoreError::Failed { .. }) => return Again::Stop(error.into()),
+                Err(error) => {
+                    tracing::warn!(replica = self.hub.name, %error, "another history can't be begun yet");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_FETCH_PAUSE);
         }
     }
 
     /// Builds everything aside, then swaps it in.
     async fn fetch(&self) -> Result<Box<dyn Follow>, Again> {
-        let lists = self.store.lists().await.map_err(refused)?;
         // Also while the rest can't be fetched.
-        keep_only(&mut self.published(), &lists);
+        let before = self.store.lists().await.map_err(refused)?;
+        keep_only(&mut self.published(), &before);
         let fetched = self.store.fetch().await.map_err(refused)?;
+        // A namespace that was about to go may have lost some already of what was fetched.
+        let lists = self.store.lists().await.map_err(refused)?;
         // A proof that was given stands for at least what was seen then: an earlier state would break it.
         let seen = self.hub.news.borrow().complete;
         if seen.is_some_and(|seen| !at_or_above(fetched.version, seen)) {

@@ -198,6 +198,17 @@ pub(crate) async fn another_history_is_above_what_was_seen_and_keeps_what_is_liv
     assert_eq!(next(&mut follow).await.what, What::Added(Box::new(bob)));
 }
 
+/// Invariant 20: an older copy goes on counting, and is above what was seen before long.
+pub(crate) async fn another_history_begins_also_above_what_was_seen(store: Arc<dyn Store>) {
+    let seen = fetched(&*store).await.version;
+    let alice = revoke(&*store, "alice").await;
+    assert!(fetched(&*store).await.version > seen);
+    store.start_epoch(seen).await.unwrap();
+    let after = fetched(&*store).await;
+    assert!(after.version.epoch.counter > seen.epoch.counter);
+    assert_eq!(after.revocations.iter().map(|kept| kept.id).collect::<Vec<_>>(), [alice.id]);
+}
+
 pub(crate) async fn lists_keep_their_hash_key(store: Arc<dyn Store>) {
     let [one, two] = [store.lists().await.unwrap(), store.lists().await.unwrap()];
     assert_eq!(one, two);
@@ -230,6 +241,7 @@ macro_rules! store_contract {
             what_a_revocation_says_is_kept_to_the_letter,
             following_from_what_never_was_is_refused,
             another_history_is_above_what_was_seen_and_keeps_what_is_live,
+            another_history_begins_also_above_what_was_seen,
             lists_keep_their_hash_key,
             many_at_once_are_all_kept
         );

@@ -103,7 +103,8 @@ impl Writer {
                 answers.push(after_commit(reply, Ok(writing.version())));
             }
             Request::StartEpoch { above, reply } => {
-                if writing.version().partial_cmp(&above) != Some(std::cmp::Ordering::Greater) {
+                // Also if its sequence is above by now: an older copy goes on counting.
+                if writing.version().epoch.counter <= above.epoch.counter {
                     let id: [u8; 16] = bytes(&*self.environment.random);
                     writing.start_epoch(above.epoch, u128::from_le_bytes(id));
                 }

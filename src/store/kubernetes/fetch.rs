@@ -14,7 +14,7 @@ use super::call::Object;
 use super::deletion::DEFINITION;
 use super::epoch::Reason;
 use super::object::{self, Says};
-use super::{Shared, call, deletion, epoch, lists};
+use super::{Shared, call, deletion, epoch, heartbeat, lists};
 
 /// How often everything is listed again because it changed while it was put together.
 const MAX_FETCH_ATTEMPTS: u32 = 5;
@@ -24,18 +24,31 @@ impl Shared {
     /// watch shows during the call would be lost.
     pub(super) async fn fetch(&self) -> Result<Fetched, StoreError> {
         self.client.store(Arc::new(call::connect(&self.config)?));
-        let client = self.client();
+        self.fetch_with(self.client()).await
+    }
+
+    pub(super) async fn fetch_with(&self, client: Client) -> Result<Fetched, StoreError> {
         let Some(definition) = self.look_at_definition(&client).await? else {
             let why = format!("the CustomResourceDefinition {DEFINITION} is not there: apply it");
             return Err(StoreError::Unavailable { why });
         };
         for _ in 0..MAX_FETCH_ATTEMPTS {
+            let beaten = self.heartbeats.lock().await.revisions();
             let (revision, objects) = call::list_all(&self.api(), call::stripped_revocation).await?;
+            // It was there before the list was: what is absent now may have gone with it.
+            if self.look_at_definition(&client).await?.as_ref() != Some(&definition) {
+                let why =
+                    format!("the CustomResourceDefinition {DEFINITION} went while its objects were listed");
+                return Err(StoreError::Unavailable { why });
+            }
             let Some(epoch) = epoch_of(&objects, &self.own) else {
                 let above = self.mirror().epoch.map(|epoch| epoch.counter);
                 self.begin_epoch(above, Reason::First).await?;
                 continue;
             };
+            if self.is_of_what_was_seen(epoch) && heartbeat::shows_a_way_back(&beaten, &objects) {
+                return Err(StoreError::WentBack);
+            }
             *self.known_epoch() = Some(epoch);
             if self.is_below_what_was_seen(epoch, revision) {
                 // Who asked sees that, and begins another history; what is known of this one is still needed.
@@ -45,6 +58,10 @@ impl Shared {
                 continue;
             }
             self.look_at_namespaces(&client).await?;
+            if !self.is_of_what_was_seen(epoch) {
+                // They may be as they were in an older copy, and that is known by now.
+                self.heartbeats.lock().await.forget();
+            }
             self.observe(|mirror, now| {
                 mirror.replace(epoch, revision, &objects, &self.own, now);
                 mirror.definition.clone_from(&definition);
@@ -65,8 +82,11 @@ impl Shared {
     }
 
     fn is_below_what_was_seen(&self, epoch: Epoch, revision: u64) -> bool {
-        let mirror = self.mirror();
-        mirror.epoch == Some(epoch) && revision < mirror.revision
+        self.is_of_what_was_seen(epoch) && revision < self.mirror().revision
+    }
+
+    fn is_of_what_was_seen(&self, epoch: Epoch) -> bool {
+        self.mirror().epoch == Some(epoch)
     }
 
     fn assemble(&self, epoch: Epoch, revision: u64, objects: &[Object]) -> Fetched {

@@ -14,6 +14,9 @@ use crate::store::Beat;
 use super::call::{CallError, Object, create, patch_status, revision, timed};
 use super::object::{heartbeat_name, replica_name, status};
 
+/// Of how many attempts the outcome may be unknown at one time.
+const MAX_NONCES: usize = 1024;
+
 /// The heartbeat objects that this process writes.
 #[derive(Debug, Default)]
 pub(super) struct Heartbeats {
@@ -58,6 +61,9 @@ impl Heartbeats {
             }
         };
         let status = json!({ "heartbeat": { "nonce": nonce } });
+        // Before: who waits for the answer no more does not know what became of it.
+        pulse.nonces.truncate(MAX_NONCES);
+        pulse.nonces.push(nonce.clone());
         match patch_status(api, &pulse.metadata, status).await {
             Ok(written) => {
                 let revision = revision(&written.metadata)?;
@@ -65,7 +71,6 @@ impl Heartbeats {
                 Ok(revision)
             }
             Err(error) => {
-                pulse.nonces.push(nonce);
                 self.settle(api, beat.replica, &error).await?;
                 Err(error.into())
             }
@@ -123,10 +128,35 @@ impl Heartbeats {
         Ok(())
     }
 
+    /// As if this beat had been written.
+    #[cfg(test)]
+    pub(super) fn know(&mut self, beat: Beat, object: Object) {
+        let nonces = vec![format!("{:032x}", beat.nonce)];
+        self.pulses.insert(beat.replica, Pulse { metadata: object.metadata, nonces });
+    }
+
+    /// Returns at which revision each pulse is at least, by the name of its object.
+    pub(super) fn revisions(&self) -> HashMap<String, u64> {
+        let of = |(replica, pulse): (&u64, &Pulse)| {
+            let name = heartbeat_name(HeartbeatKind::Pulse, &replica_name(*replica));
+            Some((name, revision(&pulse.metadata).ok()?))
+        };
+        self.pulses.iter().filter_map(of).collect()
+    }
+
     /// Forgets what is known of the objects: the store is another one, or an older copy of itself.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
+}
+
+/// Tells whether a list that began later shows a pulse as it was before: the store is an older copy of itself, also if its
+/// revisions have gone on above all that was seen.
+pub(super) fn shows_a_way_back(before: &HashMap<String, u64>, objects: &[Object]) -> bool {
+    objects.iter().any(|object| {
+        let known = object.metadata.name.as_ref().and_then(|name| before.get(name));
+        known.is_some_and(|known| revision(&object.metadata).is_ok_and(|found| found < *known))
+    })
 }
 
 /// Returns a heartbeat object; makes it if it is not there.

@@ -96,6 +96,33 @@ async fn what_an_older_copy_has_lost_denies_on_and_running_controllers_write_it_
     lab.until_all(&lab.token("carol"), 401).await;
 }
 
+/// Invariant 20: an older copy may go on counting above what was seen, before any controller looks: its own heartbeats show it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_copy_that_has_gone_on_above_what_was_seen_lifts_nothing() {
+    let lab = Lab::start(2, 2).await;
+    let (alice, bob) = (lab.token("alice"), lab.token("bob"));
+    back_up(&lab).await;
+    lab.revoke("alice").await;
+    let before = lab.until("alice", "Enforced", "True").await;
+    lab.until_all(&bob, 200).await;
+    lab.controllers.iter().for_each(|controller| controller.pause());
+    let refused = Observation::of_all(&lab, &alice, &[401]);
+    restore(&lab);
+    go_on(&lab);
+    move_on(&lab).await;
+    let revision = |object: &serde_json::Value| -> u64 {
+        object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+    };
+    assert!(revision(&lab.get("later-299").await.unwrap()) > revision(&before) + 100);
+    lab.controllers.iter().for_each(|controller| controller.resume());
+    let again = lab.until("alice", "Enforced", "True").await;
+    assert_ne!(again["metadata"]["uid"], before["metadata"]["uid"]);
+    lab.until_fresh().await;
+    lab.until_all(&bob, 200).await;
+    assert_eq!(lab.ask_all(&lab.token("later-299")).await, [401, 401]);
+    refused.end(&lab).await;
+}
+
 /// Invariant 20: with no controller that has seen it, the sidecars that run deny it on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_copy_that_new_controllers_find_takes_no_denial_away_from_sidecars_that_run() {

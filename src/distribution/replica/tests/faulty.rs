@@ -25,6 +25,8 @@ pub(super) enum Fault {
     /// They come back with a version from before the fetch.
     BeatsOfThePast,
     BeatsFail,
+    /// Its heartbeats show that it is an older copy, and no other history can be begun.
+    WentBackAndBusy,
     ReportsRefused,
     FetchHangs,
     /// A fetch answers what was true earlier, and nothing is delivered; beats are refused, so that the replica
@@ -33,6 +35,8 @@ pub(super) enum Fault {
     /// The log does not reach back to what was just fetched.
     Compacted,
     ListsGone,
+    /// They go while everything is fetched.
+    ListsGoWithFetch,
     /// The same, and there is nothing to fetch, or to write to.
     StoreGone,
     /// Revocations that are added to the log, and those that are fetched, have no row.
@@ -151,7 +155,8 @@ impl Store for Faulty {
     }
 
     fn lists(&self) -> BoxFuture<'_, Result<Vec<StoredList>, StoreError>> {
-        if self.is(&Fault::ListsGone) || self.is(&Fault::StoreGone) {
+        let have_gone = self.is(&Fault::ListsGoWithFetch) && self.fetches.load(Ordering::SeqCst) > 0;
+        if have_gone || self.is(&Fault::ListsGone) || self.is(&Fault::StoreGone) {
             return Box::pin(std::future::ready(Ok(vec![])));
         }
         let anew = self.is(&Fault::DeclaredAnew);
@@ -174,6 +179,9 @@ impl Store for Faulty {
             }
             if fault == Fault::BeatsBusy {
                 return Err(StoreError::Busy);
+            }
+            if fault == Fault::WentBackAndBusy {
+                return Err(StoreError::WentBack);
             }
             if fault == Fault::BeatsFail {
                 return Err(StoreError::Failed { why: "the disk is gone".to_owned() });
@@ -203,7 +211,10 @@ impl Store for Faulty {
     }
 
     fn start_epoch(&self, above: Version) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(held(self.inner.start_epoch(above)))
+        let busy = self.is(&Fault::WentBackAndBusy);
+        Box::pin(async move {
+            if busy { Err(StoreError::Busy) } else { held(self.inner.start_epoch(above)).await }
+        })
     }
 
     fn seal_key(&self) -> SealKey {

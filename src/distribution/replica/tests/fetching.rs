@@ -37,6 +37,38 @@ impl Bench {
     }
 }
 
+/// Invariant 20: what an older copy has lost would seem to be lifted in it, before another history has begun.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_fetched_of_an_older_copy_before_another_history_has_begun() {
+    let bench = bench().await;
+    bench
+        .run(async {
+            bench.proof().await;
+            let (before, history) = (bench.fetches(), bench.hub.news().borrow().complete.unwrap().epoch);
+            bench.store.set(Fault::WentBackAndBusy);
+            let serial = bench.hub.ping();
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(bench.fetches(), before);
+            bench.store.set(Fault::None);
+            bench.until(|news| news.proven >= serial).await;
+            assert!(bench.hub.news().borrow().complete.unwrap().epoch.counter > history.counter);
+        })
+        .await;
+}
+
+/// Invariant 20: of a list whose namespace is about to go, what is fetched may be a part.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_goes_while_everything_is_fetched_is_not_published() {
+    let bench = bench().await;
+    bench.store.set(Fault::ListsGoWithFetch);
+    bench
+        .run(async {
+            bench.until(|news| news.complete.is_some()).await;
+            assert!(!bench.hub.with(&list(), &mut |_| {}));
+        })
+        .await;
+}
+
 /// Invariant 22: to fetch everything anew is no reason to send it anew.
 #[tokio::test(start_paused = true)]
 async fn after_everything_was_fetched_a_stream_of_a_list_that_has_not_changed_goes_on() {

@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use super::following::{self, delivered, elsewhere, finish_deleting};
 use super::object::tests::{object, subject};
-use super::played::{BEAT, EPOCH, Look, Played, heartbeat};
+use super::played::{BEAT, EPOCH, Look, Played, epoch, heartbeat, listing};
 use super::*;
 use crate::revocation::names::RecordId;
 use crate::store::{Event, What};
@@ -19,14 +19,56 @@ const ALICE: RecordId = RecordId(1);
 fn server() -> Played {
     let alice = object(("shop", "r-1"), 1, 12, subject("alice"), json!({}));
     let played = Played::delivering(vec![json!({"type": "DELETED", "object": alice}), heartbeat(13)]);
+    know_alice(&played.store);
+    played
+}
+
+/// As if a list at revision 10 had shown her.
+fn know_alice(store: &KubernetesStore) {
     let alice = object(("shop", "r-1"), 1, 9, subject("alice"), json!({}));
-    played.store.with_mirror(|mirror| {
+    store.with_mirror(|mirror| {
         let now = Moment { boot_nanos: 0, wall_nanos: 0 };
         mirror.replace(EPOCH, 10, &[alice], DEFAULT_NAMESPACE, now);
         mirror.definition = "definition".to_owned();
         mirror.namespaces.insert("shop".to_owned(), "namespace".to_owned());
     });
-    played
+}
+
+/// What a store that knows alice makes of a list without her; whether she is still known, lost, or was lifted.
+async fn fetched_without_alice(
+    store: &KubernetesStore,
+) -> (Result<Version, StoreError>, bool, Vec<RecordId>) {
+    know_alice(store);
+    let fetched = store.shared.fetch_with(store.client()).await.map(|fetched| fetched.version);
+    (fetched, store.with_mirror(|mirror| mirror.revocations.contains_key(&ALICE)), lost(store))
+}
+
+/// Invariant 20: the definition goes after its objects: what a list does not show may have gone with it.
+#[tokio::test]
+async fn what_is_absent_is_not_lifted_if_the_definition_went_while_it_was_listed() {
+    let there = Look::Finds("definition");
+    let stays = listing(vec![epoch()], vec![there, there]);
+    let complete = object::version(EPOCH, 100);
+    assert_eq!(fetched_without_alice(&stays).await, (Ok(complete), false, vec![]));
+    for after in [Look::FindsGoing("definition"), Look::Fails(404), Look::Finds("another")] {
+        let (fetched, known, lost) = fetched_without_alice(&listing(vec![epoch()], vec![there, after])).await;
+        assert!(matches!(fetched, Err(StoreError::Unavailable { .. })), "{after:?}: {fetched:?}");
+        assert_eq!((known, lost), (true, vec![]), "{after:?}");
+    }
+}
+
+/// Invariant 20: an older copy may have gone on counting above what was seen. The replica's own pulse has not.
+#[tokio::test]
+async fn a_list_that_shows_an_older_pulse_is_of_a_store_that_went_back() {
+    let there = Look::Finds("definition");
+    let pulse = |revision| heartbeat(revision)["object"].clone();
+    for (shown, goes_back) in [(50, false), (51, false), (49, true)] {
+        let store = listing(vec![epoch(), pulse(shown)], vec![there, there]);
+        store.shared.heartbeats.lock().await.know(BEAT, serde_json::from_value(pulse(50)).unwrap());
+        let (fetched, known, lost) = fetched_without_alice(&store).await;
+        let expected = if goes_back { Err(StoreError::WentBack) } else { Ok(object::version(EPOCH, 100)) };
+        assert_eq!((fetched, known, lost), (expected, goes_back, vec![]), "{shown}");
+    }
 }
 
 fn event(revision: u64, what: What) -> Event {

@@ -126,8 +126,7 @@ fn of_log(request: &Request<kube::client::Body>, seen: &Opened, watches: impl Fn
         opened.push(parameter(request, "resourceVersion").unwrap());
         watches(opened.len())
     } else if request.uri().path().ends_with("/epoch") {
-        let epoch = json!({"epoch": {"counter": 1, "id": format!("{:032x}", EPOCH.id)}});
-        whole(internal("epoch", json!({"epoch": {}}), 1, epoch))
+        whole(epoch())
     } else {
         page(100, &[], None)
     }
@@ -182,6 +181,29 @@ impl Look {
 
 /// What looks at the type's definition, and at any namespace, find.
 pub(super) type Looks = Arc<Mutex<(Look, Look)>>;
+
+/// Returns a store over a server on which this is listed, at revision 100, and what looks at the definition find in turn.
+pub(super) fn listing(items: Vec<Value>, definition: Vec<Look>) -> KubernetesStore {
+    let definition = Mutex::new(definition.into_iter());
+    let client = responding(move |request| {
+        let path = request.uri().path();
+        if path.contains("/customresourcedefinitions/") {
+            definition.lock().unwrap().next().expect("another look").answer()
+        } else if path.starts_with("/api/v1/namespaces/") {
+            Look::Finds("namespace").answer()
+        } else {
+            let is_of_lists = path.ends_with("/tokenrevocationlists");
+            Some(page(100, if is_of_lists { &[] } else { &items }, None))
+        }
+    });
+    store(client)
+}
+
+/// The object that names the history.
+pub(super) fn epoch() -> Value {
+    let status = json!({"epoch": {"counter": EPOCH.counter, "id": format!("{:032x}", EPOCH.id)}});
+    internal("epoch", json!({"epoch": {}}), 1, status)
+}
 
 /// A store over a server whose watches deliver, each time, the same, and then stay open and silent.
 pub(super) struct Played {

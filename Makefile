@@ -1,4 +1,4 @@
-.PHONY: help test tools fmt lint unit doc mutants bench images e2e
+.PHONY: help test tools fmt lint unit doc mutants bench images e2e versions
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ images: ## Build the images in target/images, and check their size (takes twenty
 e2e: tools images ## Run the images of `make images` on a real cluster, the long tests too
 	if scripts/setup-node --able; then scripts/setup-node --docker; fi
 	RESCIND_IMAGES=target/images cargo test --locked --test e2e -- --include-ignored --nocapture
+
+versions: tools ## Run what talks to an API server with the oldest and the newest that is supported (takes half an hour)
+	set -e; for version in $$(scripts/setup-control-plane --others); do \
+		export RESCIND_KUBERNETES=$$version; scripts/setup-control-plane; \
+		cargo test --locked --lib store::kubernetes; \
+		cargo test --locked --no-fail-fast --test chart --test kubernetes; \
+	done
 
 mutants: ## Remove safety checks one at a time and show that their tests turn red (takes minutes)
 	scripts/mutants

@@ -332,6 +332,25 @@ fn the_pod_of_the_test_does_not_keep_away_from_controllers() {
     assert_eq!(one(&objects, "Pod", "rescind-test")["spec"].get("affinity"), None);
 }
 
+/// Three controllers on three nodes: the one that an upgrade starts first would wait for a fourth node.
+#[test]
+fn controllers_of_another_version_may_share_a_node() {
+    let objects = objects(&render("rescind", &["--values=charts/rescind/values-ha.yaml"]));
+    let deployment = &one(&objects, "Deployment", "rescind-controller")["spec"];
+    let rolling = json!({"maxUnavailable": 0, "maxSurge": 1});
+    assert_eq!(deployment["strategy"]["rollingUpdate"], rolling, "a new one comes before an old one goes");
+    let pod = &deployment["template"]["spec"];
+    let apart = &pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    let spread = &pod["topologySpreadConstraints"];
+    for rules in [apart, spread] {
+        let rules = rules.as_array().unwrap();
+        assert!(!rules.is_empty(), "nothing keeps them apart");
+        for rule in rules {
+            assert_eq!(rule["matchLabelKeys"], json!(["pod-template-hash"]), "{rule}");
+        }
+    }
+}
+
 /// Ports by name, and by number, are those of containers.
 #[test]
 fn whoever_names_a_port_names_one_that_a_container_has() {

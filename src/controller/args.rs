@@ -82,7 +82,8 @@ pub struct ControllerArgs {
     #[arg(long, value_name = "NAME")]
     pub health_host: Vec<String>,
     /// Domain of the controllers' services, for which their own authority certifies them: rescind-controller.NAME,
-    /// rescind-admin.NAME and rescind-webhook.NAME. Given, it certifies them on loopback, too [default: NAMESPACE.svc]
+    /// rescind-admin.NAME and rescind-webhook.NAME. They are certified for NAMESPACE.svc, too, where the API server
+    /// asks the webhook. Given, it certifies them on loopback, too [default: NAMESPACE.svc]
     #[arg(long, value_name = "NAME", requires = "kubernetes", conflicts_with = "tls_cert")]
     pub service_domain: Option<String>,
     /// Domain of the cluster's names: the certificates are also for rescind-controller.NAMESPACE.svc.NAME and so on
@@ -184,7 +185,7 @@ impl ControllerArgs {
             None if self.kubernetes && is_remote => format!("{}.svc", self.namespace),
             None => return Ok(Certificates::None),
         };
-        Ok(Certificates::Authority { domain: Domain::new(&domain, &self.cluster_domain)? })
+        Ok(Certificates::Authority { domain: Domain::new(&domain, &self.cluster_domain, &self.namespace)? })
     }
 }
 

@@ -5,18 +5,21 @@
 pub struct Domain {
     services: String,
     cluster: String,
+    namespace: String,
 }
 
 /// How many bytes a domain may have: there are names below it.
 const MAX_DOMAIN: usize = 200;
 
 impl Domain {
-    /// Makes it of the services' domain, e.g. `rescind-system.svc`, and the cluster's, e.g. `cluster.local`.
+    /// Makes it of the services' domain, e.g. `rescind-system.svc`, the cluster's, e.g. `cluster.local`, and the
+    /// controllers' namespace.
     ///
     /// # Errors
     /// A sentence that names the flag.
-    pub fn new(services: &str, cluster: &str) -> anyhow::Result<Self> {
+    pub fn new(services: &str, cluster: &str, namespace: &str) -> anyhow::Result<Self> {
         for (flag, domain, example) in [
+            ("--namespace", namespace, "rescind-system"),
             ("--service-domain", services, "rescind-system.svc"),
             ("--cluster-domain", cluster, "cluster.local"),
         ] {
@@ -25,15 +28,27 @@ impl Domain {
                 "{flag} {domain} is no domain: write it in lower case and without a dot at the end, such as {example}"
             );
         }
-        Ok(Self { services: services.to_owned(), cluster: cluster.to_owned() })
+        Ok(Self {
+            services: services.to_owned(),
+            cluster: cluster.to_owned(),
+            namespace: namespace.to_owned(),
+        })
     }
 
-    /// Returns the names of the controllers' services, as sidecars, people and the API server call them.
+    /// Returns the names of the controllers' services, as sidecars, people and the API server call them: each once.
     pub(super) fn names(&self) -> Vec<String> {
         let services = ["rescind-controller", "rescind-admin", "rescind-webhook"];
         let short = services.map(|service| format!("{service}.{}", self.services));
         let long = short.iter().map(|name| format!("{name}.{}", self.cluster)).collect::<Vec<_>>();
-        short.into_iter().chain(long).collect()
+        // The API server calls the webhook by its namespace, whatever domain the services are said to have.
+        let own = services.map(|service| format!("{service}.{}.svc", self.namespace));
+        let mut names: Vec<String> = short.into_iter().chain(long).collect();
+        for name in own {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 }
 
@@ -48,20 +63,32 @@ mod tests {
 
     #[test]
     fn a_service_is_known_with_and_without_the_domain_of_the_cluster() {
-        let names = Domain::new("rescind-system.svc", "example.internal").unwrap().names();
+        let names = Domain::new("rescind-system.svc", "example.internal", "rescind-system").unwrap().names();
         let (short, long) = names.split_at(3);
         let expected = ["rescind-controller", "rescind-admin", "rescind-webhook"];
         assert_eq!(short, expected.map(|service| format!("{service}.rescind-system.svc")));
         assert_eq!(long, expected.map(|service| format!("{service}.rescind-system.svc.example.internal")));
     }
 
+    /// The API server verifies `rescind-webhook.NAMESPACE.svc`, and no flag tells it otherwise.
+    #[test]
+    fn another_domain_of_the_services_takes_no_name_from_the_api_server() {
+        let names = Domain::new("rescind.example", "cluster.local", "tokens").unwrap().names();
+        let expected = ["rescind.example", "rescind.example.cluster.local", "tokens.svc"].map(|domain| {
+            ["rescind-controller", "rescind-admin", "rescind-webhook"].map(|it| format!("{it}.{domain}"))
+        });
+        assert_eq!(names, expected.concat());
+    }
+
     #[test]
     fn what_is_no_domain_is_refused_by_its_flag() {
         for wrong in ["", "Upper.svc", "svc.", "-a.svc", "a_b.svc", &"a.".repeat(150)] {
-            for (services, cluster, flag) in
-                [(wrong, "cluster.local", "--service-domain"), ("a.svc", wrong, "--cluster-domain")]
-            {
-                let said = Domain::new(services, cluster).unwrap_err().to_string();
+            for (services, cluster, namespace, flag) in [
+                (wrong, "cluster.local", "a", "--service-domain"),
+                ("a.svc", wrong, "a", "--cluster-domain"),
+                ("a.svc", "cluster.local", wrong, "--namespace"),
+            ] {
+                let said = Domain::new(services, cluster, namespace).unwrap_err().to_string();
                 assert!(said.starts_with(&format!("{flag} {wrong} is no domain")), "{said}");
             }
         }

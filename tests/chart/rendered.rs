@@ -115,6 +115,26 @@ fn authorities_of_given_certificates_are_published_unless_something_else_does() 
     assert!(!publishes(&[&secret[..], &["--set=tls.publishAuthority=false"]].concat()));
 }
 
+/// The API server verifies `rescind-webhook.<namespace>.svc`, whatever the values say.
+#[test]
+fn certificates_are_good_for_what_the_api_server_calls() {
+    let names = |values: &[&str]| {
+        let values = [&["--set=tls.source=certManager"], values].concat();
+        let rendered = objects(&render("rescind", &values));
+        let names = one(&rendered, "Certificate", "rescind-controller-tls")["spec"]["dnsNames"].clone();
+        names.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let of = |domains: &[&str]| {
+        let services = ["rescind-controller", "rescind-admin", "rescind-webhook"].iter();
+        services
+            .flat_map(|service| domains.iter().map(move |domain| format!("{service}.{domain}")))
+            .collect::<Vec<String>>()
+    };
+    assert_eq!(names(&[]), of(&["rescind-system.svc", "rescind-system.svc.cluster.local"]), "each once");
+    let domains = ["rescind.example", "rescind.example.cluster.local", "rescind-system.svc"];
+    assert_eq!(names(&["--set=tls.serviceDomain=rescind.example"]), of(&domains));
+}
+
 /// The rules of roles are those of the examples, with which the tests run controllers.
 #[test]
 fn the_rights_are_those_of_the_examples() {

@@ -105,7 +105,7 @@ mod tests {
         let now: Timestamp = "2026-11-27T00:00:00Z".parse().unwrap();
         let [own, other] = [now, now + Duration::from_secs(1)].map(|at| authority(at).unwrap());
         let bundle = Authorities::first(own.clone()).bundle();
-        let names = Domain::new("rescind-system.svc", "cluster.local").unwrap().names();
+        let names = Domain::new("rescind-system.svc", "cluster.local", "rescind-system").unwrap().names();
         let certified = serving(&own, &names, now).unwrap();
         assert_eq!(certified.not_after(), Some(now.as_second() + 86_400));
         for name in &names {

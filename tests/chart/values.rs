@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use rescind::controller::domain::Domain;
 use rescind::injection::extra::{OWN_FLAGS, OWN_VARIABLES, TELLING_FLAGS};
+use rescind::injection::quantity::Quantity;
+use rescind::injection::settings::Settings;
 use serde_json::{Value, json};
 
-use crate::helm::{helm, in_project, read_chart, refused, yaml};
+use crate::helm::{helm, in_project, objects, one, read_chart, refused, render, yaml};
 
 #[test]
 fn a_mistake_in_the_values_is_refused_with_its_name() {
@@ -28,6 +31,8 @@ fn a_mistake_in_the_values_is_refused_with_its_name() {
         "injection.failurePolicy=Warn",
         "injection.logLevel=verbose",
         "injection.resources.requests.gpu=1",
+        "injection.resources.requests.memory=256MB",
+        "injection.resources.requests.memory=512Mi",
         "injection.tokenExpirationSeconds=60",
         "injection.defaultLists[0]=a/b/c",
         "injection.extraArgs[0]=--reveal",
@@ -35,10 +40,13 @@ fn a_mistake_in_the_values_is_refused_with_its_name() {
         "injection.extraArgs[0]=4096",
         "injection.extraEnv[0].name=A",
         "injection.extraEnv[0].name=RUST_LOG,injection.extraEnv[0].value=debug",
+        "injection.extraEnv[0].name=A=B,injection.extraEnv[0].value=c",
         "injection.excludedNamespaces[0]=Legacy",
         "labels.app\\.kubernetes\\.io/name=x",
         "tls.source=vault",
         "tls.source=secret",
+        "tls.serviceDomain=Rescind.example",
+        "clusterDomain=cluster.local.",
         "tls.certManager.issuerRef.nam=x",
         "crds.keep=maybe",
         "bindAddress=127.0.0.1",
@@ -76,6 +84,89 @@ fn what_injection_sets_itself_is_refused_where_it_is_added() {
         let said = refused(&helm(None, &["template", "rescind", "charts/rescind", &set]));
         assert!(said.contains(&format!("injection.{member}[0]: is {name}, which ")), "{said}");
     }
+}
+
+/// Renders the chart with a value, which is JSON; returns what was said if that is refused.
+fn tried(key: &str, value: &Value) -> Result<(), String> {
+    let set = format!("--set-json={key}={value}");
+    let output = helm(None, &["template", "rescind", "charts/rescind", "--namespace=rescind-system", &set]);
+    if output.status.success() { Ok(()) } else { Err(refused(&output)) }
+}
+
+/// The controllers would end when they read it.
+#[test]
+fn a_quantity_is_taken_if_injection_reads_it() {
+    let good = ["1m", "2", "100m", "0.5", "1.125", "64Mi", "1.5Gi", "010k", "999999999999999Ti"];
+    let bad =
+        ["", "0", "0m", "0.00", "1.5m", "1.2345", "1.", ".5", "256MB", "1gi", "1e3", "-1", "1 Gi", "Mi"];
+    for text in [&good[..], &bad, &["1000000000000000"]].concat() {
+        // By default more is asked for than the least of them.
+        let amounts = json!({"requests": {"cpu": null}, "limits": {"cpu": text}});
+        let said = tried("injection.resources", &amounts);
+        assert_eq!(said.is_ok(), text.parse::<Quantity>().is_ok(), "{text:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_domain_is_taken_if_the_controllers_read_it() {
+    let [longest, longer] = [63, 64].map(|length| "a".repeat(length));
+    let most = format!("{}bb", "a.".repeat(99));
+    let more = format!("{most}b");
+    let good = ["cluster.local", "a", "1-b.c", longest.as_str(), most.as_str()];
+    let bad = ["A.b", "a.", ".a", "a..b", "-a", "a-", "a_b", "a b", longer.as_str(), more.as_str()];
+    for text in [&good[..], &bad].concat() {
+        let is_read = Domain::new(text, text, "rescind-system").is_ok();
+        for key in ["clusterDomain", "tls.serviceDomain"] {
+            let said = tried(key, &json!(text));
+            assert_eq!(said.is_ok(), is_read, "{key} {text:?}: {said:?}");
+        }
+    }
+}
+
+/// Helm itself would write large ones with an exponent, which injection does not read.
+#[test]
+fn quantities_may_be_numbers() {
+    let requests = json!({"cpu": 0.25, "memory": 268_435_456});
+    let amounts = json!({"requests": requests, "limits": {"cpu": 2, "memory": "1Gi"}});
+    let rendered = objects(&render("rescind", &[&format!("--set-json=injection.resources={amounts}")]));
+    let settings =
+        one(&rendered, "ConfigMap", "rescind-injection")["data"]["injection.yaml"].as_str().unwrap();
+    let settings = Settings::parse("injection.yaml", settings).unwrap();
+    let requests = json!({"cpu": "0.25", "memory": "268435456"});
+    let expected = json!({"requests": requests, "limits": {"cpu": "2", "memory": "1Gi"}});
+    assert_eq!(json!(settings.resources), expected);
+}
+
+#[test]
+fn no_more_is_asked_for_than_the_limit() {
+    let pairs =
+        [("999m", "1"), ("0.29", "291m"), ("64M", "64Mi"), ("1023Mi", "1Gi"), ("1Ti", "2T"), ("1k", "1Ki")];
+    for (less, more) in pairs {
+        for (request, limit) in [(less, more), (more, less), (more, more)] {
+            let amounts = json!({"requests": {"cpu": request}, "limits": {"cpu": limit}});
+            let said = tried("injection.resources", &amounts);
+            if (request, limit) == (more, less) {
+                let said = said.unwrap_err();
+                let keys = format!(
+                    "injection.resources.requests.cpu: is {more}, and injection.resources.limits.cpu is {less}: "
+                );
+                assert!(said.contains(&keys), "{said}");
+            } else {
+                assert_eq!(said, Ok(()), "{request} of {limit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_variable_of_sidecars_is_named_once() {
+    let variables = |names: &[&str]| {
+        let variables = names.iter().map(|name| json!({"name": name, "value": "x"}));
+        tried("injection.extraEnv", &variables.collect())
+    };
+    assert_eq!(variables(&["A", "B"]), Ok(()));
+    let said = variables(&["A", "B", "A"]).unwrap_err();
+    assert!(said.contains("injection.extraEnv[2]: is A, which is there before: name each once"), "{said}");
 }
 
 /// A key of the schema and where it leads.

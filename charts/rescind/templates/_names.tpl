@@ -82,6 +82,18 @@ rescind-controller-tls
 {{- end }}
 {{- end }}
 
+{{- /* A quantity as injection reads it: Helm would write a large number with an exponent. */}}
+{{- define "rescind.quantity" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ regexReplaceAll "\\.?0+$" (printf "%.3f" (float64 .)) "" }}{{ end -}}
+{{- end }}
+
+{{- /* The same as a number, to be compared. The units are those that the schema lets through. */}}
+{{- define "rescind.thousandths" -}}
+{{- $number := regexFind "^[0-9.]+" . -}}
+{{- $units := dict "m" 1 "" 1e3 "k" 1e6 "M" 1e9 "G" 1e12 "T" 1e15 "Ki" 1024e3 "Mi" 1048576e3 "Gi" 1073741824e3 "Ti" 1099511627776e3 -}}
+{{- mulf (float64 $number) (get $units (trimPrefix $number .)) -}}
+{{- end }}
+
 {{- /* Objects of a file that is kept as it is in the repository. Takes root, file, and the objects that are left out,
 as Kind/name. */}}
 {{- define "rescind.objects" -}}

@@ -52,11 +52,14 @@ fn other(key: &str, default: &Value) -> Value {
 
 /// A certificate of one's own.
 const GIVEN: &[&str] = &[r#"tls.source="secret""#, r#"tls.secretName="given""#];
+/// The same, and the controllers publish no authorities.
+const GIVEN_ALONE: &[&str] =
+    &[r#"tls.source="secret""#, r#"tls.secretName="given""#, "tls.publishAuthority=false"];
 /// With what a value matters, by the beginning of its key. Helm puts `--set` above `--set-json`, so all are JSON.
 const NEEDS: [(&str, &[&str]); 6] = [
     ("quota.revocations", &[r#"quota.namespaces=["shop"]"#]),
     ("tls.secretName", GIVEN),
-    ("tls.caBundle", GIVEN),
+    ("tls.caBundle", GIVEN_ALONE),
     ("tls.publishAuthority", GIVEN),
     ("tls.certManager.", &[r#"tls.source="certManager""#]),
     (

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::helm::{done, helm, objects, read_chart, refused, render, yaml};
+use crate::helm::{done, helm, objects, read, read_chart, refused, render, yaml};
 use crate::rendered::{VALUES, pods};
 use crate::support::PATIENCE;
 use crate::support::control_plane::ControlPlane;
@@ -192,6 +192,46 @@ fn definitions_that_were_applied_by_hand_are_taken_over_on_demand() {
         let labels = cluster.get(&["crd", definition])["metadata"]["labels"].clone();
         assert_eq!(labels["app.kubernetes.io/instance"], "rescind");
     }
+}
+
+/// A field is of whoever wrote it last, and who writes another value has to say that it is meant.
+#[test]
+fn definitions_of_another_version_change_hands_by_force_alone() {
+    let cluster = Cluster::start();
+    let (ours, other) = ("What is revoked, as the controller understood it.", "What is revoked.");
+    let text = read("crds/revocations.yaml");
+    assert!(text.contains(ours));
+    let text = text.replace(ours, other);
+    let apply = |more: &[&str]| {
+        let apply = [&["apply", "--server-side", "--filename=-"], more].concat();
+        cluster.0.kubectl_with(cluster.0.kubeconfig(), &apply, &text)
+    };
+    let described = || {
+        let definition = cluster.get(&["crd", "revocations.rescind.dev"]);
+        let columns = &definition["spec"]["versions"][0]["additionalPrinterColumns"];
+        columns[0]["description"].as_str().unwrap().to_owned()
+    };
+    let conflict = |output: &Output| {
+        let refusal = refused(output);
+        assert!(refusal.contains("conflict"), "{refusal}");
+    };
+    let (force, take) = ("--force-conflicts", "--take-ownership");
+    done(&apply(&[]));
+    conflict(&cluster.install("rescind", &[take]));
+    // What it has made until then would be in the way.
+    done(&cluster.helm(&["uninstall", "rescind", NAMESPACE]));
+    done(&cluster.install("rescind", &[take, force]));
+    assert_eq!(described(), ours);
+
+    conflict(&apply(&[]));
+    done(&apply(&[force]));
+    assert_eq!(described(), other);
+    let upgrade = ["upgrade", "rescind", "charts/rescind", NAMESPACE];
+    conflict(&cluster.helm(&upgrade));
+    done(&cluster.helm(&[&upgrade[..], &[force]].concat()));
+    assert_eq!(described(), ours);
+    // They are Helm's again.
+    done(&cluster.helm(&upgrade));
 }
 
 #[test]

@@ -45,6 +45,7 @@ fn a_mistake_in_the_values_is_refused_with_its_name() {
         "labels.app\\.kubernetes\\.io/name=x",
         "tls.source=vault",
         "tls.source=secret",
+        "tls.source=secret,tls.secretName=given,tls.caBundle=-----BEGIN CERTIFICATE-----",
         "tls.serviceDomain=Rescind.example",
         "clusterDomain=cluster.local.",
         "tls.certManager.issuerRef.nam=x",

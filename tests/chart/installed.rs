@@ -234,6 +234,30 @@ fn definitions_of_another_version_change_hands_by_force_alone() {
     done(&cluster.helm(&upgrade));
 }
 
+/// Whoever goes back to an older chart leaves the definitions: the older ones would take fields from objects.
+#[test]
+fn definitions_stay_as_they_are_when_a_release_is_upgraded_without_them() {
+    let cluster = Cluster::with_chart();
+    cluster.wait_until_served();
+    cluster.make(&revocation("default"));
+    let definitions = || {
+        DEFINITIONS.map(|name| {
+            let metadata = cluster.get(&["crd", name])["metadata"].clone();
+            (metadata["uid"].clone(), metadata["generation"].clone())
+        })
+    };
+    let before = definitions();
+    let upgrade = ["upgrade", "rescind", "charts/rescind", NAMESPACE, "--reset-then-reuse-values"];
+    for enabled in ["--set=crds.enabled=false", "--set=crds.enabled=true"] {
+        done(&cluster.helm(&[&upgrade[..], &[enabled]].concat()));
+        assert_eq!(definitions(), before, "{enabled}");
+        let manifest = done(&cluster.helm(&["get", "manifest", "rescind", NAMESPACE]));
+        let has = manifest.contains("kind: CustomResourceDefinition");
+        assert_eq!(has, enabled.ends_with("true"), "{enabled}");
+    }
+    done(&cluster.kubectl(&["get", "revocation", "ticket-4711", "--namespace=default"]));
+}
+
 #[test]
 fn the_definitions_go_only_where_that_is_asked_for() {
     let cluster = Cluster::start();

@@ -24,6 +24,9 @@ use crate::store::kubernetes::DEFAULT_NAMESPACE as CONTROLLERS;
 #[command(after_help = "Every pod, and every template of pods, is treated as if its namespace were labelled
 rescind.dev/inject: enabled. What is not injected comes out as it went in; what is loses its comments.
 
+The pods mount the ConfigMap rescind-ca, and wait for it. Controllers put it into namespaces with that label alone:
+  kubectl label namespace NAMESPACE rescind.dev/inject=enabled
+
 Examples:
   rescind inject -f deployment.yaml --injection injection.yaml | kubectl apply -f -
   rescind inject -f pod.yaml --image registry.example/rescind-sidecar:0.1.0 --list shop

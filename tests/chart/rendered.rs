@@ -431,6 +431,8 @@ fn the_notes_say_what_comes_next_and_what_uninstalling_does() {
     let command = ["install", "rescind", "charts/rescind", "--namespace=rescind-system", "--dry-run=client"];
     for (name, values) in cases {
         let text = done(&helm(None, &[&command, values].concat()));
+        // Pods that were injected by hand wait for what only labelled namespaces get.
+        assert!(text.contains("  kubectl label namespace NAMESPACE rescind.dev/inject=enabled\n"), "{name}");
         insta::assert_snapshot!(name, text.split("NOTES:\n").nth(1).unwrap());
     }
     let alone = ["--set=tls.source=secret,tls.secretName=given,tls.publishAuthority=false"];

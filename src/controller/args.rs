@@ -112,9 +112,15 @@ pub struct ControllerArgs {
     /// Where to tell who has revoked and lifted what, one JSON object per line: a file, or - for standard error
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub audit_log: Place,
-    /// The most live revocations that the store takes; beyond, new ones are refused. At most 16000000, as many as a sidecar
-    /// takes in one list
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT, value_parser = limit)]
+    /// The most live revocations that the store in --data takes; beyond, new ones are refused. At most 16000000, as
+    /// many as a sidecar takes in one list
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = DEFAULT_LIMIT,
+        value_parser = limit,
+        conflicts_with = "kubernetes"
+    )]
     pub limit: usize,
 }
 
@@ -277,6 +283,18 @@ mod tests {
         assert_eq!(cluster(&["--listen=0.0.0.0:7401"]).subscribers, audience("rescind.dev"));
         assert_eq!(cluster(&["--listen=127.0.0.1:7401"]).subscribers, None);
         assert_eq!(cluster(&["--listen=/run/a.sock", "--audience=mine"]).subscribers, audience("mine"));
+    }
+
+    /// A flag without an effect would be taken for one that has it.
+    #[test]
+    fn what_is_about_the_store_in_a_folder_is_refused_on_a_cluster() {
+        for flag in ["--data=/d", "--new-store", "--filename=/f", "--limit=5"] {
+            let arguments = ["controller", "--kubernetes", "--listen=/s", flag];
+            let refused = Cli::try_parse_from(arguments).map(drop).unwrap_err().to_string();
+            let name = flag.split('=').next().unwrap();
+            let is_named = refused.contains(name) && refused.contains("--kubernetes");
+            assert!(is_named && refused.contains("cannot be used with"), "{refused}");
+        }
     }
 
     /// Invariant 18: over a limit the last good state stays, so a controller must not acknowledge what comes after it.

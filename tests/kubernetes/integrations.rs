@@ -111,6 +111,20 @@ fn yaml(path: &str) -> Value {
     serde_saphyr::from_str(&std::fs::read_to_string(in_project(path)).unwrap()).unwrap()
 }
 
+/// Neither the kubelet nor a stream has a certificate of the mesh.
+#[test]
+fn the_page_for_istio_takes_the_sidecars_own_ports_out_of_the_mesh() {
+    let page = std::fs::read_to_string(in_project("docs/integrations/istio.md")).unwrap();
+    let injection = yaml("examples/injection.yaml");
+    let (_, streams) = injection["controllers"][0].as_str().unwrap().rsplit_once(':').unwrap();
+    let probes = rescind::injection::PROBE_PORT;
+    for annotation in
+        [format!("excludeOutboundPorts: \"{streams}\""), format!("excludeInboundPorts: \"{probes}\"")]
+    {
+        assert!(page.contains(&format!("\ntraffic.sidecar.istio.io/{annotation}\n")), "{annotation}");
+    }
+}
+
 /// What Istio puts into its Envoys is what the tests run with an Envoy of their own, but for the socket's path.
 #[test]
 fn what_the_example_for_istio_adds_is_that_of_the_example_for_envoy() {

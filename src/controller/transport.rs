@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(of(&clear, "127.0.0.1:1"), Ok(false));
         assert_eq!(of(&clear, "unix:/run/a.sock"), Ok(false));
         assert!(of(&clear, "0.0.0.0:1").unwrap_err().contains("give a certificate"));
-        let domain = Domain::new("rescind-system.svc", "cluster.local").unwrap();
+        let domain = Domain::new("rescind-system.svc", "cluster.local", "rescind-system").unwrap();
         let certified = Transports::new(&Certificates::Authority { domain }).unwrap();
         assert_eq!(of(&certified, "127.0.0.1:1"), Ok(true));
         assert_eq!(of(&certified, "0.0.0.0:1"), Ok(true));
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn http1_is_offered_only_where_it_is_asked_for() {
-        let domain = Domain::new("rescind-system.svc", "cluster.local").unwrap();
+        let domain = Domain::new("rescind-system.svc", "cluster.local", "rescind-system").unwrap();
         let certified = Transports::new(&Certificates::Authority { domain }).unwrap();
         let offered = |protocols| match certified.of(&"0.0.0.0:1".parse().unwrap(), protocols) {
             Ok(Transport::Tls(config)) => config.alpn_protocols.clone(),

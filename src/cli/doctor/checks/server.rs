@@ -6,7 +6,7 @@ use super::super::finding::Finding;
 const REACHED: &str = "api-server";
 const VERSION: &str = "server-version";
 const CLOCK: &str = "clock";
-/// The versions with which this program is tried: 1.33 to 1.37.
+/// The versions with which this program is tried: the tests run one between the two, and `make versions` both ends.
 const MINORS: std::ops::RangeInclusive<u32> = 33..=37;
 /// Nobody needs agreeing clocks for the promise; but cutoffs and ends that a person names are by this clock.
 const MOST_SECONDS: f64 = 5.0;
@@ -94,6 +94,14 @@ mod tests {
             asked: at(asked),
             answered: at(asked + 2),
             user: Some("alice".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_oldest_and_the_newest_version_are_pinned_for_the_tests() {
+        let pins = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/control-plane");
+        for minor in [MINORS.start(), MINORS.end()] {
+            assert!(pins.join(format!("1.{minor}/go.mod")).exists(), "1.{minor}");
         }
     }
 

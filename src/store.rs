@@ -248,6 +248,9 @@ pub enum FollowError {
         /// The newest version.
         reached: Version,
     },
+    /// The store is an older copy of itself.
+    #[error("the store is an older copy of itself: it does not have what it has shown")]
+    WentBack,
     /// The log can't be followed at the moment: fetch everything, and follow from there.
     #[error("the log can't be followed: {why}")]
     Unavailable {

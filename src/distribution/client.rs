@@ -43,6 +43,8 @@ const SHORTEST_PING: Duration = Duration::from_millis(200);
 const LONGEST_PING: Duration = Duration::from_secs(1);
 /// A controller that proves nothing for this part of the bound is left.
 const PATIENCE_PER_MILLE: u32 = 400;
+/// For so many proofs the stream before is kept, until all lists are proven: what is not may have to be asked for first.
+const PROOFS_BEFORE_GOODBYE: u32 = 3;
 /// How long the end of a stream may take.
 const GOODBYE: Duration = Duration::from_millis(500);
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
@@ -284,7 +286,7 @@ impl Client {
         retiring: Option<Connection>,
         shutdown: &CancellationToken,
     ) -> End {
-        let mut stream = Stream { connection, retiring, leaving: Leaving::No };
+        let mut stream = Stream { connection, retiring, proofs: 0, leaving: Leaving::No };
         let controller = stream.connection.controller.clone();
         self.environment.observer.connected(Some(&controller));
         tracing::info!(controller, "following");
@@ -369,7 +371,9 @@ impl Client {
             if matches!(note, Note::Proven { lists, .. } if *lists > 0) {
                 self.failures = 0;
                 self.choice.settle(stream.connection.candidate);
-                if let Some(old) = stream.retiring.take() {
+                stream.proofs += 1;
+                let is_over = self.session.has_proven_all() || stream.proofs >= PROOFS_BEFORE_GOODBYE;
+                if let Some(old) = stream.retiring.take_if(|_| is_over) {
                     say_goodbye(old, self.session.goodbye_to_the_one_before()).await;
                 }
             }
@@ -414,6 +418,8 @@ async fn say_goodbye(connection: Connection, goodbye: Vec<v1::SubscriberMessage>
 struct Stream {
     connection: Connection,
     retiring: Option<Connection>,
+    /// How many there were in this stream.
+    proofs: u32,
     leaving: Leaving,
 }
 

@@ -155,13 +155,13 @@ impl Replica {
         let before = self.store.lists().await.map_err(refused)?;
         keep_only(&mut self.published(), &before);
         let fetched = self.store.fetch().await.map_err(refused)?;
-        // A namespace that was about to go may have lost some already of what was fetched.
-        let lists = self.store.lists().await.map_err(refused)?;
         // A proof that was given stands for at least what was seen then: an earlier state would break it.
         let seen = self.hub.news.borrow().complete;
         if seen.is_some_and(|seen| !at_or_above(fetched.version, seen)) {
             return Err(Again::WentBack);
         }
+        // A namespace that was about to go may have lost some already of what was fetched.
+        let lists = self.store.lists().await.map_err(refused)?;
         self.withheld().clear();
         fetched
             .unreadable
@@ -478,6 +478,9 @@ fn refused(error: StoreError) -> Again {
 }
 
 fn after(error: FollowError) -> Again {
+    if error == FollowError::WentBack {
+        return Again::WentBack;
+    }
     if matches!(error, FollowError::Failed { .. }) {
         return Again::Stop(error.into());
     }

@@ -182,6 +182,12 @@ impl Session {
         self.goodbye_if(|_| true)
     }
 
+    /// Tells whether this stream has proven something of each list.
+    #[must_use]
+    pub fn has_proven_all(&self) -> bool {
+        self.followed.iter().all(Followed::is_proven)
+    }
+
     /// Returns the messages that say goodbye to the stream before this one: for the lists that this one has proven. Of
     /// another the sidecar is as fresh as the stream before has made it, and has to be counted there.
     #[must_use]

@@ -32,7 +32,8 @@ use epoch::Reason;
 use follower::Follower;
 use heartbeat::{Heartbeats, PulseError};
 use keys::HashKeys;
-use lists::{Declared, Looked, Seen};
+use lists::{Declared, Seen};
+use looked::Looked;
 use mirror::Mirror;
 
 mod append;
@@ -45,6 +46,7 @@ mod follower;
 mod heartbeat;
 mod keys;
 pub mod lists;
+pub mod looked;
 mod lost;
 pub mod mirror;
 mod object;
@@ -109,7 +111,7 @@ struct Shared {
     heartbeats: tokio::sync::Mutex<Heartbeats>,
     hash_keys: HashKeys,
     seen_lists: Seen,
-    declared: Mutex<Looked>,
+    looked: Mutex<Looked>,
 }
 
 impl fmt::Debug for KubernetesStore {
@@ -181,18 +183,13 @@ impl Shared {
         let declared = lists::fetch(&client, &self.seen_lists, self.wall()).await?;
         self.look_at_new_namespaces(&client, &declared).await?;
         let stored = self.with_hash_keys(&client, &declared).await?;
-        self.seen(Looked { began: Some(began), lists: declared });
+        self.looked().take(began, declared, self.now());
         self.changes.send_modify(|changes| *changes += 1);
         Ok(stored)
     }
 
-    /// Keeps what a look has shown, unless one that began later was faster.
-    fn seen(&self, looked: Looked) {
-        let mut kept = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
-        let began = |looked: &Looked| looked.began.map(|began| began.boot_nanos);
-        if began(&looked) >= began(&kept) {
-            *kept = looked;
-        }
+    fn looked(&self) -> MutexGuard<'_, Looked> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds the keys of the hashes to the declarations that can be used.
@@ -301,7 +298,7 @@ impl KubernetesStore {
             heartbeats: tokio::sync::Mutex::default(),
             hash_keys: HashKeys::default(),
             seen_lists: Seen::default(),
-            declared: Mutex::default(),
+            looked: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -326,7 +323,7 @@ impl KubernetesStore {
     /// Returns the last look at the lists.
     #[must_use]
     pub fn looked(&self) -> Looked {
-        self.shared.declared.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.looked().clone()
     }
 
     /// Returns the key of the hashes of a list that was looked at, by the UID of its object.

@@ -95,9 +95,7 @@ impl Enforcing for OverReports {
     fn progress(&self, list: &ListName, version: Version, observed: Moment, now: Moment) -> Progress {
         let looked = self.0.looked();
         let declared = looked.lists.iter().find(|declared| declared.name == *list);
-        let read = looked.began.zip(declared);
-        let read =
-            read.and_then(|(as_of, list)| DeclaredList::read(&self.0, list, as_of, now.wall().floor()));
+        let read = declared.and_then(|list| DeclaredList::read(&self.0, &looked, list, now.wall().floor()));
         // Of a list that is not declared nothing is known, and nothing is enforced.
         let Some(of) = read else { return Progress::default() };
         let needed = of.needed(list, version, observed);

@@ -21,6 +21,7 @@ use crate::revocation::time::{Moment, UnixSeconds};
 use crate::revocation::version::{ToldVersion, Version};
 use crate::runtime::clock::Clock;
 use crate::store::kubernetes::lists::Declared;
+use crate::store::kubernetes::looked::{Looked, window_nanos};
 use crate::store::kubernetes::mirror::{Mirror, MirroredRevocation};
 use crate::store::kubernetes::{KubernetesStore, Written};
 use crate::store::{NewStep, Revocation, Store, StoreError};
@@ -85,6 +86,7 @@ pub(super) struct DeclaredList {
     config: ListConfig,
     generation: i64,
     hash_key: Option<String>,
+    own_window_nanos: u64,
     pub(super) window: Window,
 }
 
@@ -297,6 +299,10 @@ impl StatusWriter {
             self.pending.remove(&id);
             return None;
         };
+        // What has to be in force is a declaration of the list that is there now.
+        if self.pending.get(&id).is_some_and(|needed| needed.hash_key != list.hash_key) {
+            self.pending.remove(&id);
+        }
         let needed = self.pending.entry(id).or_insert_with(|| needed(mirrored, revocation, list, now));
         let reports = Reports { by_replica: &mirror.reports, since: mirror.since };
         Some(enforced::progress(needed, reports, list.window, now))
@@ -309,8 +315,7 @@ impl StatusWriter {
         let mut before = std::mem::take(&mut self.declared);
         let mut changed = HashSet::new();
         let looked = self.store.looked();
-        let as_of = looked.began.unwrap_or(Moment { boot_nanos: 0, wall_nanos: 0 });
-        for list in looked.lists {
+        for list in &looked.lists {
             let known = before.remove(&list.name);
             let generation = known.as_ref().map(|known| known.generation);
             let is_current = |known: &DeclaredList| {
@@ -318,12 +323,12 @@ impl StatusWriter {
             };
             let known = known.filter(is_current);
             let read = known
-                .map(|known| known.seen_again(as_of))
-                .or_else(|| DeclaredList::read(&self.store, &list, as_of, now));
+                .and_then(|known| known.seen_again(&looked, &list.name))
+                .or_else(|| DeclaredList::read(&self.store, &looked, list, now));
             if read.as_ref().map(|read| read.generation) != generation {
                 changed.insert(list.name.clone());
             }
-            self.declared.extend(read.map(|read| (list.name, read)));
+            self.declared.extend(read.map(|read| (list.name.clone(), read)));
         }
         changed.extend(before.into_keys());
         changed
@@ -402,17 +407,18 @@ fn hash_key(hub: &Hub, list: &ListName) -> Option<HashKey> {
 impl DeclaredList {
     pub(super) fn read(
         store: &KubernetesStore,
+        looked: &Looked,
         list: &Declared,
-        as_of: Moment,
         now: UnixSeconds,
     ) -> Option<Self> {
-        let document = list.document.as_ref().ok()?;
-        let config = document.config().ok()?;
-        let past = document.past_window().and_then(|past| past.window_nanos(now));
-        let window = Window { nanos: past.unwrap_or(0).max(config.freshness.window_nanos()), as_of };
+        let config = list.document.as_ref().ok()?.config().ok()?;
+        let own_window_nanos = window_nanos(list, now)?;
+        let window = Window { nanos: own_window_nanos, as_of: looked.began? };
         let resource_version = list.resource_version.clone();
         let hash_key = store.hash_key(&list.uid).map(|hash_key| format!("{:016x}", hash_key.name()));
-        Some(Self { resource_version, config, generation: list.generation, hash_key, window })
+        let generation = list.generation;
+        let read = Self { resource_version, config, generation, hash_key, own_window_nanos, window };
+        read.seen_again(looked, &list.name)
     }
 
     /// Returns what the sidecars of this list must have.
@@ -421,10 +427,11 @@ impl DeclaredList {
         Needed { list: list.clone(), version, generation: self.generation, hash_key, observed }
     }
 
-    /// Returns the same, as a later look has shown it.
-    const fn seen_again(mut self, as_of: Moment) -> Self {
-        self.window.as_of = as_of;
-        self
+    /// Returns the same, as a later look has shown it. A sidecar may still go by a list that had its name.
+    fn seen_again(mut self, looked: &Looked, list: &ListName) -> Option<Self> {
+        let nanos = self.own_window_nanos.max(looked.former_window_nanos(list));
+        self.window = Window { nanos, as_of: looked.began? };
+        Some(self)
     }
 }
 

@@ -46,7 +46,9 @@ impl Shared {
                 self.begin_epoch(above, Reason::First).await?;
                 continue;
             };
-            if self.is_of_what_was_seen(epoch) && heartbeat::shows_a_way_back(&beaten, &objects) {
+            let is_older =
+                heartbeat::shows_a_way_back(&beaten, &objects) || self.mirror().is_ahead_of(&objects);
+            if self.is_of_what_was_seen(epoch) && is_older {
                 return Err(StoreError::WentBack);
             }
             *self.known_epoch() = Some(epoch);

@@ -205,7 +205,10 @@ impl Place {
             newest => newest?,
         };
         let from = version(self.epoch, self.reached);
-        if epoch != Some(self.epoch) || newest < self.reached {
+        if epoch == Some(self.epoch) && newest < self.reached {
+            return Err(Broken::Over(FollowError::WentBack));
+        }
+        if epoch != Some(self.epoch) {
             let reached = version(epoch.unwrap_or(self.epoch), newest);
             return Err(Broken::Over(FollowError::NotOfThisHistory { from, reached }));
         }
@@ -239,6 +242,10 @@ impl Place {
     fn changed(&mut self, object: &Object) -> Result<(), Broken> {
         let says = object::read(object, self.epoch, &self.shared.own);
         let at = self.advance(object)?;
+        // In one history an object is deleted before another of its name is made.
+        if matches!(says, Says::Pulse(_) | Says::Report { .. }) && self.shared.mirror().has_namesake(object) {
+            return Err(Broken::Over(FollowError::WentBack));
+        }
         self.shared.observe(|mirror, now| mirror.watched(object, &says, now));
         let live = Known::Live { generation: object.metadata.generation };
         match says {

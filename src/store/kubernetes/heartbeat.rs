@@ -62,7 +62,10 @@ impl Heartbeats {
         };
         let status = json!({ "heartbeat": { "nonce": nonce } });
         // Before: who waits for the answer no more does not know what became of it.
-        pulse.nonces.truncate(MAX_NONCES);
+        if pulse.nonces.len() >= MAX_NONCES {
+            // The oldest of those that are not decided; before it is what was acknowledged last.
+            pulse.nonces.remove(1);
+        }
         pulse.nonces.push(nonce.clone());
         match patch_status(api, &pulse.metadata, status).await {
             Ok(written) => {

@@ -16,7 +16,7 @@ use crate::api::document::{DocumentMeta, KIND, ListDocument};
 use crate::api::token_revocation_list::{TokenRevocationList, TokenRevocationListSpec};
 use crate::api::{API_VERSION, maxima, recorded, window};
 use crate::revocation::names::ListName;
-use crate::revocation::time::{Moment, UnixSeconds};
+use crate::revocation::time::UnixSeconds;
 
 use super::call::{CallError, Object, list_all, stripped, timed};
 
@@ -41,15 +41,6 @@ pub struct Declared {
     pub status: serde_json::Value,
     /// The declaration, or why it can't be used.
     pub document: Result<ListDocument, String>,
-}
-
-/// The lists, as a look has shown them.
-#[derive(Clone, Debug, Default)]
-pub struct Looked {
-    /// When it began; none before the first.
-    pub began: Option<Moment>,
-    /// The lists.
-    pub lists: Vec<Declared>,
 }
 
 /// How often a declaration that changes meanwhile is looked at again.

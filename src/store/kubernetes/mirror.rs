@@ -214,6 +214,29 @@ impl Mirror {
         }
     }
 
+    /// Tells whether a heartbeat of this name is known that is another object, and was not seen to be deleted.
+    pub(super) fn has_namesake(&self, heartbeat: &Object) -> bool {
+        self.heartbeat(heartbeat).is_some_and(|known| known.uid != heartbeat.metadata.uid)
+    }
+
+    /// Tells whether a list shows something as it was before what is known of it: it is of an older copy of the store, also if
+    /// that has gone on counting above all that was seen.
+    pub(super) fn is_ahead_of(&self, objects: &[Object]) -> bool {
+        objects.iter().any(|object| {
+            let revocation = object::id(object).and_then(|id| self.revocations.get(&id));
+            let known = revocation.map(|known| &known.metadata).or_else(|| self.heartbeat(object));
+            let known = known.filter(|known| known.uid == object.metadata.uid);
+            let known = known.and_then(|known| revision(known).ok());
+            known.is_some_and(|known| revision(&object.metadata).is_ok_and(|found| found < known))
+        })
+    }
+
+    fn heartbeat(&self, object: &Object) -> Option<&ObjectMeta> {
+        let name = object.metadata.name.as_deref()?;
+        let (_, replica) = name.split_once('-')?;
+        self.reports.get(replica)?.objects.get(name)
+    }
+
     /// Forgets an object that was deleted: a lift, an expired revocation, or a heartbeat.
     pub(super) fn remove(&mut self, object: &Object, now: Moment) {
         if let Some(id) = object::id(object) {

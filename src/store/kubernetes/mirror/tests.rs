@@ -23,6 +23,29 @@ fn bob(revision: u64) -> Object {
     object(("shop", "r-2"), 2, revision, subject("bob"), json!({}))
 }
 
+/// Invariant 20: whatever a list shows as it was before is of an older copy.
+#[test]
+fn a_list_that_shows_something_as_it_was_is_of_an_older_copy() {
+    let mut mirror = Mirror::default();
+    mirror.replace(HISTORY, 9, &[alice(7), pulse(8), report(9, 1)], OWN, moment(1));
+    for (shown, is_older) in [
+        (vec![], false),
+        (vec![alice(7), pulse(8), report(9, 1)], false),
+        (vec![alice(70), pulse(80), report(90, 1), bob(2)], false),
+        (vec![alice(6)], true),
+        (vec![pulse(7)], true),
+        (vec![bob(2), report(8, 1)], true),
+    ] {
+        assert_eq!(mirror.is_ahead_of(&shown), is_older, "{shown:?}");
+    }
+    let mut another = pulse(2);
+    assert!(!mirror.has_namesake(&another));
+    another.metadata.uid = Some("another".to_owned());
+    assert!(mirror.has_namesake(&another) && !mirror.is_ahead_of(std::slice::from_ref(&another)));
+    mirror.remove(&pulse(10), moment(2));
+    assert!(!mirror.has_namesake(&another));
+}
+
 fn heartbeat(kind: &str, number: u8, revision: u64, status: Value) -> Object {
     let name = format!("{}-{REPLICA}", kind.to_lowercase());
     let spec = json!({ "target": { "heartbeat": { "replica": REPLICA, "kind": kind } } });

@@ -71,6 +71,38 @@ async fn a_list_that_shows_an_older_pulse_is_of_a_store_that_went_back() {
     }
 }
 
+/// Invariant 20: the copy has no pulse of this process, which makes one anew: in one history the old one is deleted first.
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_beside_another_of_its_name_is_of_a_store_that_went_back() {
+    let mut known = heartbeat(5)["object"].clone();
+    known["metadata"]["uid"] = json!("00000000-0000-0000-0000-0000000000aa");
+    let known: Object = serde_json::from_value(known).unwrap();
+    let mut gone = heartbeat(12);
+    gone["type"] = json!("DELETED");
+    gone["object"]["metadata"]["uid"] = json!(known.metadata.uid);
+    for (events, is_known) in [(vec![heartbeat(13)], false), (vec![gone, heartbeat(13)], true)] {
+        let played = Played::delivering(events);
+        played.store.with_mirror(|mirror| {
+            let now = Moment { boot_nanos: 0, wall_nanos: 0 };
+            mirror.replace(EPOCH, 10, std::slice::from_ref(&known), DEFAULT_NAMESPACE, now);
+            mirror.definition = "definition".to_owned();
+        });
+        let mut follow = played.follow().await;
+        let next = timeout(LONG, follow.next()).await.expect("it was waited for ever");
+        let expected = if is_known { Ok(heartbeat_event()) } else { Err(FollowError::WentBack) };
+        assert_eq!(next, expected);
+    }
+}
+
+/// Invariant 20: a watch that ended is not opened in a store that has not reached what it has shown.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_has_not_reached_what_it_has_shown_went_back() {
+    let played = Played::delivering(vec![]);
+    // It has reached revision 100.
+    let above = Store::follow(&played.store, object::version(EPOCH, 101)).await.map(drop);
+    assert_eq!(above.unwrap_err(), FollowError::WentBack);
+}
+
 fn event(revision: u64, what: What) -> Event {
     Event { version: object::version(EPOCH, revision), what }
 }

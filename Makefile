@@ -34,11 +34,15 @@ e2e: tools images ## Run the images of `make images` on a real cluster, the long
 	if scripts/setup-node --able; then scripts/setup-node --docker; fi
 	RESCIND_IMAGES=target/images cargo test --locked --test e2e -- --include-ignored --nocapture
 
+# What is left out holds texts of the API server, or its version, to the letter; and an object that an earlier definition
+# took, with a null in its target, whose status 1.33 refuses: there is no earlier definition.
 versions: tools ## Run what talks to an API server with the oldest and the newest that is supported (takes half an hour)
 	set -e; for version in $$(scripts/setup-control-plane --others); do \
 		export RESCIND_KUBERNETES=$$version; scripts/setup-control-plane; \
 		cargo test --locked --lib store::kubernetes; \
-		cargo test --locked --no-fail-fast --test chart --test kubernetes; \
+		cargo test --locked --no-fail-fast --test chart --test kubernetes -- --skip refusals:: \
+			--skip a_token_is_taken_back_looked_for --skip kubectl_talks_to_the_shared_server \
+			--skip an_object_from_before_a_rule; \
 	done
 
 mutants: ## Remove safety checks one at a time and show that their tests turn red (takes minutes)

@@ -264,8 +264,10 @@ fn the_definitions_go_only_where_that_is_asked_for() {
     done(&cluster.install("rescind", &["--set=crds.keep=false"]));
     cluster.wait_until_served();
     done(&cluster.helm(&["uninstall", "rescind", NAMESPACE]));
-    let left = done(&cluster.kubectl(&["get", "crd", "--output=name"]));
-    assert_eq!(left, "");
+    // Helm does not wait until the API server has removed their objects.
+    wait_until("the definitions are gone", || {
+        done(&cluster.kubectl(&["get", "crd", "--output=name"])).is_empty()
+    });
 }
 
 /// Server-side application with everything that can be switched on; and pods that a restricted namespace takes.

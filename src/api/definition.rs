@@ -26,6 +26,7 @@ pub fn token_revocation_list() -> CustomResourceDefinition {
     let mut definition = with_status(TokenRevocationList::crd());
     if let Some(spec) = member(&mut definition, "spec") {
         take_defaults_from_items(spec, false);
+        take_unsigned_formats(spec);
     }
     definition
 }
@@ -62,7 +63,33 @@ fn take_defaults_from_items(schema: &mut JSONSchemaProps, within_items: bool) {
     }
 }
 
+/// Takes the formats that are none of OpenAPI's: an API server of 1.37 warns of them. The numbers have their bounds.
+fn take_unsigned_formats(schema: &mut JSONSchemaProps) {
+    schema.format.take_if(|format| format.starts_with("uint"));
+    for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
+        take_unsigned_formats(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        take_unsigned_formats(items);
+    }
+}
+
 fn member<'a>(definition: &'a mut CustomResourceDefinition, name: &str) -> Option<&'a mut JSONSchemaProps> {
     let version = definition.spec.versions.first_mut()?;
     version.schema.as_mut()?.open_api_v3_schema.as_mut()?.properties.as_mut()?.get_mut(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An API server of 1.37 warns of formats that it does not know.
+    #[test]
+    fn no_format_is_one_that_an_api_server_does_not_know() {
+        for definition in [revocation(), token_revocation_list()] {
+            let text = serde_json::to_string(&definition).unwrap();
+            let formats = text.split("\"format\":\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+            formats.for_each(|format| assert!(["int32", "int64"].contains(&format), "{format}"));
+        }
+    }
 }

@@ -352,6 +352,14 @@ pub struct ListReport {
     pub hash_key: Option<String>,
 }
 
+impl ListReport {
+    /// Returns the name of a hash key as reports bear it.
+    #[must_use]
+    pub fn named(hash_key: u64) -> String {
+        format!("{hash_key:016x}")
+    }
+}
+
 /// Internal: one history of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -165,7 +165,7 @@ impl Hub {
                 connected: i64::from(summary.connected),
                 lowest: lowest.map(|lowest| lowest.to_string()),
                 generation: declaration.and_then(|declared| i64::try_from(declared.generation).ok()),
-                hash_key: declaration.map(|declared| format!("{:016x}", declared.hash_key)),
+                hash_key: declaration.map(|declared| ListReport::named(declared.hash_key)),
             }
         };
         self.sessions.summary(now).into_iter().map(of).collect()

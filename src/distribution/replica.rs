@@ -132,7 +132,7 @@ impl Replica {
         tracing::error!(
             replica = self.hub.name,
             %seen,
-            "the store has not reached what a sidecar has seen: it went back in time, perhaps restored from a backup; \
+            "the store does not have what was seen of it: it went back in time, perhaps restored from a backup; \
              another history begins, and what was revoked since the backup has to be revoked again"
         );
         let mut pause = FETCH_PAUSE;

@@ -6,9 +6,9 @@ use crate::api::MANAGED_BY;
 use crate::api::condition::ConditionType;
 use crate::api::revocation::ListReport;
 use crate::api::target::read_time;
-use crate::revocation::freshness::MAXIMUM_SECONDS;
 use crate::revocation::names::ListName;
 use crate::revocation::time::{Moment, UnixSeconds};
+use crate::store::kubernetes::looked::LONGEST_WINDOW_NANOS;
 use crate::store::kubernetes::mirror::{MirroredReport, MirroredRevocation};
 
 use super::enforced::{Window, elapsed_nanos};
@@ -17,9 +17,6 @@ use super::enforced::{Window, elapsed_nanos};
 const KEPT_SECONDS: u64 = 86_400;
 /// A replica without sidecars writes no heartbeat, and is not gone for that.
 const IDLE_NANOS: u64 = 3600 * 1_000_000_000;
-
-/// The longest window of a list that is declared no more: nobody knows which it was.
-const LONGEST_WINDOW_NANOS: u64 = *MAXIMUM_SECONDS.end() as u64 * 1_000_000_000;
 
 /// Whom a replica had told to be fresh is counted until it can allow nothing any more.
 pub(super) fn is_gone(report: &MirroredReport, windows: &HashMap<ListName, Window>, now: Moment) -> bool {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::condition::ConditionType;
-use crate::api::revocation::RevocationStatus;
+use crate::api::revocation::{ListReport, RevocationStatus};
 use crate::distribution::enforcement::Progress;
 use crate::distribution::hub::Hub;
 use crate::revocation::key::HashKey;
@@ -415,7 +415,7 @@ impl DeclaredList {
         let own_window_nanos = window_nanos(list, now)?;
         let window = Window { nanos: own_window_nanos, as_of: looked.began? };
         let resource_version = list.resource_version.clone();
-        let hash_key = store.hash_key(&list.uid).map(|hash_key| format!("{:016x}", hash_key.name()));
+        let hash_key = store.hash_key(&list.uid).map(|hash_key| ListReport::named(hash_key.name()));
         let generation = list.generation;
         let read = Self { resource_version, config, generation, hash_key, own_window_nanos, window };
         read.seen_again(looked, &list.name)

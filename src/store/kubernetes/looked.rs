@@ -8,8 +8,8 @@ use crate::revocation::time::{Moment, UnixSeconds};
 
 use super::lists::Declared;
 
-/// The window of a list whose declaration can't be read: nobody knows which it was.
-const LONGEST_WINDOW_NANOS: u64 = *MAXIMUM_SECONDS.end() as u64 * 1_000_000_000;
+/// The longest window that there can be, for a list of which nobody knows which it was.
+pub const LONGEST_WINDOW_NANOS: u64 = *MAXIMUM_SECONDS.end() as u64 * 1_000_000_000;
 
 /// The lists, as the last look has shown them.
 #[derive(Clone, Debug, Default)]
